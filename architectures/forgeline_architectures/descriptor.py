@@ -1,0 +1,131 @@
+"""The plug-in of a model family: what it is, and where its config, model and Lightning module are to be found.
+
+Nothing here imports torch. `config`, `model`, `module` and `names` are paths `package.module:attribute`, imported when
+a method needs them, so that a listing of all families stays cheap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from forgeline_architectures.optimisation.options import TrainingOptions
+from forgeline_architectures.signature import Signature, Task
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from forgeline_architectures.tasks import TaskModule
+
+# Inputs that only qualify another one (true length of a padded series, documents of a packed row): every family may
+# be given them, and one that has no use for them works on the padded or packed values.
+QUALIFIERS = frozenset({"length", "segments"})
+
+
+class ArchitectureConfig(BaseModel):
+    """Base of every family's config: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description="Name of the model, as `forgeline architectures list` shows it.")
+
+    def check(self, signature: Signature) -> None:
+        """Check what only config and data together can tell; a family overrides it.
+
+        Raises:
+            ValueError: the message names the key to change.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """A family of models.
+
+    Attributes:
+        name: entry point, and the model's name where the family has only one.
+        family: short name in words.
+        help: one line on what it is.
+        tasks: tasks that it can learn.
+        inputs: names of the inputs that it can take.
+        paper: where it was published.
+        when: when to use it.
+        cost: what it costs in parameters, arithmetic and memory.
+        config: path of the config class, importable without torch.
+        model: path of `build_model(config, signature)`; it never reads pretrained weights.
+        module: path of `build_module(config, signature, options)`; it does, where the config asks for it.
+        names: path of a function that lists the models of a family that has many, or None.
+    """
+
+    name: str
+    family: str
+    help: str
+    tasks: tuple[Task, ...]
+    inputs: tuple[str, ...]
+    paper: str
+    when: str
+    cost: str
+    config: str
+    model: str
+    module: str
+    names: str | None = None
+
+    def model_names(self) -> Sequence[str]:
+        """Every name that the family answers to in `architecture.name`."""
+        return (self.name,) if self.names is None else cast("Sequence[str]", _load(self.names)())
+
+    def config_model(self) -> type[ArchitectureConfig]:
+        """The config class; torch is not imported."""
+        return cast("type[ArchitectureConfig]", _load(self.config))
+
+    def check(self, config: Mapping[str, Any], signature: Mapping[str, Any]) -> None:
+        """Check config against data without building anything; torch is not imported.
+
+        Raises:
+            ValueError: they do not fit; the message names the key to change.
+        """
+        self._checked(config, signature)
+
+    def build_model(self, config: Mapping[str, Any], signature: Mapping[str, Any]) -> nn.Module:
+        """The model with fresh weights.
+
+        Raises:
+            ValueError: config and data do not fit.
+        """
+        return cast("nn.Module", _load(self.model)(*self._checked(config, signature)))
+
+    def build_module(
+        self, config: Mapping[str, Any], signature: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> TaskModule:
+        """The Lightning module to train, pretrained weights read where the config asks for them.
+
+        Raises:
+            ValueError: config, data and options do not fit.
+        """
+        checked = self._checked(config, signature)
+        return cast("TaskModule", _load(self.module)(*checked, TrainingOptions.model_validate(dict(options))))
+
+    def _checked(self, config: Mapping[str, Any], signature: Mapping[str, Any]) -> tuple[ArchitectureConfig, Signature]:
+        settings = self.config_model().model_validate(dict(config))
+        promise = Signature.model_validate(dict(signature))
+        if promise.task not in self.tasks:
+            raise ValueError(
+                f"architecture {settings.name!r} learns {', '.join(self.tasks)}; the data are for {promise.task}: "
+                "change architecture.name or data.name"
+            )
+        unknown = sorted(set(promise.inputs) - set(self.inputs) - QUALIFIERS)
+        if unknown:
+            raise ValueError(
+                f"architecture {settings.name!r} takes {', '.join(self.inputs)}; the data give {', '.join(unknown)}: "
+                "change architecture.name or data.name"
+            )
+        settings.check(promise)
+        return settings, promise
+
+
+def _load(path: str) -> Any:
+    module, _, attribute = path.partition(":")
+    return getattr(import_module(module), attribute)

@@ -1,0 +1,41 @@
+"""Lightning modules, one per task, over any family's model.
+
+`module_class` imports the one that is asked for; importing this package itself costs no torch and no Lightning.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from forgeline_architectures.optimisation.options import TrainingOptions
+    from forgeline_architectures.signature import Signature, Task
+    from forgeline_architectures.tasks.base import TaskModule, deployed_weights
+
+_CLASSES: dict[Task, str] = {
+    "classification": "ClassificationModule",
+    "forecasting": "ForecastingModule",
+    "language_modelling": "LanguageModellingModule",
+    "regression": "RegressionModule",
+}
+
+__all__ = ["TaskModule", "deployed_weights", "task_module"]
+
+
+def task_module(model: nn.Module, signature: Signature, options: TrainingOptions) -> TaskModule:
+    """The Lightning module of the signature's task over a model.
+
+    Raises:
+        ValueError: the options do not fit model or task.
+    """
+    module = import_module(f"{__name__}.{signature.task}")
+    return cast("TaskModule", getattr(module, _CLASSES[signature.task])(model, signature, options))
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("TaskModule", "deployed_weights"):
+        return getattr(import_module(f"{__name__}.base"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

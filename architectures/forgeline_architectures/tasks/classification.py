@@ -1,0 +1,50 @@
+"""Classification: cross-entropy over classes, with label smoothing and class weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from forgeline_architectures.optimisation.options import TrainingOptions
+from forgeline_architectures.signature import Signature
+from forgeline_architectures.tasks.base import Batch, Evaluated, TaskModule, count_of
+
+
+class ClassificationModule(TaskModule):
+    """Cross-entropy in nats.
+
+    Label smoothing (Szegedy et al. 2016, arXiv:1512.00567, section 7) spreads its share of the target over all
+    classes. It is a means of training: the validation loss is without smoothing and without class weights, so that
+    runs with different options can be compared.
+    """
+
+    class_weights: Tensor | None
+
+    def __init__(self, model: nn.Module, signature: Signature, options: TrainingOptions) -> None:
+        super().__init__(model, signature, options)
+        weights = options.class_weights
+        if weights is not None and len(weights) != signature.outputs[0]:
+            raise ValueError(
+                f"class_weights needs one number per class, got {len(weights)} for {signature.outputs[0]} classes"
+            )
+        self.register_buffer("class_weights", None if weights is None else torch.tensor(weights), persistent=False)
+
+    def loss(self, batch: Batch) -> Tensor:
+        # With class weights this is the weighted mean, divided by the sum of the weights of the batch's samples.
+        return F.cross_entropy(
+            self.model(batch),
+            batch["target"],
+            weight=self.class_weights,
+            label_smoothing=self.options.label_smoothing,
+        )
+
+    def evaluated(self, batch: Batch) -> Evaluated:
+        # In float32, since the probabilities of half-precision logits do not sum to 1.
+        logits, target = self.model(batch).float(), batch["target"]
+        return {
+            "loss_sum": F.cross_entropy(logits, target, reduction="sum"),
+            "count": count_of(len(target), logits),
+            "outputs": logits.softmax(-1),
+            "target": target,
+        }

@@ -1,0 +1,61 @@
+"""Hold every long bar, in named groups of at most an hour each, row by row, so that it can be taken up again.
+
+    python -m benchmarks.acceptance            # every group
+    python -m benchmarks.acceptance bars       # one group
+    python -m benchmarks.acceptance bars --again
+
+A row that is in the result file already is not measured again unless `--again` says so. The exit code is 1 when a bar
+is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from benchmarks import bars, exactness, results_file
+
+Row = Callable[[], dict[str, Any]]
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+GROUPS: Mapping[str, Mapping[str, Row]] = {
+    "bars": {bar.name: partial(bars.measure, bar, _say) for bar in bars.BARS},
+    "exactness": {
+        "same spec and seed twice": partial(exactness.repeated, _say),
+        "killed in epoch 3 and resumed": partial(exactness.resumed, _say),
+    },
+}
+
+
+def main() -> int:
+    """Measure what is asked for; 1 when a bar is missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("group", nargs="?", choices=sorted(GROUPS), help="one group instead of all")
+    parser.add_argument("--again", action="store_true", help="measure rows again that have a result")
+    arguments = parser.parse_args()
+    missed = []
+    for group in [arguments.group] if arguments.group else sorted(GROUPS):
+        rows = {} if arguments.again else dict(results_file.read(group).get("rows", {}))
+        for name, measure in GROUPS[group].items():
+            if name not in rows:
+                rows[name] = measure()
+                results_file.write(group, rows)
+            _say(f"{'met   ' if rows[name]['met'] else 'MISSED'}  {group}: {name}: {_figures(rows[name])}")
+            missed += [] if rows[name]["met"] else [name]
+    return 1 if missed else 0
+
+
+def _figures(row: Mapping[str, Any]) -> str:
+    shown = ("metric", "mean", "at_least", "at_most", "seconds", "limit_s", "compared", "differences")
+    return ", ".join(f"{key} {row[key]}" for key in shown if row.get(key) is not None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""The bars on test data of the shipped specs: train with the spec's defaults, measure once with `evaluate`.
+
+Checkpoint and settings are chosen on the validation split; the test split is read by `evaluate` alone.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import forgeline as fl
+
+SPECS = Path(__file__).parents[1] / "jobs" / "specs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """One promise on test data.
+
+    Attributes:
+        name: row of the table, and of the result file.
+        spec: file under jobs/specs.
+        metric: metric on the test split.
+        key: spec key that is varied.
+        values: its values; the bar is on the mean of the metric over them.
+        at_least: lower bound of the mean, or None.
+        at_most: upper bound of the mean, or None.
+        limit_s: longest time that one training may take, or None.
+        reference: computes the bound that depends on the data, from the spec, for each value.
+    """
+
+    name: str
+    spec: str
+    metric: str
+    key: str = "trainer.seed"
+    values: Sequence[int] = (0, 1, 2)
+    at_least: float | None = None
+    at_most: float | None = None
+    limit_s: float | None = None
+    reference: Callable[[Path, dict[str, Any]], float] | None = None
+    margin: float = 0.0
+
+
+def least_squares(spec: Path, change: dict[str, Any]) -> float:
+    """R2 on the test split of ordinary least squares fitted to the train split of the same data."""
+    from forgeline_jobs.train.preparation import prepare
+    from sklearn.linear_model import LinearRegression
+    from sklearn.metrics import r2_score
+
+    data = prepare(fl.load(spec, set=change).spec.data)
+    train, test = (data.splits[name].batch(range(len(data.splits[name]))) for name in ("train", "test"))
+    model = LinearRegression().fit(train["numeric"], train["target"])
+    return float(r2_score(test["target"], model.predict(test["numeric"])))
+
+
+BARS = (
+    Bar(name="mnist5k ResNet-18", spec="digits.yaml", metric="accuracy", at_least=0.970, limit_s=300),
+    Bar(
+        name="breast-cancer MLP",
+        spec="breast-cancer.yaml",
+        metric="roc_auc",
+        key="data.split.seed",
+        values=range(10),
+        at_least=0.99,
+    ),
+    Bar(
+        name="diabetes MLP",
+        spec="diabetes.yaml",
+        metric="r2",
+        key="data.split.seed",
+        values=range(10),
+        reference=least_squares,
+        margin=-0.02,
+    ),
+    Bar(name="mnist1d recurrent", spec="mnist1d.yaml", metric="accuracy", at_least=0.85),
+    Bar(name="sunspots LSTM", spec="sunspots.yaml", metric="mase", at_most=1.0),
+    Bar(name="tinyshakespeare GPT", spec="tinyshakespeare.yaml", metric="loss", values=(0,), at_most=1.92),
+)
+
+
+@dataclass
+class Measured:
+    """What a bar came to."""
+
+    scores: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    references: list[float] = field(default_factory=list)
+
+
+def measure(bar: Bar, say: Callable[[str], None]) -> dict[str, Any]:
+    """Train and evaluate for each value; the row for the result file."""
+    found = Measured()
+    for value in bar.values:
+        change = {bar.key: value}
+        started = time.perf_counter()
+        run = fl.run(SPECS / bar.spec, set=change)
+        found.seconds.append(time.perf_counter() - started)
+        if run.state != "succeeded":
+            raise RuntimeError(f"{bar.name}, {bar.key}={value}: {run.state}, {run.message}")
+        found.scores.append(evaluate(run, bar.metric))
+        if bar.reference is not None:
+            found.references.append(bar.reference(SPECS / bar.spec, change))
+        say(f"{bar.name}: {bar.key}={value} test/{bar.metric} {found.scores[-1]:.4f} in {found.seconds[-1]:.0f} s")
+    return _row(bar, found)
+
+
+def evaluate(run: fl.Run, metric: str) -> float:
+    """The metric on the test split, by the kind `evaluate`."""
+    measured = fl.run(fl.loads({"kind": "evaluate", "name": "bar", "model": f"runs:/{run.id}"}))
+    if measured.state != "succeeded":
+        raise RuntimeError(f"evaluate of {run.id}: {measured.state}, {measured.message}")
+    return measured.metrics[f"test/{metric}"]
+
+
+def _row(bar: Bar, found: Measured) -> dict[str, Any]:
+    mean = statistics.fmean(found.scores)
+    at_least = bar.at_least if not found.references else statistics.fmean(found.references) + bar.margin
+    met = (at_least is None or mean >= at_least) and (bar.at_most is None or mean <= bar.at_most)
+    in_time = bar.limit_s is None or max(found.seconds) <= bar.limit_s
+    return {
+        "name": bar.name,
+        "spec": bar.spec,
+        "metric": f"test/{bar.metric}",
+        "varied": bar.key,
+        "values": list(bar.values),
+        "scores": found.scores,
+        "mean": mean,
+        "at_least": at_least,
+        "at_most": bar.at_most,
+        "seconds": [round(second, 1) for second in found.seconds],
+        "limit_s": bar.limit_s,
+        "references": found.references,
+        "met": met and in_time,
+    }

@@ -1,0 +1,233 @@
+"""Images: the user's own in a folder per class or an .npz file, and what every built-in set is prepared by.
+
+Files are decoded when a batch first needs them and kept as bytes while all of them fit into `_KEEP_BYTES`. Up to
+`_VERIFY_FILES` files are decoded in the check before a run starts, so that a corrupt one is found in seconds and not in
+the third hour. A folder that has `train` and `val` or `test` inside is taken as split already.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from forgeline.errors import DataError
+from forgeline.preprocessing import ClassTarget, ImagePreprocessing
+from forgeline.preprocessing.image import IMAGE_SUFFIXES, image_files, resize_pixels
+from forgeline.preprocessing.reading import existing, read_arrays
+from forgeline_architectures.signature import Signature, TensorSpec
+from forgeline_jobs.data.arrays import ArraySplit
+from forgeline_jobs.data.augmentation import ImageAugmentation, ImageAugmenter
+from forgeline_jobs.data.base import SPLITS, ClassWeights, DataConfig, PreparedData, Split, SplitConfig, as_int64
+from forgeline_jobs.data.checks import balanced_weights, class_counts, class_target, finite
+from forgeline_jobs.data.fingerprint import Fingerprint, fingerprint_arrays
+from forgeline_jobs.data.image_files import ImageFiles, ImageFilesSplit, verify_files
+from forgeline_jobs.data.splits import SplitIndices, fixed_split, stratified_split
+
+_VERIFY_FILES = 10_000
+_STATISTICS_FILES = 1_000
+
+
+class ImageConfig(DataConfig):
+    """Settings of every image set."""
+
+    augment: ImageAugmentation = Field(default=ImageAugmentation(), description="Random changes of training images.")
+    class_weights: ClassWeights = Field(default=None, description="`balanced` weighs rare classes up in the loss.")
+
+
+class ImagesConfig(ImageConfig):
+    """Images of the user's own."""
+
+    path: str = Field(description="Folder with a folder per class, or an .npz file with `images` and `labels`.")
+    size: int | tuple[int, int] | None = Field(
+        default=None, description="Side in pixels, or [height, width], to resize to; when not given, all must be alike."
+    )
+    channels: Literal[1, 3] | None = Field(default=None, description="1 for grey, 3 for colour; told from the data.")
+    split: SplitConfig = Field(default=SplitConfig(), description="How images are held out.")
+
+    @property
+    def height_width(self) -> tuple[int, int] | None:
+        """The size to resize to."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+
+def prepare_images(config: ImagesConfig, verify: bool = True) -> PreparedData:
+    """Read and prepare a user's images.
+
+    Raises:
+        DataError: the path, an image or a label is not what the config promises.
+    """
+    if config.height_width is not None and min(config.height_width) < 1:
+        raise DataError(f"size {config.size} is not allowed; wanted at least 1 pixel", key="data.size")
+    place = existing(config.path, key="data.path")
+    if place.is_dir():
+        return _prepare_folder(place, config, verify)
+    if place.suffix.lower() == ".npz":
+        return _prepare_npz(place, config)
+    raise DataError(f"`{place}` is neither a folder nor an .npz file", key="data.path")
+
+
+def prepare_arrays(
+    pixels_NHWC: NDArray[Any],
+    classes: NDArray[np.int64],
+    *,
+    target: ClassTarget,
+    indices: SplitIndices,
+    config: ImageConfig,
+    pixel_max: float,
+    resize: bool = False,
+) -> PreparedData:
+    """Split and encode images that are in memory already."""
+    train = indices["train"]
+    preprocessing = ImagePreprocessing.fit(pixels_NHWC[train], target=target, pixel_max=pixel_max, resize=resize)
+    augment = ImageAugmenter(config.augment, preprocessing.black) if config.augment.active else None
+    splits: dict[str, Split] = {
+        name: ArraySplit(
+            {"image": preprocessing.standardise(pixels_NHWC[indices[name]]), "target": classes[indices[name]]},
+            augment=augment if name == "train" else None,
+        )
+        for name in SPLITS
+    }
+    digest = fingerprint_arrays({"images": pixels_NHWC, "labels": classes, "classes": np.asarray(target.classes)})
+    return _prepared(preprocessing, target, classes, indices, splits, digest, pixels_NHWC[train[:2]], config)
+
+
+def _prepared(
+    preprocessing: ImagePreprocessing,
+    target: ClassTarget,
+    classes: NDArray[np.int64],
+    indices: SplitIndices,
+    splits: dict[str, Split],
+    digest: str,
+    example: Any,
+    config: ImageConfig,
+) -> PreparedData:
+    shape = (preprocessing.channels, preprocessing.height, preprocessing.width)
+    summary: dict[str, Any] = {
+        "samples": indices.sizes(),
+        "task": "classification",
+        "image": {"channels": shape[0], "height": shape[1], "width": shape[2]},
+        "classes": class_counts(target, classes),
+    }
+    return PreparedData(
+        signature=Signature(
+            task="classification",
+            inputs={"image": TensorSpec(shape=shape, dtype="float32")},
+            outputs=(len(target.classes),),
+        ),
+        preprocessing=preprocessing,
+        splits=splits,
+        fingerprint=digest,
+        summary=summary,
+        class_weights=balanced_weights(config.class_weights, classes[indices["train"]], len(target.classes)),
+        input_example=example,
+    )
+
+
+def _prepare_npz(place: Path, config: ImagesConfig) -> PreparedData:
+    arrays = read_arrays(place, key="data.path")
+    labels = arrays.get("labels", arrays.get("label"))
+    if "images" not in arrays or labels is None:
+        has = ", ".join(sorted(arrays)) or "nothing"
+        raise DataError(f"`{place}` has {has}; wanted the arrays `images` and `labels`", key="data.path")
+    pixels, labels = arrays["images"], labels.reshape(-1)
+    pixels = pixels[..., None] if pixels.ndim == 3 else pixels
+    if pixels.ndim != 4 or pixels.shape[3] not in (1, 3) or pixels.dtype.kind not in "buif":
+        raise DataError(
+            f"`images` is {pixels.dtype} {list(pixels.shape)}; allowed: numbers [n, h, w] or [n, h, w, 1 or 3]",
+            key="data.path",
+        )
+    if len(labels) != len(pixels):
+        raise DataError(f"`{place}` has {len(pixels)} images and {len(labels)} labels", key="data.path")
+    if pixels.dtype.kind == "f":
+        finite(pixels, "images", key="data.path")
+    pixel_max = _pixel_max(pixels)
+    if config.channels == 3 and pixels.shape[3] == 1:
+        pixels = np.repeat(pixels, 3, axis=3)
+    elif config.channels == 1 and pixels.shape[3] == 3:
+        pixels = pixels.mean(axis=3, keepdims=True)
+    size = config.height_width
+    if size is not None and pixels.shape[1:3] != size:
+        pixels = resize_pixels(pixels, size)
+    target = class_target("labels", labels.tolist(), key="data.path", where="image")
+    classes = target.encode(labels.tolist())
+    indices = stratified_split(classes, config.split)
+    return prepare_arrays(
+        pixels, classes, target=target, indices=indices, config=config, pixel_max=pixel_max, resize=size is not None
+    )
+
+
+def _pixel_max(pixels: NDArray[Any]) -> float:
+    """The brightest value that the type, or else the values, speak of."""
+    if pixels.dtype.kind in "ui" and pixels.dtype.itemsize <= 2:
+        return float(np.iinfo(pixels.dtype).max)
+    brightest = float(pixels.max(initial=0))
+    if brightest <= 1.0:
+        return 1.0
+    return max(255.0, brightest)
+
+
+def _prepare_folder(place: Path, config: ImagesConfig, verify: bool) -> PreparedData:
+    files, labels, given = _labelled_files(place)
+    target = class_target("class folder", labels, key="data.path", where="image")
+    classes = target.encode(labels)
+    indices = _folder_split(given, classes, config.split)
+    images = ImageFiles.detect(files, size=config.height_width, channels=config.channels)
+    # Every file beyond the checked ones is still checked when it is first read.
+    checked = np.linspace(0, len(files) - 1, min(len(files), _VERIFY_FILES if verify else 1)).astype(np.int64)
+    verify_files(images, as_int64(np.unique(checked)))
+    train = indices["train"]
+    sampled = train[np.linspace(0, len(train) - 1, min(len(train), _STATISTICS_FILES)).astype(np.int64)]
+    preprocessing = ImagePreprocessing.fit(images.pixels(sampled), target=target, resize=config.size is not None)
+    augment = ImageAugmenter(config.augment, preprocessing.black) if config.augment.active else None
+    splits: dict[str, Split] = {
+        name: ImageFilesSplit(
+            images, indices[name], classes[indices[name]], preprocessing, augment if name == "train" else None
+        )
+        for name in SPLITS
+    }
+    digest = Fingerprint()
+    for file, label in zip(files, labels, strict=True):
+        digest.add_file(label, file)
+    example = images.pixels(train[:2])
+    return _prepared(preprocessing, target, classes, indices, splits, digest.hex(), example, config)
+
+
+def _labelled_files(place: Path) -> tuple[list[Path], list[str], list[str | None]]:
+    """Files, the class of each, and the split that its folder names."""
+    inside = sorted(folder for folder in place.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+    names = {folder.name for folder in inside}
+    parts = inside if names <= set(SPLITS) and {"train"} < names else [place]
+    files: list[Path] = []
+    labels: list[str] = []
+    given: list[str | None] = []
+    for part in parts:
+        for folder in sorted(f for f in part.iterdir() if f.is_dir() and not f.name.startswith(".")):
+            found = image_files(folder)
+            if not found:
+                raise DataError(
+                    f"class folder `{folder}` holds no images; allowed: {', '.join(IMAGE_SUFFIXES)}", key="data.path"
+                )
+            files += found
+            labels += [folder.name] * len(found)
+            given += [part.name if part is not place else None] * len(found)
+    if not files:
+        loose = " (there are images, but in no class folder)" if image_files(place) else ""
+        raise DataError(f"`{place}` has no class folders{loose}; wanted a folder per class", key="data.path")
+    return files, labels, given
+
+
+def _folder_split(given: list[str | None], classes: NDArray[np.int64], config: SplitConfig) -> SplitIndices:
+    """The split that the folders name; what they do not name (val, say) is drawn from train."""
+    if None in given:
+        return stratified_split(classes, config)
+    names = np.asarray(given, dtype=object)
+    if set(given) != set(SPLITS):
+        own = np.flatnonzero(names == "train")
+        drawn = stratified_split(classes[own], config)
+        missing = "val" if "val" not in given else "test"
+        names[own[drawn[cast(Any, missing)]]] = missing
+    return fixed_split(list(names), key="data.path")

@@ -1,0 +1,167 @@
+"""The one module with torch: splits as DataLoaders over index batches.
+
+A batch is fetched whole by one indexing call, where the stock DataLoader fetches samples one by one and stacks them.
+The order is a pure function of (seed, epoch), global batch i is `order[i * B : (i + 1) * B]` and rank r takes every
+world-th of it from r on: the samples of a step are the same for any number of workers, and an epoch can be entered at
+any batch. The epoch travels with the indices, so that worker processes that were started earlier augment rightly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from forgeline.errors import DataError
+from forgeline_jobs.data.base import Indices, Keys, Split, as_int64
+from forgeline_jobs.data.randomness import permutation
+
+Request = tuple[Indices, Keys | None]
+_SHOWN = 8
+
+
+class TrainBatches(Sampler[Request]):
+    """Index batches of one rank, epoch after epoch.
+
+    Args:
+        length: samples in the split.
+        batch_size: samples per step over all ranks.
+        rank: this worker's number.
+        world: number of workers.
+        seed: seed of order and augmentation.
+
+    Raises:
+        DataError: the batch is larger than the split, or the workers cannot share it evenly.
+    """
+
+    def __init__(self, length: int, batch_size: int, *, rank: int, world: int, seed: int) -> None:
+        if batch_size > length:
+            raise DataError(
+                f"batch_size {batch_size} is larger than the train split of {length}; set it to at most {length}",
+                key="data.batch_size",
+            )
+        if batch_size % world:
+            raise DataError(
+                f"batch_size {batch_size} cannot be shared evenly by {world} workers; set it to a multiple of {world}",
+                key="data.batch_size",
+            )
+        self.length = length
+        self.batch_size = batch_size
+        self.rank = rank
+        self.world = world
+        self.seed = seed
+        self.epoch = 0
+        self._start = (0, 0)
+
+    def __len__(self) -> int:
+        """Batches of a full epoch, whatever batch it was entered at."""
+        return self.length // self.batch_size
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next pass goes through."""
+        self.epoch = epoch
+
+    def start_at(self, epoch: int, batch: int) -> None:
+        """Enter at this batch when (and only when) a pass goes through this epoch; later epochs are whole.
+
+        Raises:
+            ValueError: the epoch has fewer batches.
+        """
+        if not 0 <= batch <= len(self):
+            raise ValueError(f"batch {batch} of an epoch that has {len(self)}")
+        self.epoch = epoch
+        self._start = (epoch, batch)
+
+    def global_batch(self, epoch: int, batch: int) -> Indices:
+        """The samples of one step over all ranks."""
+        order = permutation(self.length, seed=self.seed, epoch=epoch)
+        return order[batch * self.batch_size : (batch + 1) * self.batch_size]
+
+    def describe(self, epoch: int, batch: int) -> str:
+        """The samples of one step, for a message."""
+        indices = self.global_batch(epoch, batch)
+        shown = ", ".join(str(index) for index in indices[:_SHOWN])
+        return f"train samples {shown}" + (f" and {len(indices) - _SHOWN} more" if len(indices) > _SHOWN else "")
+
+    def __iter__(self) -> Iterator[Request]:
+        epoch = self.epoch
+        start = self._start[1] if self._start[0] == epoch else 0
+        order = permutation(self.length, seed=self.seed, epoch=epoch)
+        for batch in range(start, len(self)):
+            chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            yield chosen[self.rank :: self.world], (self.seed, epoch)
+        # Without a caller of `set_epoch`, the pass after a whole one is the next epoch.
+        if self.epoch == epoch:
+            self.epoch = epoch + 1
+
+
+class EvalBatches(Sampler[Request]):
+    """Index batches that go over the ranks' shares in order, every sample exactly once."""
+
+    def __init__(self, length: int, batch_size: int, *, rank: int, world: int) -> None:
+        self.indices = as_int64(range(rank, length, world))
+        self.batch_size = max(1, batch_size // world)
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.indices) / self.batch_size)
+
+    def __iter__(self) -> Iterator[Request]:
+        for start in range(0, len(self.indices), self.batch_size):
+            yield self.indices[start : start + self.batch_size], None
+
+
+class BatchDataset(Dataset[dict[str, torch.Tensor]]):
+    """A split whose items are whole batches."""
+
+    def __init__(self, split: Split) -> None:
+        self.split = split
+
+    def __getitem__(self, request: Request) -> dict[str, torch.Tensor]:
+        indices, keys = request
+        return {name: torch.from_numpy(array) for name, array in self.split.batch(indices, keys).items()}
+
+
+Loader = DataLoader[dict[str, torch.Tensor]]
+
+
+def train_loader(
+    split: Split, batch_size: int, *, rank: int = 0, world: int = 1, seed: int = 0, workers: int = 0, pin: bool = False
+) -> Loader:
+    """Shuffled, augmented batches of one rank; `loader.sampler` is a `TrainBatches`.
+
+    Args:
+        split: the train split.
+        batch_size: samples per step over all ranks.
+        rank: this worker's number.
+        world: number of workers.
+        seed: seed of order and augmentation.
+        workers: processes that load ahead.
+        pin: put batches into page-locked memory, for copies to a GPU.
+    """
+    return _loader(split, TrainBatches(len(split), batch_size, rank=rank, world=world, seed=seed), workers, pin)
+
+
+def eval_loader(
+    split: Split, batch_size: int, *, rank: int = 0, world: int = 1, workers: int = 0, pin: bool = False
+) -> Loader:
+    """Batches in order, not augmented, every sample exactly once over the ranks; some may get one sample less."""
+    return _loader(split, EvalBatches(len(split), batch_size, rank=rank, world=world), workers, pin)
+
+
+def _loader(split: Split, sampler: Any, workers: int, pin: bool) -> Loader:
+    return DataLoader(
+        BatchDataset(split),
+        batch_size=None,
+        sampler=sampler,
+        num_workers=workers,
+        collate_fn=_as_is,
+        pin_memory=pin,
+        persistent_workers=workers > 0,
+    )
+
+
+def _as_is(batch: Any) -> Any:
+    return batch

@@ -1,0 +1,117 @@
+"""The data sources that come with Forgeline."""
+
+from __future__ import annotations
+
+from forgeline_jobs.data.descriptor import DataSource, Modality
+
+_TABLE = ("classification", "regression")
+
+
+def _builtin(name: str, help: str, *, modality: Modality, task: str, home: str, stem: str) -> DataSource:
+    module = f"forgeline_jobs.data.{home}"
+    return DataSource(
+        name=name,
+        help=help,
+        modality=modality,
+        tasks=(task,),
+        config=f"{module}:{''.join(part.capitalize() for part in stem.split('_'))}Config",
+        prepare_path=f"{module}:prepare_{stem}",
+    )
+
+
+MNIST5K = _builtin(
+    "mnist5k",
+    "5,000 real MNIST digits, 28x28 grey, 10 classes; fixed split 3,600/400/1,000.",
+    modality="image",
+    task="classification",
+    home="builtin_images",
+    stem="mnist5k",
+)
+DIGITS = _builtin(
+    "digits",
+    "1,797 digits of scikit-learn, 8x8 grey, 10 classes.",
+    modality="image",
+    task="classification",
+    home="builtin_images",
+    stem="digits",
+)
+BREAST_CANCER = _builtin(
+    "breast-cancer",
+    "569 tumours, 30 measurements, malignant or benign (Wisconsin diagnostic set).",
+    modality="table",
+    task="classification",
+    home="builtin_tables",
+    stem="breast_cancer",
+)
+WINE = _builtin(
+    "wine",
+    "178 wines, 13 measurements, 3 growers.",
+    modality="table",
+    task="classification",
+    home="builtin_tables",
+    stem="wine",
+)
+DIABETES = _builtin(
+    "diabetes",
+    "442 patients, 10 measurements, progression of the disease after a year.",
+    modality="table",
+    task="regression",
+    home="builtin_tables",
+    stem="diabetes",
+)
+MNIST1D = _builtin(
+    "mnist1d",
+    "5,000 signals of 40 points, 10 classes; the published 1,000 are test, a tenth of the other 4,000 val.",
+    modality="series",
+    task="classification",
+    home="builtin_series",
+    stem="mnist1d",
+)
+SUNSPOTS = _builtin(
+    "sunspots",
+    "Yearly sunspot numbers 1700-2008; the last fifth is test.",
+    modality="series",
+    task="forecasting",
+    home="builtin_series",
+    stem="sunspots",
+)
+TINYSHAKESPEARE = _builtin(
+    "tinyshakespeare",
+    "1.1 million characters of Shakespeare; the last tenth is test.",
+    modality="text",
+    task="language_modelling",
+    home="builtin_text",
+    stem="tinyshakespeare",
+)
+TABULAR = DataSource(
+    name="tabular",
+    help="Your own table: CSV or Parquet, one row per sample, a target column.",
+    modality="table",
+    tasks=_TABLE,
+    config="forgeline_jobs.data.tabular:TabularConfig",
+    prepare_path="forgeline_jobs.data.tabular:prepare_tabular",
+)
+IMAGES = DataSource(
+    name="images",
+    help="Your own images: a folder per class, or an .npz file with `images` and `labels`.",
+    modality="image",
+    tasks=("classification",),
+    config="forgeline_jobs.data.images:ImagesConfig",
+    prepare_path="forgeline_jobs.data.images:prepare_images",
+)
+TEXT = DataSource(
+    name="text",
+    help="Your own text: a file, a folder of files, or JSONL.",
+    modality="text",
+    tasks=("language_modelling",),
+    config="forgeline_jobs.data.text:TextConfig",
+    prepare_path="forgeline_jobs.data.text:prepare_text",
+)
+SERIES = DataSource(
+    name="series",
+    help="Your own series: a table in the order of time to forecast, or series with a label to classify.",
+    modality="series",
+    tasks=("forecasting", "classification"),
+    config="forgeline_jobs.data.series:SeriesConfig",
+    prepare_path="forgeline_jobs.data.series:prepare_series",
+)

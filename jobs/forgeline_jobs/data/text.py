@@ -1,0 +1,216 @@
+"""Text for language models: a running text cut by position, or documents drawn at random into the splits.
+
+The tokenizer is fitted on the train part only. A character that train does not have is read as the unknown one; its
+share in val and test is in the summary, and above `_MOST_UNKNOWN` the data are refused, since a loss over tokens that
+could not be learned says little.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from forgeline.errors import DataError
+from forgeline.preprocessing import TextPreprocessing
+from forgeline.preprocessing.reading import existing
+from forgeline.preprocessing.text import JSON_LINES_SUFFIXES, read_documents
+from forgeline.preprocessing.tokenization import BpeTokenizer, ByteTokenizer, CharacterTokenizer, Tokenizer
+from forgeline_architectures.signature import Signature, TensorSpec
+from forgeline_jobs.data.base import SPLITS, DataConfig, Indices, PreparedData, Split, SplitConfig
+from forgeline_jobs.data.fingerprint import Fingerprint
+from forgeline_jobs.data.packing import PackedSplit
+from forgeline_jobs.data.splits import SplitIndices, chronological_split, random_split
+from forgeline_jobs.data.windows import EvalWindows, TrainWindows
+
+_MOST_UNKNOWN = 0.05
+_BPE_PIECE = 10_000  # characters of a running text that the BPE trainer is given at a time
+
+
+class TokenConfig(DataConfig):
+    """How text becomes samples."""
+
+    tokenizer: Literal["byte", "character", "bpe"] = Field(default="byte", description="What a token is.")
+    vocabulary: int = Field(default=4096, ge=257, le=1_000_000, description="Most tokens that BPE learns.")
+    context: int = Field(default=256, ge=1, description="Tokens per sample, the most that the model looks back.")
+
+    @model_validator(mode="after")
+    def _vocabulary_is_for_bpe(self) -> Self:
+        if "vocabulary" in self.model_fields_set and self.tokenizer != "bpe":
+            raise ValueError(f"vocabulary is learned by `tokenizer: bpe` only, got tokenizer {self.tokenizer!r}")
+        return self
+
+
+class TextConfig(TokenConfig):
+    """Text of the user's own."""
+
+    path: str = Field(description="Text file, folder of text files, or JSONL.")
+    field: str = Field(default="text", description="Field of a JSONL line that holds the text.")
+    packed: bool = Field(default=False, description="Pack whole documents into rows, attention kept within each.")
+    split: SplitConfig = Field(
+        default=SplitConfig(val=0.05, test=0.1),
+        description="How text is held out: the end of one running text, or whole documents at random.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Corpus:
+    """Text that was read.
+
+    Args:
+        texts: the documents, or one running text.
+        documents: whether the texts are apart from each other.
+        where: what a message calls the text.
+        field: field of a JSONL file that prediction reads.
+    """
+
+    texts: list[str]
+    documents: bool
+    where: str
+    field: str = "text"
+
+
+def prepare_text(config: TextConfig) -> PreparedData:
+    """Read and prepare a user's text.
+
+    Raises:
+        DataError: the path is missing, not UTF-8, or has too little text.
+    """
+    place = existing(config.path, key="data.path")
+    texts = read_documents(place, config.field, key="data.path", field_key="data.field")
+    documents = place.is_dir() or place.suffix.lower() in JSON_LINES_SUFFIXES
+    corpus = Corpus(texts=texts, documents=documents, where=f"`{place}`", field=config.field)
+    return prepare_corpus(corpus, config, split=config.split, packed=config.packed)
+
+
+def prepare_corpus(corpus: Corpus, config: TokenConfig, *, split: SplitConfig, packed: bool = False) -> PreparedData:
+    """Split, tokenise and window text."""
+    texts = [text for text in corpus.texts if text]
+    documents, where = corpus.documents, corpus.where
+    if not texts:
+        raise DataError(f"{where} has no text", key="data.path")
+    if packed and not documents:
+        raise DataError(
+            f"packed needs documents (a folder or JSONL), {where} is one running text; set packed to false",
+            key="data.packed",
+        )
+    parts = _split_documents(texts, split, where) if documents else _split_text(texts[0], split, where)
+    tokenizer = _fit_tokenizer(parts["train"], config, documents)
+    splits: dict[str, Split] = {}
+    tokens: dict[str, int] = {}
+    for name in SPLITS:
+        encoded = [_closed(tokenizer.encode(text), tokenizer.end) for text in parts[name]]
+        tokens[name] = sum(len(ids) for ids in encoded)
+        if name != "train":
+            _check_unknown(tokenizer, encoded, name)
+        _check_length(tokens[name], config.context, name, where)
+        splits[name] = _windows(name, encoded, config.context, packed)
+    summary: dict[str, Any] = {
+        "samples": {name: len(part) for name, part in splits.items()},
+        "task": "language_modelling",
+        "tokenizer": tokenizer.kind,
+        "vocabulary": tokenizer.size,
+        "context": config.context,
+        "tokens": tokens,
+        "characters": {name: sum(len(text) for text in parts[name]) for name in SPLITS},
+        "unknown": _unknown_shares(tokenizer, parts),
+    }
+    if isinstance(rows := splits["train"], PackedSplit):
+        summary["packed_fill"] = round(rows.fill, 4)
+    token_row = TensorSpec(shape=(config.context,), dtype="int64")
+    return PreparedData(
+        signature=Signature(
+            task="language_modelling",
+            inputs={"tokens": token_row} | ({"segments": token_row} if packed else {}),
+            outputs=(tokenizer.size,),
+        ),
+        preprocessing=TextPreprocessing(tokenizer=tokenizer, context=config.context, field=corpus.field),
+        splits=splits,
+        fingerprint=_fingerprint(texts, documents),
+        summary=summary,
+        input_example=[parts["train"][0][: config.context]],
+    )
+
+
+def _split_text(text: str, config: SplitConfig, where: str) -> dict[str, list[str]]:
+    """By position: the end is test, what lies before it val."""
+    if len(text) < len(SPLITS):
+        raise DataError(f"{where} has {len(text)} characters; too few for train, val and test", key="data.path")
+    return {name: [text[p[0] : p[-1] + 1]] for name, p in _named(chronological_split(len(text), config)).items()}
+
+
+def _split_documents(texts: list[str], config: SplitConfig, where: str) -> dict[str, list[str]]:
+    if len(texts) < len(SPLITS):
+        raise DataError(
+            f"{where} has {len(texts)} documents; wanted at least {len(SPLITS)}, one each for {', '.join(SPLITS)} "
+            "(one running text goes into a single file, which is cut by position)",
+            key="data.path",
+        )
+    return {name: [texts[i] for i in rows] for name, rows in _named(random_split(len(texts), config)).items()}
+
+
+def _named(indices: SplitIndices) -> dict[str, Indices]:
+    return {name: indices[name] for name in SPLITS}
+
+
+def _fit_tokenizer(texts: list[str], config: TokenConfig, documents: bool) -> Tokenizer:
+    if config.tokenizer == "byte":
+        return ByteTokenizer.fit(documents=documents)
+    if config.tokenizer == "character":
+        return CharacterTokenizer.fit(texts, documents=documents)
+    pieces = (text[start : start + _BPE_PIECE] for text in texts for start in range(0, len(text), _BPE_PIECE))
+    return BpeTokenizer.fit(pieces, vocabulary=config.vocabulary, documents=documents)
+
+
+def _closed(ids: Indices, end: int | None) -> Indices:
+    return ids if end is None else np.append(ids, end)
+
+
+def _windows(name: str, encoded: list[Indices], context: int, packed: bool) -> Split:
+    if packed:
+        return PackedSplit(encoded, context)
+    running = np.concatenate(encoded)
+    return TrainWindows(running, context) if name == "train" else EvalWindows(running, context)
+
+
+def _fingerprint(texts: list[str], documents: bool) -> str:
+    digest = Fingerprint()
+    for text in texts:
+        digest.add("document" if documents else "text", text.encode("utf-8", "surrogatepass"))
+    return digest.hex()
+
+
+def _check_length(tokens: int, context: int, name: str, where: str) -> None:
+    needed = context + 1
+    if tokens < needed:
+        raise DataError(
+            f"the {name} part of {where} has {tokens} tokens, a sample takes {needed} (context and the one after it); "
+            f"set context below {max(tokens, 2)} or bring more text",
+            key="data.context",
+        )
+
+
+def _check_unknown(tokenizer: Tokenizer, encoded: list[Indices], name: str) -> None:
+    if not isinstance(tokenizer, CharacterTokenizer):
+        return
+    unknown = sum(int((ids == 0).sum()) for ids in encoded)
+    share = unknown / max(sum(len(ids) for ids in encoded), 1)
+    if share > _MOST_UNKNOWN:
+        raise DataError(
+            f"{share:.1%} of the characters of {name} are not in train; allowed: up to {_MOST_UNKNOWN:.0%}. "
+            "`tokenizer: byte` knows every text",
+            key="data.tokenizer",
+        )
+
+
+def _unknown_shares(tokenizer: Tokenizer, parts: dict[str, list[str]]) -> dict[str, float]:
+    if not isinstance(tokenizer, CharacterTokenizer):
+        return dict.fromkeys(("val", "test"), 0.0)
+    known = set(tokenizer.characters)
+    return {
+        name: sum(character not in known for text in parts[name] for character in text)
+        / max(sum(len(text) for text in parts[name]), 1)
+        for name in ("val", "test")
+    }

@@ -1,0 +1,106 @@
+"""One attempt: a Ray Train worker group from start to end, and the cause when it ends badly."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forgeline.ledger.states import Reason
+from forgeline_jobs.train.spec import TrainSpec
+from forgeline_jobs.train.worker import FAILURE, Job, train_worker
+
+# Exceptions of a worker that say more than "the user's code raised".
+_OUT_OF_MEMORY = ("OutOfMemoryError", "MemoryError")
+_NON_FINITE = ("NonFiniteLoss",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why an attempt ended badly, from the evidence it left."""
+
+    reason: Reason
+    message: str
+
+
+def run_attempt(job: Job, spec: TrainSpec, *, host: str | None) -> Failure | None:
+    """Run the worker group to its end.
+
+    Args:
+        job: what the workers are told.
+        spec: the resolved spec.
+        host: address that rank 0 binds to; its node's own when None.
+
+    Returns:
+        None when the workers ended as they should (finished, or stopped as asked), else the failure.
+    """
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+
+    from forgeline_jobs.train.rendezvous import Rendezvous
+
+    resources = spec.resources
+    per_worker = {"CPU": resources.cpus_per_worker, "GPU": resources.gpus_per_worker}
+    trainer = DataParallelTrainer(
+        train_worker,
+        train_loop_config=job.to_dict(),
+        backend_config=Rendezvous(host=host),
+        scaling_config=ScalingConfig(
+            num_workers=resources.workers,
+            use_gpu=resources.gpus_per_worker > 0,
+            resources_per_worker={name: amount for name, amount in per_worker.items() if amount},
+        ),
+        run_config=RunConfig(
+            name=f"attempt-{job.attempt}",
+            storage_path=str(job.paths.root / "ray"),
+            failure_config=FailureConfig(max_failures=0),
+        ),
+    )
+    try:
+        trainer.fit()
+    except Exception as error:
+        return _cause(error, job.paths.attempt(job.attempt))
+    return None
+
+
+def _cause(error: Exception, folder: Path) -> Failure:
+    """From a worker's own evidence first, from Ray's exception where the worker could leave none."""
+    evidence = folder / FAILURE
+    if evidence.exists():
+        return _own_cause(json.loads(evidence.read_text(encoding="utf-8")))
+    from ray.exceptions import OutOfMemoryError, RayActorError, WorkerCrashedError
+
+    for failure in _chain(error):
+        if isinstance(failure, OutOfMemoryError):
+            return Failure(
+                reason=Reason.OUT_OF_MEMORY, message="a worker was killed because its node ran out of memory"
+            )
+        if isinstance(failure, RayActorError | WorkerCrashedError):
+            return Failure(
+                reason=Reason.NODE_LOST, message=f"a worker process died without a word: {_first_line(failure)}"
+            )
+    return Failure(reason=Reason.PLATFORM_ERROR, message=f"{type(error).__name__}: {_first_line(error)}")
+
+
+def _own_cause(evidence: dict[str, Any]) -> Failure:
+    kind, message = evidence["type"], evidence["message"]
+    if kind in _NON_FINITE:
+        return Failure(reason=Reason.NON_FINITE_LOSS, message=message)
+    reason = Reason.OUT_OF_MEMORY if kind in _OUT_OF_MEMORY else Reason.USER_ERROR
+    return Failure(reason=reason, message=f"{kind} on rank {evidence['rank']}: {message}")
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """The error, what caused it, and what each worker raised."""
+    found: list[BaseException] = [error]
+    for failure in getattr(error, "worker_failures", {}).values():
+        found += [failure, *([failure.__cause__] if failure.__cause__ else [])]
+    if error.__cause__ is not None:
+        found += _chain(error.__cause__)
+    return found
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,1 @@
+"""What happens around the training loop: random numbers, the step log, validation, checkpoints."""

@@ -1,0 +1,150 @@
+"""Writes a checkpoint after each validation, every so many steps where asked, and when the run is asked to stop."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from forgeline.tracking.spool import Spool
+from forgeline_jobs.train import checkpoint
+from forgeline_jobs.train.callbacks.step_log import StepLog, StopRequested
+from forgeline_jobs.train.callbacks.validation import Validation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What to keep.
+
+    Attributes:
+        root: folder of the run's checkpoints.
+        monitor: metric that `best` means, such as `val/accuracy`.
+        higher_is_better: its direction.
+        keep_last: newest checkpoints to keep; the best one is kept besides.
+        every_steps: optimizer steps between checkpoints besides those after a validation; None for none.
+        run_id: the run.
+        architecture: name and settings of the model.
+        fingerprint: of the data.
+    """
+
+    root: Path
+    monitor: str
+    higher_is_better: bool
+    keep_last: int
+    every_steps: int | None
+    run_id: str
+    architecture: Mapping[str, Any]
+    fingerprint: str
+
+
+class Checkpoints(Callback):
+    """Keeps the newest checkpoints and the best one.
+
+    Attributes:
+        best: folder name of the best checkpoint, empty before the first validation.
+        best_value: its value of the monitored metric.
+    """
+
+    def __init__(self, policy: Policy, *, spool: Spool | None, step_log: StepLog, validation: Validation) -> None:
+        self.policy = policy
+        self.spool = spool
+        self.step_log = step_log
+        self.validation = validation
+        self.best = ""
+        self.best_value = math.nan
+        self._written_at = -1
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        # Where a validation is due, the checkpoint waits for it: Lightning would skip it after a resume from here.
+        if trainer.fit_loop._should_accumulate() or self._validation_is_due(trainer):
+            return
+        every = self.policy.every_steps
+        if self.step_log.stop_agreed or (every is not None and trainer.global_step % every == 0):
+            self.step_log.flush(trainer)
+            self._write(trainer)
+        if self.step_log.stop_agreed:
+            raise StopRequested
+        if trainer.global_step == self.step_log.total_steps:
+            self._validate_now(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            self._after_validation(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # At the end of an epoch the checkpoint waits for this hook: from here Lightning resumes with the next epoch.
+        if self.validation.measured_at == trainer.global_step:
+            self._after_validation(trainer)
+
+    @staticmethod
+    def _validation_is_due(trainer: Trainer) -> bool:
+        fetcher = trainer.fit_loop._data_fetcher
+        assert fetcher is not None
+        return trainer.fit_loop.epoch_loop._should_check_val_fx(fetcher)
+
+    @staticmethod
+    def _validate_now(trainer: Trainer) -> None:
+        """Validate after the last step even where no interval ends there, so that the last model is measured."""
+        trainer.validating = True
+        trainer.fit_loop.epoch_loop.val_loop.run()
+        trainer.training = True
+
+    def _after_validation(self, trainer: Trainer) -> None:
+        self.step_log.flush(trainer)
+        self.step_log.shown = {name: self.validation.measured[name] for name in self._shown()}
+        value = self.validation.measured[self.policy.monitor]
+        if not self.best or (value > self.best_value if self.policy.higher_is_better else value < self.best_value):
+            self.best, self.best_value = checkpoint.folder_name(trainer.global_step), value
+        self._write(trainer)
+        if self.step_log.stop_agreed:
+            raise StopRequested
+
+    def _shown(self) -> list[str]:
+        return ["val/loss"] if self.policy.monitor == "val/loss" else ["val/loss", self.policy.monitor]
+
+    def _write(self, trainer: Trainer) -> None:
+        step = trainer.global_step
+        if step == self._written_at:
+            return
+        self._written_at = step
+        progress = trainer.fit_loop.epoch_loop.batch_progress
+        finished_epoch = progress.is_last_batch
+        temporary = self.policy.root / f".{checkpoint.folder_name(step)}.tmp"
+        if trainer.is_global_zero:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+        trainer.save_checkpoint(temporary / checkpoint.STATE)
+        if not trainer.is_global_zero:
+            return
+        folder = self.policy.root / checkpoint.folder_name(step)
+        manifest = checkpoint.Manifest(
+            run_id=self.policy.run_id,
+            step=step,
+            epoch=trainer.current_epoch + 1 if finished_epoch else trainer.current_epoch,
+            batch=0 if finished_epoch else progress.current.ready,
+            metrics=self.validation.measured,
+            architecture=self.policy.architecture,
+            fingerprint=self.policy.fingerprint,
+        )
+        checkpoint.seal(temporary, folder, manifest)
+        self._prune()
+        if self.spool is not None:
+            self.spool.event("checkpoint", step=step, path=folder.name)
+
+    def _prune(self) -> None:
+        for folder in checkpoint.folders(self.policy.root)[: -self.policy.keep_last]:
+            if folder.name != self.best:
+                shutil.rmtree(folder)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "best_value": self.best_value}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best, self.best_value = state_dict["best"], state_dict["best_value"]

@@ -1,0 +1,150 @@
+"""The step log: loss, learning rate, gradient norm and throughput of every step, written to the rank-0 spool.
+
+Three things ride on the one small all-reduce that makes the loss a mean over ranks: the check that it is finite, and
+the agreement of all ranks to stop at the same step.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from forgeline.tracking.spool import Spool
+
+PROGRESS_INTERVAL_S = 0.2
+
+
+class StopRequested(Exception):
+    """The run was asked to stop; its checkpoint is written."""
+
+
+class NonFiniteLoss(Exception):
+    """The loss became infinite or not a number."""
+
+
+class StepLog(Callback):
+    """Writes the metrics of every step, and progress at most five times a second.
+
+    Args:
+        spool: rank 0's spool; None on the other ranks, which only take part in the reduction.
+        stop_request: the file whose existence asks the run to stop.
+        total_steps: optimizer steps of the whole run.
+        steps_per_epoch: optimizer steps of one epoch.
+        batch_size: samples of a global batch.
+        every: steps between reductions.
+        describe_batch: (epoch, batch) -> which samples it held, for the message of a non-finite loss.
+    """
+
+    def __init__(
+        self,
+        spool: Spool | None,
+        *,
+        stop_request: Path,
+        total_steps: int,
+        steps_per_epoch: int,
+        batch_size: int,
+        every: int,
+        describe_batch: Callable[[int, int], str],
+    ) -> None:
+        self.spool = spool
+        self.stop_request = stop_request
+        self.total_steps = total_steps
+        self.steps_per_epoch = steps_per_epoch
+        self.epochs = math.ceil(total_steps / steps_per_epoch)
+        self.batch_size = batch_size
+        self.every = every
+        self.describe_batch = describe_batch
+        self.stop_agreed = False
+        self.shown: dict[str, float] = {}
+        self._losses: list[torch.Tensor] = []
+        self._places: list[tuple[int, int, int, float]] = []  # step, epoch, batch, learning rate
+        self._norms: list[torch.Tensor | None] = []
+        self._open: torch.Tensor | None = None
+        self._samples = 0
+        self._flushed_at = time.perf_counter()
+        self._progress_at = 0.0
+        self._rate = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._flushed_at = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        # Lightning has divided each micro-batch's loss by the number accumulated: their sum is the step's loss.
+        loss = outputs["loss"].detach()
+        self._open = loss if self._open is None else self._open + loss
+        self._samples += self.batch_size
+        if trainer.fit_loop._should_accumulate():
+            return
+        self._losses.append(self._open)
+        self._norms.append(getattr(pl_module, "last_gradient_norm", None))
+        learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+        self._places.append((trainer.global_step, trainer.current_epoch, batch_idx, learning_rate))
+        self._open = None
+        if len(self._losses) >= self.every:
+            self.flush(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.flush(trainer)
+
+    def flush(self, trainer: Trainer) -> None:
+        """Reduce what has been collected, check it, and write it. Called on every rank at the same step."""
+        if not self._losses:
+            return
+        stop = 1.0 if self.spool is not None and self.stop_request.exists() else 0.0
+        packed = torch.stack([*(loss.float() for loss in self._losses), self._losses[0].new_tensor(stop).float()])
+        if trainer.world_size > 1:
+            torch.distributed.all_reduce(packed)
+            packed[:-1] /= trainer.world_size
+        *losses, stop = packed.tolist()
+        self.stop_agreed = self.stop_agreed or stop > 0
+        norms = [None if norm is None else float(norm) for norm in self._norms]
+        places, self._places, self._losses, self._norms = self._places, [], [], []
+        for loss, (step, epoch, batch, _) in zip(losses, places, strict=True):
+            if not math.isfinite(loss):
+                raise NonFiniteLoss(
+                    f"the loss became {loss} at step {step} (epoch {epoch + 1}, batch {batch}: "
+                    f"{self.describe_batch(epoch, batch)}); lower optimizer.lr, set trainer.gradient_clip, "
+                    "or look at these samples"
+                )
+        self._write(losses, norms, places)
+
+    def _write(self, losses: list[float], norms: list[float | None], places: list[tuple[int, int, int, float]]) -> None:
+        now = time.perf_counter()
+        rate = self._samples / max(now - self._flushed_at, 1e-9)
+        self._rate = rate if not self._rate else 0.8 * self._rate + 0.2 * rate
+        self._samples, self._flushed_at = 0, now
+        if self.spool is None:
+            return
+        for loss, norm, (step, _, _, learning_rate) in zip(losses, norms, places, strict=True):
+            values = {"train/loss": loss, "train/learning_rate": learning_rate, "train/samples_per_s": rate}
+            if norm is not None:
+                values["train/gradient_norm"] = norm
+            self.spool.metrics(step, values)
+        if now - self._progress_at >= PROGRESS_INTERVAL_S or places[-1][0] >= self.total_steps:
+            self._progress_at = now
+            step, epoch, _, _ = places[-1]
+            per_step_s = self.batch_size / self._rate
+            self.spool.event(
+                "step",
+                step=step,
+                steps=self.total_steps,
+                epoch=epoch + 1,
+                epochs=self.epochs,
+                loss=losses[-1],
+                metrics=self.shown,
+                samples_per_s=self._rate,
+                eta_s=(self.total_steps - step) * per_step_s,
+            )
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Validation is not training time: the throughput of the next step starts here.
+        self._flushed_at = time.perf_counter()

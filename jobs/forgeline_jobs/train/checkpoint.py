@@ -1,0 +1,117 @@
+"""Checkpoints on disk: a folder each, written under a temporary name, synced, renamed, and sealed by a manifest.
+
+A folder without a manifest, or whose bytes differ from the manifest's digest, is not a checkpoint: `newest` passes over
+it, says so, and takes the one before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+from forgeline.errors import SpecError
+
+FORMAT = 1
+STATE = "state.pt"
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What a checkpoint holds.
+
+    Attributes:
+        step: optimizer steps taken.
+        epoch: epoch that training goes on in.
+        batch: batches of that epoch already trained on.
+        metrics: newest validation metrics.
+        digests: file name -> sha256.
+        architecture: name and settings of the model.
+        fingerprint: of the data.
+    """
+
+    format: int = FORMAT
+    run_id: str
+    step: int
+    epoch: int
+    batch: int
+    metrics: Mapping[str, float]
+    digests: Mapping[str, str] = field(default_factory=dict)
+    architecture: Mapping[str, Any]
+    fingerprint: str
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read and check the manifest's form (not the digests).
+
+        Raises:
+            SpecError: the checkpoint was written by a newer Forgeline.
+            OSError, ValueError, TypeError: it is not a manifest.
+        """
+        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if content["format"] > FORMAT:
+            raise SpecError(
+                f"checkpoint {folder.name} has format {content['format']}, this Forgeline reads up to {FORMAT}; upgrade it"
+            )
+        return cls(**content)
+
+
+def sha256(file: Path) -> str:
+    """Hex digest of a file's content."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def seal(temporary: Path, final: Path, manifest: Manifest) -> None:
+    """Turn a folder that holds `state.pt` into a checkpoint: digests, manifest, sync, rename."""
+    manifest = replace(manifest, digests={STATE: sha256(temporary / STATE)})
+    (temporary / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1), encoding="utf-8")
+    for name in (STATE, MANIFEST):
+        _sync(temporary / name)
+    if final.exists():
+        shutil.rmtree(final)
+    os.replace(temporary, final)
+    _sync(final.parent)
+
+
+def verified(folder: Path) -> Manifest | None:
+    """The manifest when every byte is as it was written, else None."""
+    try:
+        manifest = Manifest.read(folder)
+        intact = all(sha256(folder / name) == digest for name, digest in manifest.digests.items())
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return manifest if intact else None
+
+
+def folders(root: Path) -> list[Path]:
+    """Checkpoint folders of a run, oldest first."""
+    return sorted(root.glob("step-*")) if root.is_dir() else []
+
+
+def folder_name(step: int) -> str:
+    """Name of the checkpoint at a step; names sort by step."""
+    return f"step-{step:010d}"
+
+
+def newest(root: Path, *, warn: Callable[[str], None]) -> Path | None:
+    """The newest intact checkpoint; each damaged one on the way is reported through `warn`."""
+    for folder in reversed(folders(root)):
+        if verified(folder) is not None:
+            return folder
+        warn(f"checkpoint {folder.name} is damaged (its bytes differ from its manifest); trying the one before it")
+    return None
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,195 @@
+"""One worker's fit: assembles data, model, callbacks and Lightning's Trainer, and hands over the trained model."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from lightning.pytorch import Trainer
+
+from forgeline import metrics, plugins
+from forgeline.errors import DataError
+from forgeline.plugins import ArchitectureDescriptor
+from forgeline.spec.loading import load
+from forgeline.tracking.spool import Spool
+from forgeline.tracking.system import SystemSampler
+from forgeline_architectures.tasks.base import TaskModule
+from forgeline_jobs.data.base import PreparedData
+from forgeline_jobs.data.loader import TrainBatches, eval_loader, train_loader
+from forgeline_jobs.train import checkpoint, outcome
+from forgeline_jobs.train.callbacks.checkpoints import Checkpoints, Policy
+from forgeline_jobs.train.callbacks.randomness import BatchRandomness
+from forgeline_jobs.train.callbacks.step_log import StepLog
+from forgeline_jobs.train.callbacks.validation import Validation
+from forgeline_jobs.train.preparation import prepare
+from forgeline_jobs.train.schedule import Schedule
+from forgeline_jobs.train.spec import TrainSpec
+from forgeline_jobs.train.strategy import trainer_arguments
+from forgeline_jobs.train.worker import Job
+
+LOG_EVERY_GPU = 20  # reading a loss from a GPU waits for it; on a CPU it is there already
+
+
+@dataclass
+class _Callbacks:
+    log: StepLog
+    validation: Validation
+    checkpoints: Checkpoints
+
+
+class Fitting:
+    """The fit of one worker.
+
+    Args:
+        job: what the worker was told.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.spec = cast(TrainSpec, load(job.spec).spec)
+        self.rank = int(os.environ.get("RANK", "0"))
+        self.world = self.spec.resources.workers
+        self.spool = Spool(job.paths.spool(attempt=job.attempt, rank=0)) if self.rank == 0 else None
+
+    def run(self) -> None:
+        """Train to the end (or to a requested stop), then let rank 0 hand over the model."""
+        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+        torch.manual_seed(self.spec.trainer.seed)
+        module = self._module()
+        callbacks = self._callbacks()
+        trainer = self._trainer(callbacks)
+        resume = None if self.job.checkpoint is None else Path(self.job.checkpoint) / checkpoint.STATE
+        with SystemSampler(self.spool, step=lambda: trainer.global_step) if self.spool else nullcontext():
+            trainer.fit(
+                module,
+                train_dataloaders=self.train_loader,
+                val_dataloaders=eval_loader(
+                    self.data.splits["val"], self.spec.data.batch_size, rank=self.rank, world=self.world
+                ),
+                ckpt_path=resume,
+                weights_only=True,
+            )
+        if self.rank == 0:
+            assert self.spool is not None
+            outcome.hand_over(self.job, self.spec, self.data, module, callbacks.checkpoints, self.spool)
+            self.spool.close()
+
+    @cached_property
+    def data(self) -> PreparedData:
+        """The data; a resumed run gets the same as before.
+
+        Raises:
+            DataError: they changed since the checkpoint.
+        """
+        data = prepare(self.spec.data)
+        if self.resumed is not None and self.resumed.fingerprint != data.fingerprint:
+            raise DataError(
+                f"the data changed since the checkpoint: fingerprint {data.fingerprint[:12]}, then "
+                f"{self.resumed.fingerprint[:12]}; bring the old data back, or start a new run",
+                key="data",
+            )
+        return data
+
+    @cached_property
+    def resumed(self) -> checkpoint.Manifest | None:
+        """Manifest of the checkpoint that training goes on from."""
+        return None if self.job.checkpoint is None else checkpoint.Manifest.read(Path(self.job.checkpoint))
+
+    @cached_property
+    def train_loader(self) -> Any:
+        loader = train_loader(
+            self.data.splits["train"],
+            self.spec.data.batch_size,
+            rank=self.rank,
+            world=self.world,
+            seed=self.spec.trainer.seed,
+            workers=self.spec.data.loader_workers,
+        )
+        if self.resumed is not None:
+            cast(TrainBatches, loader.sampler).start_at(self.resumed.epoch, self.resumed.batch)
+        return loader
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        return Schedule.of(self.spec.trainer, batches_per_epoch=len(self.train_loader))
+
+    def _module(self) -> TaskModule:
+        architecture = cast(
+            ArchitectureDescriptor,
+            plugins.find(plugins.ARCHITECTURES, self.spec.architecture.name, key="architecture.name"),
+        )
+        options = {
+            "optimizer": self.spec.optimizer.model_dump(mode="json"),
+            "label_smoothing": self.spec.trainer.label_smoothing,
+            "class_weights": self.data.class_weights,
+            "total_steps": self.schedule.total_steps,
+            "ema": self.spec.trainer.ema,
+            "freeze": self.spec.fine_tune.freeze,
+            "learning_rates": self.spec.fine_tune.learning_rates,
+        }
+        module = architecture.build_module(
+            self.spec.architecture.model_dump(mode="json"), self.data.signature.model_dump(mode="json"), options
+        )
+        if self.spec.trainer.compile:
+            module.model.compile()
+        return cast(TaskModule, module)
+
+    def _callbacks(self) -> _Callbacks:
+        spec, paths = self.spec, self.job.paths
+        gpu = spec.resources.gpus_per_worker > 0
+        log = StepLog(
+            self.spool,
+            stop_request=paths.stop_request(attempt=self.job.attempt),
+            total_steps=self.schedule.total_steps,
+            steps_per_epoch=self.schedule.steps_per_epoch,
+            batch_size=spec.data.batch_size,
+            every=spec.trainer.log_every or (LOG_EVERY_GPU if gpu else 1),
+            describe_batch=cast(TrainBatches, self.train_loader.sampler).describe,
+        )
+        task = self.data.signature.task
+        validation = Validation(self.spool, task=task, preprocessing=self.data.preprocessing, epochs=log.epochs)
+        policy = Policy(
+            root=paths.checkpoints,
+            monitor=spec.monitor,
+            higher_is_better=metrics.metric_info(task, spec.monitor).higher_is_better,
+            keep_last=spec.checkpoint.keep_last,
+            every_steps=self.schedule.steps(spec.checkpoint.every) if spec.checkpoint.every else None,
+            run_id=self.job.run_id,
+            architecture=spec.architecture.model_dump(mode="json"),
+            fingerprint=self.data.fingerprint,
+        )
+        checkpoints = Checkpoints(policy, spool=self.spool, step_log=log, validation=validation)
+        return _Callbacks(log, validation, checkpoints)
+
+    def _trainer(self, callbacks: _Callbacks) -> Trainer:
+        spec = self.spec.trainer
+        every = spec.validate_every
+        by_epoch = every.unit == "ep"
+        return Trainer(
+            **trainer_arguments(self.spec),
+            max_epochs=spec.epochs if spec.epochs is not None else -1,
+            max_steps=spec.steps if spec.steps is not None else -1,
+            accumulate_grad_batches=spec.accumulate,
+            gradient_clip_val=spec.gradient_clip,
+            check_val_every_n_epoch=every.value if by_epoch else None,
+            val_check_interval=1.0 if by_epoch else every.value * spec.accumulate,
+            callbacks=[
+                BatchRandomness(spec.seed),
+                callbacks.log,
+                callbacks.validation,
+                callbacks.checkpoints,
+            ],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            default_root_dir=self.job.paths.attempt(self.job.attempt),
+        )

@@ -1,0 +1,141 @@
+"""The kind `train`: what is checked before Ray starts, and the driver's side of a run, attempt by attempt."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from forgeline import metrics, plugins
+from forgeline.errors import DataError, RunCancelled, RunFailed, SpecError
+from forgeline.spec.loading import dump
+from forgeline_jobs.train import checkpoint
+from forgeline_jobs.train.attempt import Failure, run_attempt
+from forgeline_jobs.train.preparation import prepare
+from forgeline_jobs.train.spec import TrainSpec
+from forgeline_jobs.train.worker import RESULT, Job
+
+if TYPE_CHECKING:
+    from forgeline.launching.context import RunContext
+    from forgeline.plugins import ArchitectureDescriptor
+    from forgeline_jobs.data.base import PreparedData
+
+LOOPBACK = "127.0.0.1"
+BACK_OFF_S = 1.0
+BACK_OFF_LIMIT_S = 60.0
+
+
+class TrainKind:
+    """Trains a model and registers it."""
+
+    def check(self, spec: TrainSpec) -> None:
+        """Read the data and hold architecture, data, length and gate against each other.
+
+        Raises:
+            SpecError: what is wrong and which key to change.
+        """
+        data = prepare(spec.data)
+        rows = len(data.splits["train"])
+        if rows < spec.data.batch_size:
+            raise DataError(
+                f"batch_size {spec.data.batch_size} is larger than the training split of {rows}; "
+                f"set data.batch_size to at most {rows}",
+                key="data.batch_size",
+            )
+        self._check_architecture(spec, data)
+        self._check_metric(spec, data.signature.task)
+
+    @staticmethod
+    def _check_architecture(spec: TrainSpec, data: PreparedData) -> None:
+        architecture = cast(
+            "ArchitectureDescriptor",
+            plugins.find(plugins.ARCHITECTURES, spec.architecture.name, key="architecture.name"),
+        )
+        try:
+            architecture.check(spec.architecture.model_dump(mode="json"), data.signature.model_dump(mode="json"))
+        except ValueError as error:
+            raise SpecError(str(error), key="architecture") from error
+
+    @staticmethod
+    def _check_metric(spec: TrainSpec, task: str) -> None:
+        gate = spec.register_.gate if spec.register_ else None
+        for key, metric in (
+            ("checkpoint.metric", spec.checkpoint.metric),
+            ("register.gate.metric", gate.metric if gate else None),
+        ):
+            if metric is not None:
+                metrics.metric_info(task, metric, key=key)
+                if not metric.startswith("val/"):
+                    raise SpecError(f"got {metric!r}; training measures the validation split: val/NAME", key=key)
+
+    def execute(self, context: RunContext) -> dict[str, Any]:
+        """Run attempts until one ends well or the retry budget of a cause is spent; then register the model."""
+        spec = cast(TrainSpec, context.spec)
+        folder = self._newest(context) if context.resume_from is not None else None
+        spent: dict[str, int] = {}
+        while True:
+            job = Job(
+                spec=dump(spec),
+                run_id=context.run_id,
+                home=str(context.paths.home),
+                attempt=context.attempt,
+                checkpoint=str(folder) if folder else None,
+            )
+            context.watch_spool(context.paths.spool(attempt=context.attempt, rank=0))
+            # Local Ray lives on loopback: the process group must not listen elsewhere either.
+            failure = run_attempt(job, spec, host=None if context.cluster else LOOPBACK)
+            if failure is None:
+                return self._finish(context, job, spec)
+            self._spend(spec, failure, spent)
+            self._back_off(context, failure, sum(spent.values()))
+            context.next_attempt(failure.reason.value, reason=failure.reason.value, message=failure.message)
+            folder = self._newest(context)
+
+    @staticmethod
+    def _newest(context: RunContext) -> Path | None:
+        """The checkpoint to go on from."""
+        folder = checkpoint.newest(context.paths.checkpoints, warn=lambda text: context.message(text, level="warning"))
+        if folder is None:
+            context.message("no checkpoint was written before; training starts from the beginning", level="warning")
+        return folder
+
+    @staticmethod
+    def _spend(spec: TrainSpec, failure: Failure, spent: dict[str, int]) -> None:
+        """Take one restart from the cause's budget.
+
+        Raises:
+            RunFailed: none is left.
+        """
+        cause = failure.reason.value
+        budget = dict[str, int](spec.retry).get(cause, 0)
+        if spent.get(cause, 0) >= budget:
+            raise RunFailed(failure.message, reason=cause)
+        spent[cause] = spent.get(cause, 0) + 1
+
+    @staticmethod
+    def _back_off(context: RunContext, failure: Failure, restarts: int) -> None:
+        delay_s = min(BACK_OFF_S * 2 ** (restarts - 1), BACK_OFF_LIMIT_S)
+        context.message(f"{failure.message}; starting again in {delay_s:.0f} s", level="warning")
+        until = time.monotonic() + delay_s
+        while time.monotonic() < until:
+            if context.cancel_requested():
+                raise RunCancelled("cancelled between two attempts")
+            time.sleep(0.1)
+
+    @staticmethod
+    def _finish(context: RunContext, job: Job, spec: TrainSpec) -> dict[str, Any]:
+        written = context.paths.attempt(job.attempt) / RESULT
+        if not written.exists():
+            if context.cancel_requested():
+                raise RunCancelled("stopped as asked; the last checkpoint is kept")
+            raise RunFailed("the workers ended without a result", reason="platform_error")
+        result: dict[str, Any] = json.loads(written.read_text(encoding="utf-8"))
+        context.tracker.log_params(context.run_id, {"data.fingerprint": result["fingerprint"]})
+        context.tracker.log_artifacts(context.run_id, context.paths.artifacts, "plots")
+        if spec.register_ is not None:
+            # Imports MLflow's model code, which only a run that registers pays for.
+            from forgeline_jobs.train.registration import register
+
+            result["registered"] = register(context, spec.register_, result, job.spec)
+        return result

@@ -1,0 +1,94 @@
+"""What rank 0 does after the last step: the chosen checkpoint becomes the bundle, with metrics and pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from forgeline.bundle import Bundle, Reference
+from forgeline.tracking.spool import Spool
+from forgeline_architectures.tasks.base import TaskModule, deployed_weights
+from forgeline_jobs.data.base import as_int64
+from forgeline_jobs.data.loader import eval_loader
+from forgeline_jobs.train import checkpoint
+from forgeline_jobs.train.callbacks.validation import Outputs
+from forgeline_jobs.train.worker import RESULT
+
+if TYPE_CHECKING:
+    from forgeline_jobs.data.base import PreparedData
+    from forgeline_jobs.train.callbacks.checkpoints import Checkpoints
+    from forgeline_jobs.train.spec import TrainSpec
+    from forgeline_jobs.train.worker import Job
+
+
+def hand_over(
+    job: Job, spec: TrainSpec, data: PreparedData, module: TaskModule, checkpoints: Checkpoints, spool: Spool
+) -> None:
+    """Write the bundle, the pictures and, last, the result that tells the driver all is there."""
+    chosen = _chosen(job.paths.checkpoints, spec, checkpoints)
+    manifest = checkpoint.Manifest.read(chosen)
+    state = torch.load(chosen / checkpoint.STATE, map_location="cpu", weights_only=True)
+    weights = deployed_weights(state)
+    module.cpu().eval()
+    module.model.load_state_dict(weights)
+    outputs = _outputs(module, data, spec.data.batch_size)
+    Bundle.save(
+        job.paths.bundle,
+        model_state=weights,
+        architecture=spec.architecture.model_dump(mode="json"),
+        signature=data.signature.model_dump(mode="json"),
+        preprocessing=data.preprocessing,
+        metrics=manifest.metrics,
+        data={
+            "name": spec.data.name,
+            "config": spec.data.model_dump(mode="json"),
+            "fingerprint": data.fingerprint,
+            "summary": data.summary,
+        },
+        run_id=job.run_id,
+        reference=_reference(data, outputs, spec.data.batch_size),
+    )
+    _write_result(job, manifest, data)
+
+
+def _chosen(root: Path, spec: TrainSpec, checkpoints: Checkpoints) -> Path:
+    """The folder that `checkpoint.select` means."""
+    if spec.checkpoint.select == "best" and checkpoints.best:
+        return root / checkpoints.best
+    return checkpoint.folders(root)[-1]
+
+
+@torch.inference_mode()
+def _outputs(module: TaskModule, data: PreparedData, batch_size: int) -> Outputs:
+    """The chosen model's outputs over the validation split, for pictures and reference statistics."""
+    outputs = Outputs()
+    for index, batch in enumerate(eval_loader(data.splits["val"], batch_size)):
+        outputs.add(module.validation_step(batch, index))
+    return outputs
+
+
+def _reference(data: PreparedData, outputs: Outputs, batch_size: int) -> Reference:
+    """Statistics of the training inputs and of the outputs on the validation split, which training never saw."""
+    split = data.splits["train"]
+    batches = (
+        split.batch(as_int64(range(start, min(start + batch_size, len(split)))))
+        for start in range(0, len(split), batch_size)
+    )
+    return Reference.of(data.preprocessing, batches, outputs.outputs)
+
+
+def _write_result(job: Job, manifest: checkpoint.Manifest, data: PreparedData) -> None:
+    result = {
+        "metrics": dict(manifest.metrics),
+        "step": manifest.step,
+        "fingerprint": data.fingerprint,
+        "task": data.signature.task,
+        "notes": list(data.notes),
+    }
+    path = job.paths.attempt(job.attempt) / RESULT
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(result), encoding="utf-8")
+    temporary.replace(path)

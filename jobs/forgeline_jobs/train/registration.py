@@ -1,0 +1,55 @@
+"""From a finished training to a registered model version, with the alias where the gate passes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from forgeline import metrics
+from forgeline.bundle.mlflow_model import save_mlflow_model
+from forgeline.registry.gates import Gate, GateResult, evaluate_gate
+from forgeline.registry.models import Lineage, Registry
+from forgeline_jobs.train.spec import RegisterConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from forgeline.launching.context import RunContext
+
+
+def register(context: RunContext, config: RegisterConfig, result: Mapping[str, Any], spec_text: str) -> dict[str, Any]:
+    """Make the run's bundle the next version of `config.model`; a passing gate moves the alias to it.
+
+    Returns:
+        Model, version, alias (None for a candidate), and a sentence for each condition of the gate.
+    """
+    registry = Registry(context.tracker, context.settings.resolved_ledger_url, home=context.settings.home_folder)
+    verdict = _judge(registry, config, result)
+    folder = context.paths.root / "model"
+    save_mlflow_model(context.paths.bundle, folder)
+    version = registry.register(
+        name=config.model,
+        mlflow_model_folder=folder,
+        run_id=context.run_id,
+        metrics=result["metrics"],
+        lineage=Lineage(data_fingerprint=result["fingerprint"], spec=spec_text),
+    )
+    if verdict.passed:
+        registry.promote(config.model, version, config.alias, why="; ".join(verdict.reasons) or "no gate was set")
+    registered = {
+        "model": config.model,
+        "version": version,
+        "alias": config.alias if verdict.passed else None,
+        "gate": list(verdict.reasons),
+    }
+    context.emit("registered", **registered)
+    return registered
+
+
+def _judge(registry: Registry, config: RegisterConfig, result: Mapping[str, Any]) -> GateResult:
+    """Hold the new model against the gate, and against the model that it must beat."""
+    gate: Gate | None = config.gate
+    if gate is None:
+        return GateResult(passed=True, reasons=())
+    champion = registry.metrics_of(config.model, gate.beats) if gate.beats is not None else None
+    info = metrics.metric_info(result["task"], gate.metric, key="register.gate.metric")
+    return evaluate_gate(gate, result["metrics"], champion, higher_is_better=info.higher_is_better)

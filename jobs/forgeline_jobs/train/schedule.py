@@ -1,0 +1,35 @@
+"""Epochs, steps and batches of a run, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from forgeline.spec.units import Length
+from forgeline_jobs.train.spec import TrainerConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """The length of a run.
+
+    Attributes:
+        batches_per_epoch: global batches in one pass; an incomplete last one is dropped.
+        steps_per_epoch: optimizer steps in one pass.
+        total_steps: optimizer steps of the run.
+    """
+
+    batches_per_epoch: int
+    steps_per_epoch: int
+    total_steps: int
+
+    @classmethod
+    def of(cls, trainer: TrainerConfig, *, batches_per_epoch: int) -> Self:
+        """The schedule of a spec. Lightning steps on the last batch of an epoch even when too few are accumulated."""
+        steps_per_epoch = -(-batches_per_epoch // trainer.accumulate)
+        total = trainer.steps if trainer.steps is not None else (trainer.epochs or 0) * steps_per_epoch
+        return cls(batches_per_epoch=batches_per_epoch, steps_per_epoch=steps_per_epoch, total_steps=total)
+
+    def steps(self, length: Length) -> int:
+        """A length in optimizer steps."""
+        return length.value if length.unit == "step" else length.value * self.steps_per_epoch

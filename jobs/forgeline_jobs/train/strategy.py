@@ -1,0 +1,40 @@
+"""From a spec's `strategy`, `resources` and `precision` to Lightning's Trainer arguments."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
+from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment
+
+from forgeline_jobs.train.spec import TrainSpec
+
+# Long enough for a slow start of one worker, short enough that a lost peer is noticed the same hour.
+PROCESS_GROUP_TIMEOUT = timedelta(minutes=30)
+
+
+def trainer_arguments(spec: TrainSpec) -> dict[str, Any]:
+    """Arguments `strategy`, `accelerator`, `devices`, `plugins` and `precision` of `lightning.pytorch.Trainer`."""
+    gpu = spec.resources.gpus_per_worker > 0
+    return {
+        "strategy": _strategy(spec, gpu=gpu),
+        "accelerator": "gpu" if gpu else "cpu",
+        "devices": "auto" if spec.resources.workers > 1 else 1,
+        "plugins": [RayLightningEnvironment()] if spec.resources.workers > 1 else [],
+        "precision": spec.trainer.precision,
+    }
+
+
+def _strategy(spec: TrainSpec, *, gpu: bool) -> Strategy:
+    if spec.resources.workers == 1:
+        return SingleDeviceStrategy(device="cuda:0" if gpu else "cpu")
+    strategy: DDPStrategy = RayDDPStrategy(
+        process_group_backend="nccl" if gpu else "gloo",
+        timeout=PROCESS_GROUP_TIMEOUT,
+        # Frozen parameters take no gradient and are not handed to DDP, so none is ever unused.
+        find_unused_parameters=False,
+        gradient_as_bucket_view=True,
+        static_graph=False,
+    )
+    return strategy

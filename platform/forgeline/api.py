@@ -1,0 +1,299 @@
+"""The Python face of Forgeline; the command line is a thin layer over it.
+
+>>> import forgeline as fl
+>>> run = fl.run(fl.load("digits.yaml"), set={"optimizer.lr": 3e-4})  # doctest: +SKIP
+>>> run.state, run.metrics["val/accuracy"]                            # doctest: +SKIP
+('succeeded', 0.971)
+>>> run.bundle.predict("digits/")                                     # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forgeline.errors import ForgelineError, NotFinished, RunFailed, UsageError
+from forgeline.launching.events import EXIT_CODES, Event
+from forgeline.paths import RunPaths
+from forgeline.settings import Settings, settings
+
+if TYPE_CHECKING:
+    from forgeline.bundle import Bundle
+    from forgeline.launching.launch import Launch
+    from forgeline.ledger.ledger import Ledger
+    from forgeline.ledger.records import AttemptRecord, RunRecord
+    from forgeline.spec.loading import LoadedSpec
+
+Progress = Callable[[Event], None]
+
+
+def load(path: str | Path, *, set: Mapping[str, Any] | Sequence[str] = ()) -> LoadedSpec:
+    """Read and check a specification.
+
+    Args:
+        path: a YAML file.
+        set: values that override the file's, `{"optimizer.lr": 3e-4}` or `["optimizer.lr=3e-4"]`.
+
+    Raises:
+        SpecError: what is wrong, with line, key and the nearest valid key.
+    """
+    from forgeline.spec import loading
+
+    return loading.load(Path(path), set)
+
+
+def run(
+    spec: LoadedSpec | str | Path,
+    *,
+    set: Mapping[str, Any] | Sequence[str] = (),
+    cluster: str | None = None,
+    detach: bool = False,
+    resume: str | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Run a job, and return when it has ended (or, detached, when it has an identity).
+
+    Ctrl-C asks the run for a graceful stop and goes on waiting for it; a second one does not wait any longer.
+
+    Args:
+        spec: a loaded specification, or a YAML file.
+        set: values that override the specification's, `{"trainer.epochs": 3}`.
+        cluster: Jobs address of a Ray cluster, `http://host:8265`, `ray://host:10001` or `auto`; local Ray without it.
+        detach: return at once and leave the run to itself.
+        resume: a run (id, unique start of an id, or name) to continue as a new attempt.
+        progress: gets every event of the run as it happens.
+
+    Returns:
+        The run; `state` tells how it ended, a failed run raises nothing.
+
+    Raises:
+        SpecError: the specification, or the data it names, are wrong; nothing was started or written.
+        UsageError: the run to resume cannot be resumed, or no cluster answers.
+    """
+    from forgeline.launching.launch import launch
+
+    loaded = _loaded(spec, set)
+    environment = settings()
+    resumed = get(resume)._to_be_resumed() if resume is not None else None
+    started = launch(loaded, environment, cluster=cluster, resume=resumed)
+    return _watch(started, environment, detach=detach, progress=progress or (lambda event: None))
+
+
+def get(reference: str) -> Run:
+    """A run that exists.
+
+    Args:
+        reference: its id, the unique start of its id, or its name (the newest run of that name).
+
+    Raises:
+        NotFound: no such run.
+    """
+    environment = settings()
+    return Run(_ledger(environment).get(reference).id, environment)
+
+
+class Run:
+    """One run, whatever its number of attempts. What it says is read from the ledger when it is asked.
+
+    >>> run = fl.get("digits")                # doctest: +SKIP
+    >>> run.wait(timeout=3600)                # doctest: +SKIP
+    'succeeded'
+    >>> print("\\n".join(run.logs()))         # doctest: +SKIP
+    """
+
+    def __init__(self, run_id: str, environment: Settings, *, seen: Mapping[str, Any] | None = None) -> None:
+        self._id = run_id
+        self._settings = environment
+        self._ledger = _ledger(environment)
+        self._seen: Mapping[str, Any] = seen or {}
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id} {self.name!r} {self.state}>"
+
+    @property
+    def id(self) -> str:
+        """Its identity for life, which is that of its MLflow run."""
+        return self._id
+
+    @property
+    def record(self) -> RunRecord:
+        """All that the ledger knows."""
+        return self._ledger.get(self._id)
+
+    @property
+    def name(self) -> str:
+        return self.record.name
+
+    @property
+    def state(self) -> str:
+        """queued, starting, running, stopping, succeeded, failed, cancelled or timed_out."""
+        return str(self.record.state)
+
+    @property
+    def reason(self) -> str | None:
+        """Why it ended as it did, for machines; None for success."""
+        reason = self.record.reason
+        return None if reason is None else str(reason)
+
+    @property
+    def message(self) -> str | None:
+        """Why it ended as it did, for people."""
+        return self.record.message
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The metrics of the checkpoint that became the model (while it trains: the newest)."""
+        return dict(self.record.metrics)
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What the kind returned; empty until the run has succeeded."""
+        return dict(self.record.result)
+
+    @property
+    def attempts(self) -> list[AttemptRecord]:
+        """Its attempts, first to last, each with its cause."""
+        return list(self._ledger.attempts(self._id))
+
+    @property
+    def model_version(self) -> str | None:
+        """`name/version` of the model it registered, as in `models:/digits/3`."""
+        registered = self.result.get("registered")
+        return f"{registered['model']}/{registered['version']}" if registered else None
+
+    @property
+    def paths(self) -> RunPaths:
+        """Where its files are."""
+        return RunPaths(self._settings.home_folder, self._id)
+
+    @property
+    def artifacts(self) -> Path:
+        """Folder of plots and samples."""
+        return self.paths.artifacts
+
+    @property
+    def bundle(self) -> Bundle:
+        """The trained model.
+
+        Raises:
+            NotFinished: the run still goes on.
+            RunFailed: it ended without a model.
+        """
+        from forgeline.bundle import Bundle
+
+        if self.state not in EXIT_CODES:
+            raise NotFinished(f"run {self._id} is {self.state}; it has no bundle yet")
+        if not self.paths.bundle.exists():
+            raise RunFailed(f"run {self._id} ended as {self.state} without a bundle: {self.message or self.reason}")
+        return Bundle.load(self.paths.bundle)
+
+    def logs(self, *, attempt: int | None = None, rank: int = 0) -> list[str]:
+        """Lines that a worker wrote to its stdout and stderr.
+
+        Args:
+            attempt: number of the attempt; the last without it.
+            rank: which worker.
+        """
+        number = attempt or max((record.number for record in self.attempts), default=1)
+        try:
+            text = self.paths.rank_log(attempt=number, rank=rank).read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return []
+        return text.splitlines()
+
+    def wait(self, timeout: float | None = None) -> str:
+        """Wait until it has ended; returns the final state.
+
+        Args:
+            timeout: seconds to wait at most.
+
+        Raises:
+            NotFinished: it still goes on after `timeout`.
+        """
+        until = None if timeout is None else time.monotonic() + timeout
+        while True:
+            state = self.state
+            if state in EXIT_CODES:
+                return state
+            if until is not None and time.monotonic() >= until:
+                raise NotFinished(f"run {self._id} is still {state} after {timeout:g} s")
+            time.sleep(0.3)
+
+    def cancel(self) -> None:
+        """Ask it to save what it has and stop; returns at once.
+
+        Raises:
+            UsageError: it has ended already.
+        """
+        if not self._ledger.request_cancel(self._id):
+            raise UsageError(f"run {self._id} has ended already ({self.state}); there is nothing to cancel")
+
+    def _to_be_resumed(self) -> str:
+        state = self.state
+        if state == "succeeded":
+            raise UsageError(f"--resume: run {self._id} has succeeded, there is nothing to continue; start a new run")
+        if state not in EXIT_CODES:
+            raise UsageError(f"--resume: run {self._id} is {state}; wait for it, or cancel it first")
+        return self._id
+
+
+def _loaded(spec: LoadedSpec | str | Path, set: Mapping[str, Any] | Sequence[str]) -> LoadedSpec:
+    from forgeline.spec import loading
+
+    if isinstance(spec, str | Path):
+        return load(spec, set=set)
+    return loading.load(spec.text, set) if set else spec
+
+
+def _ledger(environment: Settings) -> Ledger:
+    from forgeline.ledger.ledger import Ledger
+
+    environment.ensure_home()
+    return Ledger(environment.resolved_ledger_url)
+
+
+def _watch(started: Launch, environment: Settings, *, detach: bool, progress: Progress) -> Run:
+    """Follow a launch to its end (or to its identity); Ctrl-C is passed on as a wish to stop."""
+    run: Run | None = None
+    seen: dict[str, Any] = {}
+    with _interrupts_go_to(started.interrupt):
+        for event in started.events():
+            if event["event"] == "run":
+                run = Run(event["run_id"], environment, seen=seen)
+            elif event["event"] in ("state", "result"):
+                seen.update({key: value for key, value in event.items() if key not in ("event", "time")})
+            progress(event)
+            if event["event"] == "error":
+                raise _error_of(event)
+            if detach and run is not None:
+                return run
+        started.finish()
+    assert run is not None
+    return run
+
+
+@contextmanager
+def _interrupts_go_to(interrupt: Callable[[], None]) -> Iterator[None]:
+    """While inside, SIGINT and SIGTERM of this process ask the run to stop; only the main thread gets signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: interrupt()) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _error_of(event: Event) -> ForgelineError:
+    """What ended a launch before there was a run, as the error it was in the driver's process."""
+    error = ForgelineError(str(event["message"]))
+    error.exit_code = int(event["exit_code"])
+    return error

@@ -1,0 +1,82 @@
+"""From encoded arrays to a model's outputs: batches, device, and the step from logits to probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forgeline.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def pick_device(device: str) -> torch.device:
+    """`auto` is the first GPU where there is one, else the CPU.
+
+    Raises:
+        UsageError: the device does not exist here.
+    """
+    import torch
+
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"device {device!r} cannot be used ({reason}); allowed: auto, cpu, cuda, cuda:N") from error
+    return chosen
+
+
+def model_outputs(
+    model: nn.Module, task: str, arrays: Arrays, *, batch_size: int, device: torch.device
+) -> NDArray[np.float32]:
+    """Outputs of all samples, as validation sees them.
+
+    Returns:
+        Probabilities [n, classes], standardised predictions [n, targets] or [n, horizon, targets], or for language
+        models the probabilities [n, vocabulary] of the token after each text.
+    """
+    import torch
+
+    parts = []
+    with torch.inference_mode():
+        for batch in batches(arrays, batch_size):
+            tensors = {name: torch.from_numpy(array).to(device) for name, array in batch.items()}
+            outputs = next_token_logits(model, tensors) if task == "language_modelling" else model(tensors)
+            outputs = outputs.float()
+            if task in {"classification", "language_modelling"}:
+                outputs = outputs.softmax(-1)
+            parts.append(outputs.cpu().numpy())
+    return np.concatenate(parts)
+
+
+def batches(arrays: Arrays, batch_size: int) -> Iterator[dict[str, NDArray[Any]]]:
+    """Consecutive slices of at most `batch_size` samples, as arrays that torch can take without a copy."""
+    rows = len(next(iter(arrays.values())))
+    for start in range(0, rows, batch_size):
+        yield {name: np.require(array[start : start + batch_size], requirements="CW") for name, array in arrays.items()}
+
+
+def next_token_logits(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+    """Logits [B, V] after the last token of each text; texts are filled up on the right, behind `length`."""
+    import torch
+
+    tokens_BT = batch["tokens"]
+    rows = torch.arange(len(tokens_BT), device=tokens_BT.device)
+    lengths = batch.get("length")
+    last = lengths - 1 if lengths is not None else torch.full_like(rows, tokens_BT.shape[1] - 1)
+    # Only the last places go through the head: all of them would be T times the memory of the answer.
+    if hasattr(model, "hidden") and hasattr(model, "logits"):
+        chosen: Tensor = model.logits(model.hidden(batch)[rows, last])
+        return chosen
+    logits: Tensor = model(batch)[rows, last]
+    return logits

@@ -1,0 +1,52 @@
+"""Raw data in pieces that are encoded one at a time, so that memory does not grow with what is predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forgeline.bundle.tables import PIECE_ROWS, TableFile, is_table
+from forgeline.preprocessing.reading import existing
+
+if TYPE_CHECKING:
+    from forgeline.bundle.bundle import Bundle
+
+# Decoded images and long series are large; texts of a piece are filled up to the longest among them.
+PIECE_SAMPLES = 1024
+
+
+def pieces_of(bundle: Bundle, raw: Any) -> Iterator[Any]:
+    """What `raw` (data or a path) holds, in order, in pieces that `predict_piece` takes.
+
+    Raises:
+        DataError: a file is missing, empty or cannot be read.
+    """
+    preprocessing = bundle.preprocessing
+    if isinstance(raw, Path) or (isinstance(raw, str) and preprocessing.kind != "text"):
+        path = existing(raw)
+        if preprocessing.kind == "table" and is_table(path):
+            yield from TableFile(path).pieces()
+            return
+        raw = preprocessing.read(path)
+    yield from _split(preprocessing.kind, raw)
+
+
+def _split(kind: str, raw: Any) -> Iterator[Any]:
+    """A table by rows, samples by number; whatever is one sample, or needs its neighbours, stays whole."""
+    size = PIECE_ROWS if kind == "table" else PIECE_SAMPLES
+    if hasattr(raw, "columns") and kind == "table":
+        starts = range(0, max(len(raw), 1), size)
+        yield from (raw.iloc[start : start + size] for start in starts)
+    elif _is_samples(kind, raw) and len(raw) > size:
+        yield from (raw[start : start + size] for start in range(0, len(raw), size))
+    else:
+        yield raw
+
+
+def _is_samples(kind: str, raw: Any) -> bool:
+    if isinstance(raw, list | tuple):
+        return True
+    # The first axis of [h, w, c] is not samples; of four axes it always is.
+    axes = {"image": 4, "series": 3}.get(kind)
+    return axes is not None and getattr(raw, "ndim", 0) == axes and not hasattr(raw, "columns")

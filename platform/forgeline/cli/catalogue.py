@@ -1,0 +1,80 @@
+"""`forgeline architectures` and `forgeline data`: what a spec can name, from the plug-ins' own descriptions."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, cast
+
+import typer
+
+from forgeline import plugins
+from forgeline.cli.commands import SuggestingGroup
+from forgeline.cli.render import Format, FormatOption, show_json, show_pairs, show_rows
+
+architectures = typer.Typer(cls=SuggestingGroup, no_args_is_help=True)
+data = typer.Typer(cls=SuggestingGroup, no_args_is_help=True)
+
+NameArgument = Annotated[str, typer.Argument(help="Its name, as in a spec.")]
+
+
+@architectures.command("list")
+def list_architectures(form: FormatOption = Format.TABLE) -> None:
+    """List the families of architectures."""
+    rows = [_architecture(plugin) for plugin in plugins.descriptors(plugins.ARCHITECTURES)]
+    show_rows(rows, ["name", "tasks", "inputs", "help"], form=form, empty="no architecture is installed")
+
+
+@architectures.command("show")
+def show_architecture(name: NameArgument, form: FormatOption = Format.TABLE) -> None:
+    """Show one architecture: its paper, when to use it, its settings."""
+    plugin = cast("plugins.ArchitectureDescriptor", plugins.find(plugins.ARCHITECTURES, name, key="name"))
+    row = _architecture(plugin) | {"paper": plugin.paper, "when": plugin.when, "cost": plugin.cost}
+    _show(row | {"settings": _settings(plugin)}, form)
+
+
+@data.command("list")
+def list_data(form: FormatOption = Format.TABLE) -> None:
+    """List the built-in data sets and the readers of your own data."""
+    rows = [_data(plugin) for plugin in plugins.descriptors(plugins.DATA)]
+    show_rows(rows, ["name", "modality", "tasks", "help"], form=form, empty="no data source is installed")
+
+
+@data.command("show")
+def show_data(name: NameArgument, form: FormatOption = Format.TABLE) -> None:
+    """Show one data source and its settings."""
+    plugin = cast("plugins.DataDescriptor", plugins.find(plugins.DATA, name, key="name"))
+    _show(_data(plugin) | {"settings": _settings(plugin)}, form)
+
+
+def _architecture(plugin: Any) -> dict[str, Any]:
+    return {
+        "name": plugin.name,
+        "family": plugin.family,
+        "tasks": plugin.tasks,
+        "inputs": plugin.inputs,
+        "help": plugin.help,
+    }
+
+
+def _data(plugin: Any) -> dict[str, Any]:
+    return {"name": plugin.name, "modality": plugin.modality, "tasks": plugin.tasks, "help": plugin.help}
+
+
+def _settings(plugin: plugins.ConfiguredDescriptor) -> list[dict[str, Any]]:
+    """The keys of a plug-in's part of the spec, from its model."""
+    rows = []
+    for name, field in plugin.config_model().model_fields.items():
+        default = "required" if field.is_required() else field.get_default(call_default_factory=True)
+        if hasattr(default, "model_dump"):
+            default = default.model_dump(mode="json")
+        rows.append({"key": field.alias or name, "default": default, "meaning": field.description or ""})
+    return rows
+
+
+def _show(row: dict[str, Any], form: Format) -> None:
+    if form is Format.JSON:
+        show_json(row)
+        return
+    settings = row.pop("settings")
+    show_pairs(list(row.items()))
+    print()
+    show_rows(settings, ["key", "default", "meaning"], form=form, empty="it has no settings")

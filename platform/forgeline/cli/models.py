@@ -1,0 +1,138 @@
+"""`forgeline models`: registered models, their versions, their aliases, and who moved those when and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from forgeline.cli.commands import SuggestingGroup
+from forgeline.cli.render import Format, FormatOption, local_time, show_json, show_pairs, show_rows
+
+if TYPE_CHECKING:
+    from forgeline.ledger.records import AliasMove
+    from forgeline.registry.catalogue import ModelVersion
+
+app = typer.Typer(cls=SuggestingGroup, no_args_is_help=True)
+
+NameArgument = Annotated[str, typer.Argument(metavar="MODEL", help="Name of a registered model.")]
+AliasOption = Annotated[str, typer.Option("--alias", help="The alias to move.")]
+WhyOption = Annotated[str, typer.Option("--why", help="Kept in the history.")]
+
+
+@app.command("list")
+def list_models(form: FormatOption = Format.TABLE) -> None:
+    """List the registered models."""
+    from forgeline.registry.models import open_registry
+
+    rows: list[dict[str, Any]] = []
+    for name, versions in open_registry().list_models().items():
+        aliases = {alias: version.version for version in versions for alias in version.aliases}
+        newest = versions[-1]
+        rows.append({"model": name, "versions": len(versions), "aliases": aliases, "newest": newest.created})
+    if form is Format.TABLE:
+        rows = [row | {"newest": local_time(row["newest"])} for row in rows]
+    columns = ["model", "versions", "aliases", "newest"]
+    show_rows(rows, columns, form=form, empty="no model yet; a train spec with `register:` makes one")
+
+
+@app.command("show")
+def show(
+    model: NameArgument,
+    version: Annotated[int | None, typer.Option(min=1, help="All about this version.")] = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Show a model's versions, or all about one of them. MODEL may be NAME/VERSION or NAME@ALIAS."""
+    from forgeline.registry.models import open_registry
+    from forgeline.registry.references import ModelReference, parse
+
+    name, alias, number = model, None, version
+    if "@" in model or "/" in model:
+        parsed = parse(model if model.startswith("models:/") else f"models:/{model}")
+        assert isinstance(parsed, ModelReference)
+        name, alias, number = parsed.name, parsed.alias, version or parsed.version
+    registry = open_registry()
+    if alias is None and number is None:
+        _show_versions(registry.show(name), form)
+    else:
+        _show_version(registry.version(name, alias=alias, number=number), form)
+
+
+@app.command("promote")
+def promote(
+    model: NameArgument,
+    version: Annotated[int, typer.Argument(min=1, help="Number of the version.")],
+    alias: AliasOption = "champion",
+    why: WhyOption = "",
+) -> None:
+    """Point an alias at a version."""
+    from forgeline.registry.models import open_registry
+
+    print(_move_text(open_registry().promote(model, version, alias, why=why)))
+
+
+@app.command("rollback")
+def rollback(model: NameArgument, alias: AliasOption = "champion", why: WhyOption = "") -> None:
+    """Point an alias at the version that it pointed to before."""
+    from forgeline.registry.models import open_registry
+
+    print(_move_text(open_registry().rollback(model, alias, why=why)))
+
+
+@app.command("history")
+def history(
+    model: NameArgument,
+    alias: Annotated[str | None, typer.Option("--alias", help="Of this alias only.")] = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Show who moved which alias when, from where to where, and why."""
+    from forgeline.registry.models import open_registry
+
+    registry = open_registry()
+    registry.show(model)
+    moves = registry.history(model, alias)
+    rows = [
+        {"moved": move.moved, "alias": move.alias, "from": move.from_version, "to": move.to_version}
+        | {"who": move.who, "why": move.why}
+        for move in moves
+    ]
+    show_rows(rows, ["moved", "alias", "from", "to", "who", "why"], form=form, empty=f"no alias of {model} ever moved")
+
+
+def _show_versions(versions: list[ModelVersion], form: Format) -> None:
+    rows = [_row(version) for version in versions]
+    if form is Format.TABLE:
+        rows = [row | {"metrics": _main_metrics(version)} for row, version in zip(rows, versions, strict=True)]
+    show_rows(rows, ["version", "aliases", "created", "run", "metrics"], form=form, empty="")
+
+
+def _show_version(version: ModelVersion, form: Format) -> None:
+    if form is Format.JSON:
+        show_json(_row(version))
+        return
+    pairs = [(name, value) for name, value in _row(version).items() if name not in ("metrics", "tags")]
+    show_pairs([*pairs, *sorted(version.tags.items())])
+    show_pairs(sorted(version.metrics.items()), title="\nmetrics")
+
+
+def _row(version: ModelVersion) -> dict[str, Any]:
+    return {
+        "model": version.model,
+        "version": version.version,
+        "aliases": version.aliases,
+        "created": version.created,
+        "run": version.run_id,
+        "metrics": dict(version.metrics),
+        "tags": dict(version.tags),
+        "source": version.source,
+    }
+
+
+def _main_metrics(version: ModelVersion) -> dict[str, float]:
+    """Without those of single classes, which fill a screen."""
+    return {name: value for name, value in version.metrics.items() if "[" not in name}
+
+
+def _move_text(move: AliasMove) -> str:
+    before = f"was version {move.from_version}" if move.from_version is not None else "new"
+    return f"{move.alias} of {move.model} is version {move.to_version} ({before})"

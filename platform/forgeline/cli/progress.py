@@ -1,0 +1,191 @@
+"""What `forgeline run` shows of a run's events: a live bar on a terminal, plain lines in a log, a summary at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from forgeline.cli.render import STATE_STYLES, console, duration, text_of
+from forgeline.launching.events import Event
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+_STEP_LINE_S = 10.0
+
+
+class Display(Protocol):
+    """Shows events as they come."""
+
+    def show(self, event: Event) -> None: ...
+    def close(self) -> None: ...
+
+
+def display() -> Display:
+    """The display that fits where stdout goes."""
+    out = console()
+    return LiveDisplay(out) if out.is_terminal else PlainDisplay(lambda line: print(line, flush=True))
+
+
+def describe(event: Event) -> str | None:
+    """An event as one line; None for those that say nothing new to a person."""
+    kind = event["event"]
+    if kind == "run":
+        return f"run {event['run_id']} ({event['kind']} {event['name']})"
+    if kind == "state":
+        why = event.get("message") or event.get("reason")
+        return f"{event['state']}: {why}" if why else str(event["state"])
+    if kind == "epoch":
+        return f"epoch {_of(event, 'epoch')}, step {event.get('step')}: {metrics_text(event.get('metrics') or {})}"
+    if kind == "attempt":
+        return f"attempt {event['number']} ({event['cause']})"
+    if kind == "registered":
+        alias = f" as {event['alias']}" if event.get("alias") else " as a candidate"
+        return f"registered {event['model']} version {event['version']}{alias}"
+    if kind == "message":
+        level = event.get("level", "info")
+        return str(event["text"]) if level == "info" else f"{level}: {event['text']}"
+    return None
+
+
+def step_text(event: Event) -> str:
+    """A `step` event as one line.
+
+    >>> step_text({"step": 5, "steps": 10, "loss": 0.25, "eta_s": 3.0})
+    'step 5/10, loss 0.25, 3.0 s left'
+    """
+    parts = [f"epoch {_of(event, 'epoch')}"] if event.get("epoch") else []
+    parts.append(f"step {_of(event, 'step')}")
+    if event.get("loss") is not None:
+        parts.append(f"loss {text_of(event['loss'])}")
+    if event.get("samples_per_s"):
+        parts.append(f"{event['samples_per_s']:.0f} samples/s")
+    if event.get("eta_s") is not None:
+        parts.append(f"{duration(event['eta_s'])} left")
+    return ", ".join(parts)
+
+
+def metrics_text(metrics: Mapping[str, Any]) -> str:
+    """Metrics as `name value, …`, those per class left out."""
+    return ", ".join(f"{name} {text_of(value)}" for name, value in metrics.items() if "[" not in name)
+
+
+class PlainDisplay:
+    """One line an event; of steps, one in ten seconds.
+
+    Args:
+        write: takes each line.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, write: Callable[[str], None], *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._write = write
+        self._clock = clock
+        self._last_step = clock()
+
+    def show(self, event: Event) -> None:
+        if event["event"] == "step":
+            now = self._clock()
+            if now - self._last_step < _STEP_LINE_S:
+                return
+            self._last_step = now
+            self._write(step_text(event))
+        elif (line := describe(event)) is not None:
+            self._write(line)
+
+    def close(self) -> None:
+        return None
+
+
+class LiveDisplay:
+    """A progress bar that stays in place, other events as lines above it."""
+
+    def __init__(self, out: Console) -> None:
+        self._out = out
+        self._bar: Progress | None = None
+        self._task: Any = None
+        self._metrics = ""
+        self._status: Any = out.status("starting")
+        self._status.start()
+
+    def show(self, event: Event) -> None:
+        if event["event"] == "step":
+            self._step(event)
+            return
+        if event["event"] == "epoch":
+            self._metrics = metrics_text(dict(list((event.get("metrics") or {}).items())[:2]))
+        if event["event"] == "state":
+            self._status.update(str(event["state"]) + (f": {event['message']}" if event.get("message") else ""))
+            return
+        if (line := describe(event)) is not None:
+            self._out.print(line, markup=False)
+
+    def close(self) -> None:
+        self._status.stop()
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _step(self, event: Event) -> None:
+        if self._bar is None:
+            self._status.stop()
+            self._bar = self._new_bar()
+            self._task = self._bar.add_task("", total=event.get("steps"), text="")
+            self._bar.start()
+        text = step_text(event) + (f", {self._metrics}" if self._metrics else "")
+        self._bar.update(self._task, completed=event["step"], total=event.get("steps"), text=text)
+
+    def _new_bar(self) -> Progress:
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        return Progress(
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[text]}", markup=False),
+            console=self._out,
+            refresh_per_second=5,
+        )
+
+
+def show_summary(summary: Mapping[str, Any], *, folder: Path) -> None:
+    """The end of a run: what came out, and where to look.
+
+    Args:
+        summary: state, run_id, reason, message, metrics, registered.
+        folder: the run's own folder.
+    """
+    from rich.text import Text
+
+    out = console()
+    state = str(summary["state"])
+    lines: list[tuple[str, str]] = [("state", state)]
+    if summary.get("message") or summary.get("reason"):
+        lines.append(("reason", str(summary.get("message") or summary.get("reason"))))
+    if summary.get("metrics"):
+        lines.append(("metrics", metrics_text(summary["metrics"])))
+    registered = summary.get("registered") or {}
+    if registered:
+        alias = registered.get("alias")
+        lines.append(("model", f"{registered['model']} version {registered['version']}"))
+        lines.append(("alias", str(alias) if alias else "none: a candidate"))
+        lines += [("gate", str(sentence)) for sentence in registered.get("gate") or []]
+    run_id = summary["run_id"]
+    lines += [("folder", str(folder)), ("look", f"forgeline runs show {run_id}"), ("", "forgeline ui")]
+    text = Text()
+    for index, (name, value) in enumerate(lines):
+        style = STATE_STYLES.get(state, "") if name == "state" else ""
+        text.append(f"{name:<8} ", style="dim").append(value, style=style)
+        text.append("" if index == len(lines) - 1 else "\n")
+    if not out.is_terminal:
+        out.print(text)
+        return
+    from rich.panel import Panel
+
+    out.print(Panel(text, title=f"run {run_id}", border_style=STATE_STYLES.get(state, ""), expand=False))
+
+
+def _of(event: Event, key: str) -> str:
+    total = event.get(f"{key}s")
+    return f"{event.get(key)}/{total}" if total else str(event.get(key))

@@ -1,0 +1,45 @@
+"""The cluster that this driver runs in as a Ray job; its processes are the cluster's own business."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from forgeline.launching.admission import Capacity
+
+if TYPE_CHECKING:
+    from forgeline.spec.envelope import Resources
+
+
+class ClusterRay:
+    """The connection of a driver inside a Ray job; the counterpart of `LocalRay`."""
+
+    def __init__(self) -> None:
+        self.started = False
+
+    def start(self, resources: Resources) -> None:
+        """Connect, and see whether the cluster can ever hold the run.
+
+        Raises:
+            SpecError: it is too small.
+        """
+        os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
+        import ray
+
+        ray.init(address="auto", log_to_driver=False, configure_logging=False, logging_level=logging.ERROR)
+        self.started = True
+        total: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        Capacity(cpus=total.get("CPU", 0), gpus=total.get("GPU", 0), place="the cluster").check(resources)
+
+    def stop(self) -> None:
+        """Disconnect; Ray ends what the job left."""
+        if self.started:
+            self.started = False
+            import ray
+
+            ray.shutdown()
+
+    def kill(self) -> None:
+        """End the job's actors and tasks without asking, which disconnecting does."""
+        self.stop()

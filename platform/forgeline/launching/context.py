@@ -1,0 +1,88 @@
+"""What a kind gets to work with while it runs a job in the driver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forgeline.errors import RunCancelled
+from forgeline.launching.events import EventLog
+from forgeline.launching.stopping import StopControl
+from forgeline.paths import RunPaths
+
+if TYPE_CHECKING:
+    from forgeline.ledger.ledger import Ledger
+    from forgeline.settings import Settings
+    from forgeline.tracking.tracker import Tracker
+
+
+@dataclass(kw_only=True)
+class RunContext:
+    """One execution of a run. Ray is up, the MLflow run and the ledger row exist, an attempt is open.
+
+    Attributes:
+        run_id: the identity of the run, for life.
+        spec: the checked specification.
+        paths: where the run keeps its files.
+        settings: of this installation.
+        ledger: the authority on runs.
+        tracker: the MLflow store.
+        resume_from: folder of checkpoints to continue from; None in a new run.
+        attempt: number of the open attempt, from 1.
+        cluster: address of a remote cluster; None for local Ray.
+        deadline_s: seconds from the start of execution to the deadline; None without one.
+    """
+
+    run_id: str
+    spec: Any
+    paths: RunPaths
+    settings: Settings
+    ledger: Ledger
+    tracker: Tracker
+    attempt: int
+    events: EventLog
+    stop: StopControl
+    resume_from: Path | None = None
+    cluster: str | None = None
+    deadline_s: float | None = None
+    watch: Callable[[Path], None] = field(default=lambda path: None)
+
+    def emit(self, event: str, /, **fields: Any) -> None:
+        """Tell whoever follows the run something; the events are listed in docs/events.md."""
+        self.events.emit(event, **fields)
+
+    def message(self, text: str, *, level: str = "info") -> None:
+        """Tell the user one line."""
+        self.emit("message", text=text, level=level)
+
+    def cancel_requested(self) -> bool:
+        """Whether the run should save what it has and raise RunCancelled: the user's wish, or the deadline.
+
+        From then on `paths.stop_request(attempt=…)` exists as well, for workers that share the file system.
+        """
+        return self.stop.requested()
+
+    def watch_spool(self, path: Path) -> None:
+        """Ship what a worker appends to this file to MLflow, and show its progress."""
+        self.watch(path)
+
+    def next_attempt(self, cause: str, *, reason: str, message: str = "") -> int:
+        """Close the open attempt as failed, open the next one, and return its number.
+
+        Args:
+            cause: why there is another attempt, such as `node_lost`.
+            reason: why the open one ended.
+            message: the same for a person.
+
+        Raises:
+            RunCancelled: the run was asked to stop meanwhile.
+        """
+        if self.cancel_requested():
+            raise RunCancelled("stopped between two attempts")
+        self.ledger.end_attempt(self.run_id, self.attempt, "failed", reason=reason, message=message)
+        self.attempt = self.ledger.start_attempt(self.run_id, cause)
+        self.paths.attempt(self.attempt).mkdir(parents=True, exist_ok=True)
+        self.emit("attempt", number=self.attempt, cause=cause)
+        return self.attempt

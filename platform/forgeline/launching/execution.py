@@ -1,0 +1,233 @@
+"""One execution of a run, in order: record and Ray side by side, the queue, the kind, the final state.
+
+Whatever happens once the record exists, the final state is written to the ledger and to MLflow.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from forgeline.errors import ForgelineError
+from forgeline.kinds import get_kind
+from forgeline.launching.admission import needed_cpus, visible_gpus
+from forgeline.launching.cluster_ray import ClusterRay
+from forgeline.launching.context import RunContext
+from forgeline.launching.events import EventLog, exit_code
+from forgeline.launching.local_ray import LocalRay
+from forgeline.launching.outcome import Outcome, outcome_of
+from forgeline.launching.queueing import HostQueue
+from forgeline.launching.recording import RunRecorder
+from forgeline.launching.request import Request
+from forgeline.launching.stopping import StopControl
+from forgeline.launching.streaming import SpoolStream
+from forgeline.launching.supervision import Supervisor
+from forgeline.ledger.ledger import Ledger
+from forgeline.paths import RunPaths
+from forgeline.settings import Settings
+from forgeline.spec.loading import load
+from forgeline.tracking.tracker import Tracker
+
+if TYPE_CHECKING:
+    from forgeline.spec.envelope import Envelope
+
+_DELIVERY_S = 20.0
+
+
+class Execution:
+    """Executes a request in this process.
+
+    Args:
+        request: what to run.
+        settings: of this installation.
+        events: where to tell about it.
+    """
+
+    def __init__(self, request: Request, settings: Settings, events: EventLog) -> None:
+        self._request = request
+        self._settings = settings
+        self._events = events
+        self._stop = StopControl(grace_s=settings.cancel_grace_s)
+        self._spec: Envelope = load(request.spec).spec
+        self._ledger = Ledger(settings.resolved_ledger_url)
+        self._tracker = Tracker(settings.resolved_tracking_uri, settings.artifact_root)
+        self._recorder = RunRecorder(
+            request, settings=settings, spec=self._spec, ledger=self._ledger, tracker=self._tracker
+        )
+        self._queue = HostQueue(self._ledger, settings)
+        self._ray: LocalRay | ClusterRay = (
+            ClusterRay() if request.cluster else LocalRay(cpus=settings.available_cpus, gpus=visible_gpus())
+        )
+        self._run_id = ""
+        self._early_error: Exception | None = None
+        self._stream: SpoolStream | None = None
+        self._context_of_kind: RunContext | None = None
+        self._result: dict[str, Any] = {}
+
+    def run(self) -> int:
+        """Run to the end; the exit code is the run's.
+
+        Raises:
+            ForgelineError: no record of the run could be made.
+        """
+        self._listen()
+        paths = self._open()
+        try:
+            outcome = self._run_kind(paths)
+        except BaseException as error:
+            if not isinstance(error, ForgelineError):
+                traceback.print_exc()
+            outcome = outcome_of(error, self._stop)
+        self._finish(outcome)
+        return exit_code(outcome.state)
+
+    def _listen(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda number, frame: self._stop.signalled())
+
+    def _start_ray(self) -> None:
+        try:
+            self._ray.start(self._spec.resources)
+        except SystemExit:
+            # While it starts, Ray answers SIGTERM itself, with an exit.
+            self._stop.request("cancelled")
+        finally:
+            self._listen()
+
+    def _open(self) -> RunPaths:
+        """Make the record; start Ray meanwhile when no other run is in the way."""
+        with ThreadPoolExecutor(1, "record") as pool:
+            opening = pool.submit(self._recorder.open)
+            try:
+                if self._request.cluster or self._queue.is_free(needed_cpus(self._spec.resources)):
+                    self._start_ray()
+            except Exception as error:
+                # It belongs to the run: raised again once there is a record to fail.
+                self._early_error = error
+            try:
+                self._run_id = opening.result()
+            except BaseException:
+                self._ray.stop()
+                raise
+        paths = self._recorder.settle(self._run_id, self._events)
+        self._events.emit("run", run_id=self._run_id, name=self._spec.name, kind=self._spec.kind)
+        self._tell("queued")
+        return paths
+
+    def _run_kind(self, paths: RunPaths) -> Outcome:
+        if self._early_error is not None:
+            raise self._early_error
+        self._take_place()
+        if not self._ray.started:
+            self._start_ray()
+        context = self._context(paths)
+        self._move("running")
+        describing = threading.Thread(target=self._describe, daemon=True)
+        describing.start()
+        kind = get_kind(self._spec.kind).kind()
+        supervisor = Supervisor(
+            stop=self._stop,
+            cancel_requested=lambda: self._ledger.cancel_requested(self._run_id),
+            on_stop=lambda: self._on_stop(context),
+            kill=self._ray.kill,
+            deadline_s=context.deadline_s,
+        )
+        ended = supervisor.run(lambda: kind.execute(context))
+        describing.join(_DELIVERY_S)
+        self._result = ended.result or {}
+        if ended.error is not None and not isinstance(ended.error, ForgelineError):
+            traceback.print_exception(ended.error)
+        return outcome_of(ended.error, self._stop, killed=ended.killed)
+
+    def _take_place(self) -> None:
+        """From `queued` to `starting`."""
+        if self._request.cluster:
+            self._ledger.transition(self._run_id, "starting")
+        else:
+            self._queue.wait_for_turn(
+                self._run_id,
+                stop=self._stop.requested,
+                on_wait=lambda text: self._events.emit("message", text=text, level="info"),
+            )
+        self._tell("starting")
+
+    def _context(self, paths: RunPaths) -> RunContext:
+        resumed = self._request.resume is not None
+        attempt = self._ledger.start_attempt(self._run_id, "resume" if resumed else "first")
+        paths.attempt(attempt).mkdir(parents=True, exist_ok=True)
+        self._stream = stream = SpoolStream(tracker=self._tracker, run_id=self._run_id, events=self._events)
+        timeout = self._spec.timeout
+        self._context_of_kind = context = RunContext(
+            run_id=self._run_id,
+            spec=self._spec,
+            paths=paths,
+            settings=self._settings,
+            ledger=self._ledger,
+            tracker=self._tracker,
+            attempt=attempt,
+            events=self._events,
+            stop=self._stop,
+            resume_from=paths.checkpoints if resumed and paths.checkpoints.exists() else None,
+            cluster=self._request.cluster,
+            deadline_s=timeout.total_seconds() if timeout is not None else None,
+            watch=stream.watch,
+        )
+        return context
+
+    def _on_stop(self, context: RunContext) -> None:
+        context.paths.stop_request(attempt=context.attempt).touch()
+        self._move("stopping")
+
+    def _describe(self) -> None:
+        try:
+            self._recorder.describe(self._run_id)
+        except Exception as error:
+            text = f"the run's parameters and environment could not be tracked: {error}"
+            self._events.emit("message", text=text, level="warning")
+
+    def _move(self, state: str) -> None:
+        self._ledger.transition(self._run_id, state)
+        self._tell(state)
+
+    def _tell(self, state: str, **fields: Any) -> None:
+        self._events.emit("state", state=state, **fields)
+
+    def _finish(self, outcome: Outcome) -> None:
+        """Deliver what is waiting while Ray goes down, then write the final state everywhere."""
+        delivering = threading.Thread(target=self._deliver, args=(outcome,), daemon=True)
+        delivering.start()
+        self._ray.stop()
+        delivering.join(2 * _DELIVERY_S)
+        self._write_ledger(outcome)
+        self._events.emit("result", **self._result)
+        self._tell(outcome.state, reason=outcome.reason, message=outcome.message)
+        self._events.close()
+
+    def _deliver(self, outcome: Outcome) -> None:
+        """What MLflow has not got yet, and the final state there; an outage is told, and costs no more than time."""
+        undelivered = self._stream.close(within_s=_DELIVERY_S) if self._stream is not None else None
+        try:
+            self._tracker.finish(self._run_id, outcome.state, reason=outcome.reason)
+        except Exception as error:
+            undelivered = undelivered or f"the final state could not be written to the tracking store: {error}"
+        if undelivered:
+            self._events.emit("message", text=undelivered, level="warning")
+
+    def _write_ledger(self, outcome: Outcome) -> None:
+        context = self._context_of_kind
+        if context is not None:
+            self._ledger.end_attempt(
+                self._run_id,
+                context.attempt,
+                outcome.state,
+                reason=outcome.reason,
+                message=outcome.message,
+                last_step=self._stream.last_step if self._stream is not None else None,
+            )
+        metrics = self._result.get("metrics") or (self._stream.last_metrics if self._stream is not None else {})
+        self._ledger.update_metrics(self._run_id, metrics)
+        self._ledger.set_result(self._run_id, self._result)
+        self._ledger.transition(self._run_id, outcome.state, reason=outcome.reason, message=outcome.message)

@@ -1,0 +1,129 @@
+"""Ray on this host for one run: quiet, closed to the network, gone when the run is.
+
+- Every process listens on 127.0.0.1 only.
+- Ray ties its daemons to the thread that started them (PR_SET_PDEATHSIG): `start` belongs in the main thread.
+- Unix sockets have at most 107 characters of path, so the session lives in a short folder under /tmp.
+- `OMP_NUM_THREADS` is set before Ray starts since workers inherit the daemons' environment; left alone, several
+  workers on few cores were seen to slow each other down a hundredfold.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    from forgeline.spec.envelope import Resources
+
+_OBJECT_STORE_BYTES = 256 * 2**20
+_SHUTDOWN_S = 5.0
+_FOLDER = re.compile(r"fl-(\d+)-\w+")
+
+ENVIRONMENT: Mapping[str, str] = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Ray's name for: this host's address is the loopback one, for its daemons as well. (It turns an explicit
+    # 127.0.0.1 into an outside address otherwise.)
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_TRAIN_V2_ENABLED": "1",
+    # Without a GPU asked for, Ray would otherwise announce a change of its defaults in every worker.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DISABLE_IMPORT_WARNING": "1",
+    "RAY_enable_metrics_collection": "0",
+    "RAY_DEDUP_LOGS": "0",
+}
+
+
+class LocalRay:
+    """The local Ray of one run; `stop` may be called at any time, more than once."""
+
+    def __init__(self, *, cpus: float, gpus: int) -> None:
+        self._cpus = cpus
+        self._gpus = gpus
+        self._folder: Path | None = None
+
+    @property
+    def started(self) -> bool:
+        return self._folder is not None
+
+    def start(self, resources: Resources) -> None:
+        """Start Ray and connect to it; call it from the main thread.
+
+        Args:
+            resources: of the run, for the threads that numeric libraries use in one worker.
+        """
+        os.environ.update(ENVIRONMENT)
+        os.environ["OMP_NUM_THREADS"] = str(max(1, int(resources.cpus_per_worker)))
+        os.environ.pop("RAY_ADDRESS", None)
+        remove_dead_sessions()
+        self._folder = Path(tempfile.mkdtemp(prefix=f"fl-{os.getpid()}-", dir="/tmp"))
+        import ray
+
+        ray.init(
+            address="local",
+            num_cpus=math.ceil(self._cpus),
+            num_gpus=self._gpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            configure_logging=False,
+            logging_level=logging.ERROR,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=str(self._folder),
+        )
+
+    def stop(self) -> None:
+        """Disconnect, and see to it that no process and no file of Ray is left."""
+        if self._folder is None:
+            return
+        processes = psutil.Process().children(recursive=True)
+        import ray
+
+        ray.shutdown()
+        _, left = psutil.wait_procs(processes, timeout=_SHUTDOWN_S)
+        _kill(left)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder = None
+
+    def kill(self) -> None:
+        """End the workers without asking, so that whoever waits for them gets an error; `stop` is still due."""
+        below = psutil.Process().children(recursive=True)
+        _kill([process for process in below if _is_worker(process)])
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        name = process.name()
+    except psutil.NoSuchProcess:
+        return False
+    return name.startswith("ray::") and not name.endswith("Agent")
+
+
+def _kill(processes: Sequence[psutil.Process]) -> None:
+    for process in processes:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+
+
+def remove_dead_sessions(root: Path = Path("/tmp")) -> None:
+    """Delete the session folders that killed drivers of this user left behind."""
+    for folder in root.glob("fl-*"):
+        match = _FOLDER.fullmatch(folder.name)
+        if match is None or psutil.pid_exists(int(match[1])):
+            continue
+        try:
+            ours = folder.lstat().st_uid == os.getuid()
+        except FileNotFoundError:
+            continue
+        if ours and not folder.is_symlink():
+            shutil.rmtree(folder, ignore_errors=True)

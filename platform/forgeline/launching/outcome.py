@@ -1,0 +1,49 @@
+"""How a run ended, from what its execution raised: the state, the reason and the sentence for a person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from forgeline.errors import ForgelineError, RunCancelled, RunFailed, RunTimedOut, SpecError
+from forgeline.launching.stopping import StopControl
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """A final state.
+
+    Attributes:
+        state: succeeded, failed, cancelled or timed_out.
+        reason: machine-readable; None for success.
+        message: one sentence for a person.
+    """
+
+    state: str
+    reason: str | None = None
+    message: str = ""
+
+
+def outcome_of(error: BaseException | None, stop: StopControl, *, killed: bool = False) -> Outcome:
+    """The final state of a run.
+
+    Args:
+        error: what the kind raised; None when it returned.
+        stop: whether and why the run was asked to stop.
+        killed: the run did not stop within its grace period and was killed.
+    """
+    if error is None and not killed:
+        return Outcome(state="succeeded")
+    asked = stop.cause
+    # What fails after a stop was asked for fails because of it: workers die in many ways when they are stopped.
+    if asked is not None or isinstance(error, RunCancelled | RunTimedOut):
+        how = "; it did not stop in time and was killed" if killed else ""
+        if asked == "deadline" or isinstance(error, RunTimedOut):
+            return Outcome(state="timed_out", reason="deadline", message=f"the run met its deadline (timeout){how}")
+        return Outcome(state="cancelled", reason="cancelled", message=f"cancelled on request{how}")
+    if isinstance(error, RunFailed):
+        return Outcome(state="failed", reason=error.reason, message=str(error))
+    if isinstance(error, SpecError):
+        return Outcome(state="failed", reason="user_error", message=str(error))
+    if isinstance(error, ForgelineError):
+        return Outcome(state="failed", reason="platform_error", message=str(error))
+    return Outcome(state="failed", reason="platform_error", message=f"{type(error).__name__}: {error}")

@@ -1,0 +1,107 @@
+"""Where a run becomes one: its MLflow run (whose id is the run's identity), its ledger row, its folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forgeline.launching.events import EventLog
+from forgeline.launching.request import LOG, Request
+from forgeline.paths import RunPaths
+
+if TYPE_CHECKING:
+    from forgeline.ledger.ledger import Ledger
+    from forgeline.settings import Settings
+    from forgeline.spec.envelope import Envelope
+    from forgeline.tracking.tracker import Tracker
+
+
+class RunRecorder:
+    """Writes down that a run exists, or exists again.
+
+    Args:
+        request: what was asked for.
+        settings: of this installation.
+        spec: the checked specification.
+        ledger: the authority on runs.
+        tracker: the MLflow store.
+    """
+
+    def __init__(
+        self, request: Request, *, settings: Settings, spec: Envelope, ledger: Ledger, tracker: Tracker
+    ) -> None:
+        self._request = request
+        self._settings = settings
+        self._spec = spec
+        self._ledger = ledger
+        self._tracker = tracker
+
+    def open(self) -> str:
+        """The run's id, its record being in state `queued` in both stores."""
+        spec, request = self._spec, self._request
+        driver: dict[str, Any] = {"driver_host": socket.gethostname(), "driver_pid": os.getpid()}
+        if request.resume is not None:
+            self._ledger.resume(request.resume, **driver)
+            self._tracker.reopen(request.resume)
+            return request.resume
+        tags = {"forgeline.kind": spec.kind, "forgeline.name": spec.name}
+        tags |= {f"forgeline.label.{key}": value for key, value in spec.labels.items()}
+        run_id = self._tracker.create_run(self._settings.experiment, spec.name, tags)
+        self._ledger.create_run(
+            id=run_id,
+            name=spec.name,
+            kind=spec.kind,
+            spec=request.spec,
+            priority=spec.priority,
+            labels=dict(spec.labels),
+            cluster=request.cluster,
+            **driver,
+        )
+        return run_id
+
+    def settle(self, run_id: str, events: EventLog) -> RunPaths:
+        """Give the run its folder, and what was staged its final place in it."""
+        paths = RunPaths(self._settings.home_folder, run_id)
+        paths.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        paths.spec.write_text(self._request.spec, encoding="utf-8")
+        staging = events.path.parent
+        _make_room(paths.events)
+        events.move(paths.events)
+        if (staging / LOG).exists():
+            _make_room(paths.driver_log)
+            (staging / LOG).rename(paths.driver_log)
+        shutil.rmtree(staging, ignore_errors=True)
+        return paths
+
+    def describe(self, run_id: str) -> None:
+        """Log the specification, every hyperparameter and the environment to MLflow."""
+        from forgeline.tracking import environment
+
+        self._tracker.log_params(run_id, dict(flatten(self._spec.model_dump(mode="json", by_alias=True))))
+        self._tracker.log_artifacts(run_id, RunPaths(self._settings.home_folder, run_id).spec, "")
+        environment.log(self._tracker, run_id)
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves by dotted path.
+
+    >>> dict(flatten({"optimizer": {"lr": 0.1}, "name": "digits"}))
+    {'optimizer.lr': 0.1, 'name': 'digits'}
+    """
+    for key, value in tree.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{path}.")
+        elif value is not None and value != {} and value != []:
+            yield path, value
+
+
+def _make_room(file: Path) -> None:
+    """Give the file of an earlier execution another name: `events.jsonl` becomes `events.1.jsonl`."""
+    if file.exists():
+        number = sum(1 for _ in file.parent.glob(f"{file.stem}.*{file.suffix}")) + 1
+        file.rename(file.with_name(f"{file.stem}.{number}{file.suffix}"))

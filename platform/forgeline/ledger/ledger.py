@@ -1,0 +1,343 @@
+"""The ledger: the authority on what runs exist and where they stand.
+
+- Reading costs no import of SQLAlchemy where the ledger is SQLite: every listing of the command line reads.
+- A run whose driver died on this host is closed when somebody asks for it; no daemon is needed for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from forgeline.errors import LedgerError, NotFound, UsageError
+from forgeline.ledger import driver_process
+from forgeline.ledger.migrations import HEAD
+from forgeline.ledger.records import AttemptRecord, RunRecord
+from forgeline.ledger.rows import attempt_of, run_of
+from forgeline.ledger.sql_reading import SqlReader, sqlite_file
+from forgeline.ledger.states import ACTIVE, RESUMABLE, TRANSITIONS, Reason, State
+from forgeline.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from forgeline.ledger.writing import LedgerWriter
+
+SHORTEST_PREFIX = 4
+DRIVER_DIED = "the process that owned the run died without a word; driver.log in the run's folder may say more"
+_SUGGESTED_FROM = 500
+_NEWEST_FIRST = "ORDER BY created DESC, id DESC"
+
+
+def open_ledger() -> Ledger:
+    """The ledger of this installation's settings.
+
+    Raises:
+        LedgerError: it cannot be opened.
+        UsageError: FORGELINE_HOME cannot be written.
+    """
+    from forgeline.settings import settings
+
+    environment = settings()
+    environment.ensure_home()
+    return Ledger(environment.resolved_ledger_url)
+
+
+class Ledger:
+    """Runs and their attempts in a database. May be used from several threads and processes at once.
+
+    Args:
+        url: SQLAlchemy URL, of SQLite or PostgreSQL.
+
+    Raises:
+        LedgerError: the database cannot be opened; every method raises it when the database stops answering.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._reader = SqlReader(url)
+        if not self._is_current():
+            # Opening it for writing migrates it.
+            _ = self.writer
+
+    @cached_property
+    def writer(self) -> LedgerWriter:
+        """The part that writes."""
+        from forgeline.ledger.opening import Database
+        from forgeline.ledger.writing import LedgerWriter
+
+        return LedgerWriter(Database(self._url))
+
+    def close(self) -> None:
+        """Give back the connections."""
+        if "writer" in self.__dict__:
+            self.writer.close()
+
+    def create_run(
+        self,
+        *,
+        id: str,
+        name: str,
+        kind: str,
+        spec: str,
+        priority: int = 0,
+        labels: Mapping[str, str] | None = None,
+        cluster: str | None = None,
+        driver_host: str | None = None,
+        driver_pid: int | None = None,
+    ) -> RunRecord:
+        """Write down a new run, in state `queued`.
+
+        Args:
+            id: its MLflow run id.
+            spec: the resolved specification as YAML.
+            cluster: address of the cluster that it is sent to; None for local Ray.
+            driver_host: host of the process that owns it.
+            driver_pid: id of that process.
+
+        Raises:
+            LedgerError: there is a run with this id.
+        """
+        row = {
+            "id": id,
+            "name": name,
+            "kind": kind,
+            "spec": spec,
+            "priority": priority,
+            "labels": dict(labels or {}),
+            "cluster": cluster,
+        }
+        self.writer.create_run(row, host=driver_host, pid=driver_pid)
+        return self._fetch(id)
+
+    def transition(
+        self, run_id: str, state: State | str, reason: Reason | str | None = None, message: str | None = None
+    ) -> None:
+        """Move a run to another state; a final one closes its open attempts too.
+
+        Raises:
+            LedgerError: the move is not legal from where the run stands now.
+            NotFound: no such run.
+        """
+        target, why = State(state), Reason(reason) if reason is not None else None
+        if not self.writer.transition(run_id, target, why, message or None):
+            now = self._fetch(run_id).state
+            allowed = ", ".join(sorted(TRANSITIONS[now])) or f"nothing, {now} is final"
+            raise LedgerError(f"run {run_id} is {now} and cannot become {target}; allowed: {allowed}")
+
+    def resume(self, run_id: str, *, driver_host: str | None = None, driver_pid: int | None = None) -> None:
+        """Put a run that ended without success into the queue again, owned by another driver.
+
+        Raises:
+            UsageError: it has succeeded, or still goes on.
+            NotFound: no such run.
+        """
+        if not self.writer.resume(run_id, host=driver_host, pid=driver_pid):
+            state = self._fetch(run_id).state
+            raise UsageError(
+                f"run {run_id} is {state} and cannot be resumed; runs that can: {', '.join(sorted(RESUMABLE))}"
+            )
+
+    def request_cancel(self, run_id: str) -> bool:
+        """Leave the wish that a run should stop; its driver sees it.
+
+        Returns:
+            False when the run has ended already.
+
+        Raises:
+            NotFound: no such run.
+        """
+        if self.writer.request_cancel(run_id):
+            return True
+        self._fetch(run_id)
+        return False
+
+    def update_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
+        """Merge these into the run's summary metrics.
+
+        Raises:
+            NotFound: no such run.
+        """
+        if not self.writer.update_metrics(run_id, metrics):
+            raise self._unknown(run_id)
+
+    def set_result(self, run_id: str, result: Mapping[str, Any]) -> None:
+        """Keep what the run's kind returned.
+
+        Raises:
+            NotFound: no such run.
+        """
+        if not self.writer.set_result(run_id, result):
+            raise self._unknown(run_id)
+
+    def start_attempt(self, run_id: str, cause: str, *, first_step: int | None = None) -> int:
+        """Open the next attempt and return its number, counted from 1 over the run's whole life.
+
+        Args:
+            cause: `first`, `resume`, or the reason that ended the attempt before.
+            first_step: optimizer step that it begins at.
+
+        Raises:
+            LedgerError: the run has ended.
+            NotFound: no such run.
+        """
+        number = self.writer.start_attempt(run_id, cause, first_step)
+        if number is None:
+            state = self._fetch(run_id).state
+            raise LedgerError(f"run {run_id} is {state}, it takes no further attempt; resume it first")
+        return number
+
+    def end_attempt(
+        self,
+        run_id: str,
+        number: int,
+        outcome: State | str,
+        reason: Reason | str | None = None,
+        message: str | None = None,
+        last_step: int | None = None,
+    ) -> None:
+        """Close an attempt. One that is closed keeps how it ended, and only learns what it did not say yet.
+
+        Raises:
+            NotFound: no such attempt.
+        """
+        told = {
+            "outcome": State(outcome),
+            "reason": Reason(reason) if reason is not None else None,
+            "message": message or None,
+            "last_step": last_step,
+        }
+        if not self.writer.end_attempt(run_id, number, told):
+            raise NotFound(f"run {run_id} has no attempt {number}; it has {len(self.attempts(run_id))}")
+
+    def reap_dead(self) -> list[str]:
+        """Close runs of this host whose driver died; returns their ids."""
+        sql = f"SELECT * FROM runs WHERE driver_host = :host AND state IN ({_quoted(ACTIVE)})"
+        found = [run_of(row) for row in self._reader.rows(sql, {"host": driver_process.this_host()})]
+        return [record.id for record in found if self._reap(record)]
+
+    def get(self, reference: str) -> RunRecord:
+        """One run.
+
+        Args:
+            reference: its id, its name (the newest run of that name), or the start of its id, 4 characters at least.
+
+        Raises:
+            NotFound: no such run.
+            UsageError: several ids start like this.
+        """
+        record = self._find(reference)
+        return self._fetch(record.id) if self._reap(record) else record
+
+    def list_runs(
+        self,
+        *,
+        state: State | str | Collection[State | str] | None = None,
+        kind: str | None = None,
+        name: str | None = None,
+        limit: int | None = None,
+    ) -> list[RunRecord]:
+        """Runs that match all that is given, newest first."""
+        self.reap_dead()
+        given = {key: value for key, value in (("kind", kind), ("name", name)) if value is not None}
+        conditions = ["1 = 1", *(f"{key} = :{key}" for key in given)]
+        if state is not None:
+            states = [state] if isinstance(state, str) else state
+            conditions.append(f"state IN ({_quoted(State(one) for one in states)})")
+        count = "" if limit is None else f"LIMIT {int(limit)}"
+        sql = f"SELECT * FROM runs WHERE {' AND '.join(conditions)} {_NEWEST_FIRST} {count}"
+        return [run_of(row) for row in self._reader.rows(sql, given)]
+
+    def cancel_requested(self, run_id: str) -> bool:
+        """Whether somebody asked the run to stop.
+
+        Raises:
+            NotFound: no such run.
+        """
+        rows = self._reader.rows("SELECT cancel_requested FROM runs WHERE id = :id", {"id": run_id})
+        if not rows:
+            raise self._unknown(run_id)
+        return rows[0]["cancel_requested"] is not None
+
+    def queued_ahead(self, run_id: str) -> list[RunRecord]:
+        """Queued runs of the same cluster (or host) whose turn comes before this one's, the next one first.
+
+        Raises:
+            NotFound: no such run.
+        """
+        self._fetch(run_id)
+        self.reap_dead()
+        sql = """
+            SELECT other.* FROM runs AS other, runs AS own
+            WHERE own.id = :id AND other.id <> own.id AND other.state = 'queued'
+            AND (other.cluster = own.cluster
+                 OR (own.cluster IS NULL AND other.cluster IS NULL AND other.driver_host = own.driver_host))
+            AND (other.priority > own.priority
+                 OR (other.priority = own.priority
+                     AND (other.submitted < own.submitted
+                          OR (other.submitted = own.submitted AND other.id < own.id))))
+            ORDER BY other.priority DESC, other.submitted, other.id
+        """
+        return [run_of(row) for row in self._reader.rows(sql, {"id": run_id})]
+
+    def attempts(self, run_id: str) -> list[AttemptRecord]:
+        """A run's attempts, first to last."""
+        sql = "SELECT * FROM attempts WHERE run_id = :id ORDER BY number"
+        return [attempt_of(row) for row in self._reader.rows(sql, {"id": run_id})]
+
+    def _is_current(self) -> bool:
+        # In memory a database is seen by its own connection alone, and is always new.
+        if sqlite_file(self._url) is None and self._url.startswith("sqlite"):
+            raise LedgerError(
+                f"FORGELINE_LEDGER_URL: {self._url!r} is in memory; allowed: sqlite:///FILE, postgresql://…"
+            )
+        try:
+            versions = self._reader.rows("SELECT version_num FROM alembic_version")
+        except LedgerError:
+            # A fresh database has no such table. Anything worse shows again, and is reported, when migrating.
+            return False
+        return [row["version_num"] for row in versions] == [HEAD]
+
+    def _find(self, reference: str) -> RunRecord:
+        given = {"given": reference}
+        rows = self._reader.rows("SELECT * FROM runs WHERE id = :given", given)
+        if not rows:
+            rows = self._reader.rows(f"SELECT * FROM runs WHERE name = :given {_NEWEST_FIRST} LIMIT 1", given)
+        if not rows and len(reference) >= SHORTEST_PREFIX:
+            length = len(reference)
+            sql = f"SELECT * FROM runs WHERE substr(id, 1, {length}) = :given {_NEWEST_FIRST} LIMIT 5"
+            rows = self._reader.rows(sql, given)
+        if not rows:
+            raise self._unknown(reference)
+        if len(rows) > 1:
+            ids = ", ".join(row["id"] for row in rows)
+            raise UsageError(f"run {reference!r} is ambiguous: {ids}; give more characters")
+        return run_of(rows[0])
+
+    def _fetch(self, run_id: str) -> RunRecord:
+        rows = self._reader.rows("SELECT * FROM runs WHERE id = :id", {"id": run_id})
+        if not rows:
+            raise self._unknown(run_id)
+        return run_of(rows[0])
+
+    def _reap(self, record: RunRecord) -> bool:
+        """Close a run when its driver, of this host, is gone; False when there was nothing to close."""
+        if record.is_final or record.driver_pid is None or record.driver_host != driver_process.this_host():
+            return False
+        if driver_process.is_alive(record.driver_pid, record.driver_started_s):
+            return False
+        try:
+            self.transition(record.id, State.FAILED, Reason.PLATFORM_ERROR, DRIVER_DIED)
+        except LedgerError:
+            # It ended, or somebody else closed it, since the record was read.
+            if not self._fetch(record.id).is_final:
+                raise
+        return True
+
+    def _unknown(self, reference: str) -> NotFound:
+        rows = self._reader.rows(f"SELECT name FROM runs {_NEWEST_FIRST} LIMIT {_SUGGESTED_FROM}")
+        return NotFound(f"no run {reference!r}; {did_you_mean(reference, {row['name'] for row in rows})}")
+
+
+def _quoted(states: Iterable[State]) -> str:
+    """States as SQL literals; they are our own words, not a user's."""
+    return ", ".join(f"'{state}'" for state in sorted(states))

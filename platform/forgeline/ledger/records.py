@@ -1,0 +1,112 @@
+"""What the ledger hands out: frozen records, detached from the database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from forgeline.ledger.states import FINAL, Reason, State
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunRecord:
+    """One run, over all its attempts.
+
+    Attributes:
+        id: its MLflow run id.
+        spec: the resolved specification as YAML.
+        reason: why it ended as it did; None while it goes on, and for success.
+        message: the same in words.
+        cluster: address of the cluster it was sent to; None for local Ray.
+        driver_host: host of the process that owns it.
+        driver_pid: id of that process.
+        driver_started_s: seconds from the host's boot to the start of that process.
+        created: when it was first submitted.
+        submitted: when it last entered the queue.
+        started: when its first attempt began.
+        ended: when it reached its final state.
+        attempts: how many there were.
+        metrics: its summary metrics.
+        result: what its kind returned.
+    """
+
+    id: str
+    name: str
+    kind: str
+    spec: str
+    state: State
+    reason: Reason | None
+    message: str | None
+    priority: int
+    labels: Mapping[str, str]
+    cluster: str | None
+    driver_host: str | None
+    driver_pid: int | None
+    driver_started_s: float | None
+    created: datetime
+    submitted: datetime
+    started: datetime | None
+    ended: datetime | None
+    cancel_requested: datetime | None
+    attempts: int
+    metrics: Mapping[str, float]
+    result: Mapping[str, Any]
+
+    @property
+    def is_final(self) -> bool:
+        """Whether its state stays."""
+        return self.state in FINAL
+
+    @property
+    def duration_s(self) -> float | None:
+        """Seconds from the start of the first attempt to the end (or to now); None before the start."""
+        if self.started is None:
+            return None
+        return ((self.ended or datetime.now(UTC)) - self.started).total_seconds()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttemptRecord:
+    """One (re)start of a run.
+
+    Attributes:
+        number: counted from 1.
+        cause: why it was started: `first`, `resume`, or the reason that ended the one before.
+        outcome: the final state of the attempt; None while it goes on.
+        reason: why it ended as it did.
+        first_step: optimizer step that it began at.
+        last_step: last optimizer step that it is known to have taken.
+    """
+
+    run_id: str
+    number: int
+    cause: str
+    started: datetime
+    ended: datetime | None
+    outcome: State | None
+    reason: Reason | None
+    message: str | None
+    first_step: int | None
+    last_step: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AliasMove:
+    """One change of an alias of a registered model.
+
+    Attributes:
+        from_version: where it pointed before; None when it was new.
+        to_version: where it points since; None when it was taken away.
+        who: `user@host`.
+        why: in words.
+    """
+
+    model: str
+    alias: str
+    from_version: int | None
+    to_version: int | None
+    who: str
+    moved: datetime
+    why: str

@@ -1,0 +1,69 @@
+"""From database rows to records, and from values to what JSON can hold.
+
+PostgreSQL gives times and JSON as objects, SQLite as text.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from forgeline.ledger.records import AliasMove, AttemptRecord, RunRecord
+from forgeline.ledger.states import Reason, State
+
+_MOMENTS = ("created", "submitted", "started", "ended", "cancel_requested", "moved")
+_OBJECTS = ("labels", "metrics", "result")
+
+
+def run_of(row: Mapping[str, Any]) -> RunRecord:
+    """The record of a row of `runs`."""
+    fields = _read(row)
+    fields["state"] = State(fields["state"])
+    fields["metrics"] = {key: math.nan if value is None else value for key, value in fields["metrics"].items()}
+    return RunRecord(**fields)
+
+
+def attempt_of(row: Mapping[str, Any]) -> AttemptRecord:
+    """The record of a row of `attempts`."""
+    fields = _read(row)
+    fields["outcome"] = State(fields["outcome"]) if fields["outcome"] is not None else None
+    return AttemptRecord(**fields)
+
+
+def alias_move_of(row: Mapping[str, Any]) -> AliasMove:
+    """The record of a row of `alias_moves`."""
+    return AliasMove(**{key: value for key, value in _read(row).items() if key != "id"})
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON can hold it: JSON has no NaN and no infinity (PostgreSQL refuses them), nor paths."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def _read(row: Mapping[str, Any]) -> dict[str, Any]:
+    fields = dict(row)
+    for key in _MOMENTS:
+        moment = fields.get(key)
+        if isinstance(moment, str):
+            moment = datetime.fromisoformat(moment)
+        if isinstance(moment, datetime):
+            fields[key] = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    for key in _OBJECTS:
+        if isinstance(fields.get(key), str):
+            fields[key] = json.loads(fields[key])
+    if fields.get("reason") is not None:
+        fields["reason"] = Reason(fields["reason"])
+    return fields

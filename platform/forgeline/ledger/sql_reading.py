@@ -1,0 +1,77 @@
+"""Reading a database by plain SQL: SQLite through Python's own module, others through SQLAlchemy.
+
+A listing answers in less time than SQLAlchemy takes to import. The SQL has `:name` parameters, which both understand.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from forgeline.errors import LedgerError
+from forgeline.tracking.redaction import redact
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+_BUSY_TIMEOUT_S = 30.0
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file of a SQLite URL; None for any other database, and for one in memory."""
+    scheme, _, rest = url.partition(":///")
+    path = rest.partition("?")[0]
+    return Path(path) if scheme.partition("+")[0] == "sqlite" and path not in ("", ":memory:") else None
+
+
+class SqlReader:
+    """Reads rows as dictionaries; SQLite gives times and JSON as text. May be used from several threads.
+
+    Args:
+        url: SQLAlchemy URL.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._file = sqlite_file(url)
+
+    def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """The rows that a SELECT gives.
+
+        Raises:
+            LedgerError: the database does not answer, or does not understand.
+        """
+        if self._file is None:
+            return self._rows_by_sqlalchemy(sql, parameters or {})
+        try:
+            with closing(self._connect(self._file)) as connection:
+                connection.row_factory = sqlite3.Row
+                return [dict(row) for row in connection.execute(sql, parameters or {})]
+        except sqlite3.Error as error:
+            raise LedgerError(f"{redact(self._url)} did not answer: {error}") from error
+
+    @staticmethod
+    def _connect(file: Path) -> sqlite3.Connection:
+        # Not "rwc": looking must not create a database.
+        return sqlite3.connect(f"file:{quote(str(file))}?mode=rw", uri=True, timeout=_BUSY_TIMEOUT_S)
+
+    def _rows_by_sqlalchemy(self, sql: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+        import sqlalchemy as sa
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            with self._engine.connect() as connection:
+                return [dict(row) for row in connection.execute(sa.text(sql), parameters).mappings()]
+        except (SQLAlchemyError, ImportError) as error:
+            raise LedgerError(f"{redact(self._url)} did not answer: {redact(str(error))}") from error
+
+    @cached_property
+    def _engine(self) -> sa.Engine:
+        import sqlalchemy as sa
+
+        return sa.create_engine(self._url, pool_pre_ping=True)

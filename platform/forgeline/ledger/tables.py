@@ -1,0 +1,97 @@
+"""The ledger's tables, as the newest migration leaves them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+
+class Moment(TypeDecorator[datetime]):
+    """A time in UTC. SQLite stores no zone, so it is put back when reading."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value.astimezone(UTC) if value is not None else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+
+
+metadata = MetaData()
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", String(255), nullable=False),
+    Column("kind", String(64), nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", String(32)),
+    Column("message", Text),
+    Column("priority", Integer, nullable=False),
+    Column("labels", JSON, nullable=False),
+    Column("cluster", Text),
+    Column("driver_host", String(255)),
+    Column("driver_pid", Integer),
+    # Seconds between the host's boot and the start of the driver: a process id alone is used again.
+    Column("driver_started_s", Float),
+    Column("created", Moment, nullable=False),
+    # When it last entered the queue; a resumed run waits behind those that were there before.
+    Column("submitted", Moment, nullable=False),
+    Column("started", Moment),
+    Column("ended", Moment),
+    Column("cancel_requested", Moment),
+    Column("attempts", Integer, nullable=False),
+    Column("metrics", JSON, nullable=False),
+    Column("result", JSON, nullable=False),
+    Index("ix_runs_created", "created"),
+    Index("ix_runs_name", "name", "created"),
+    Index("ix_runs_state", "state"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("run_id", String(64), ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("cause", String(32), nullable=False),
+    Column("started", Moment, nullable=False),
+    Column("ended", Moment),
+    Column("outcome", String(16)),
+    Column("reason", String(32)),
+    Column("message", Text),
+    Column("first_step", Integer),
+    Column("last_step", Integer),
+)
+
+alias_moves = Table(
+    "alias_moves",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("model", String(255), nullable=False),
+    Column("alias", String(255), nullable=False),
+    Column("from_version", Integer),
+    Column("to_version", Integer),
+    Column("who", String(255), nullable=False),
+    Column("moved", Moment, nullable=False),
+    Column("why", Text, nullable=False),
+    Index("ix_alias_moves_model", "model", "id"),
+)

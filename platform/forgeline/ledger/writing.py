@@ -1,0 +1,141 @@
+"""What is written to the ledger, one transaction each. A method tells whether (or what) it changed, its caller judges.
+
+A transition is one statement, `UPDATE … WHERE state IN (the legal ones)`: of two processes that would end a run, one
+wins and the other is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from forgeline.ledger import driver_process
+from forgeline.ledger.opening import Database
+from forgeline.ledger.records import AliasMove
+from forgeline.ledger.rows import plain
+from forgeline.ledger.states import ACTIVE, FINAL, RESUMABLE, Reason, State, sources
+from forgeline.ledger.tables import alias_moves, attempts, runs
+
+
+class LedgerWriter:
+    """Writes runs, attempts and alias moves.
+
+    Args:
+        database: with this version's tables.
+
+    Raises:
+        LedgerError: every method raises it when the database does not answer or refuses.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self._database.close()
+
+    def create_run(self, row: Mapping[str, Any], *, host: str | None, pid: int | None) -> None:
+        """Insert a run in state `queued`."""
+        now = datetime.now(UTC)
+        empty: dict[str, Any] = {"attempts": 0, "metrics": {}, "result": {}}
+        fields = {"state": State.QUEUED, "created": now, "submitted": now, **empty, **_driver(host, pid)}
+        with self._database.writing() as connection:
+            connection.execute(sa.insert(runs).values({**fields, **row}))
+
+    def transition(self, run_id: str, target: State, reason: Reason | None, message: str | None) -> bool:
+        """Move a run, from a state that allows it; a final one closes its open attempts too."""
+        now = datetime.now(UTC)
+        values: dict[str, Any] = {"state": target, "reason": reason, "message": message}
+        if target is State.RUNNING:
+            values["started"] = sa.func.coalesce(runs.c.started, now)
+        if target is State.QUEUED:
+            values["submitted"] = now
+        if target in FINAL:
+            values["ended"] = now
+        with self._database.writing() as connection:
+            moved = connection.execute(
+                sa.update(runs).where(runs.c.id == run_id, runs.c.state.in_(sources(target))).values(values)
+            )
+            if moved.rowcount and target in FINAL:
+                connection.execute(
+                    sa.update(attempts)
+                    .where(attempts.c.run_id == run_id, attempts.c.ended.is_(None))
+                    .values(ended=now, outcome=target, reason=reason, message=message)
+                )
+        return bool(moved.rowcount)
+
+    def resume(self, run_id: str, *, host: str | None, pid: int | None) -> bool:
+        """Put a run that ended without success into the queue again."""
+        values = {
+            "state": State.QUEUED,
+            "submitted": datetime.now(UTC),
+            **dict.fromkeys(("reason", "message", "ended", "cancel_requested")),
+            **_driver(host, pid),
+        }
+        return self._update(values, runs.c.id == run_id, runs.c.state.in_(RESUMABLE))
+
+    def request_cancel(self, run_id: str) -> bool:
+        """Leave the wish that an active run should stop."""
+        values = {"cancel_requested": sa.func.coalesce(runs.c.cancel_requested, datetime.now(UTC))}
+        return self._update(values, runs.c.id == run_id, runs.c.state.in_(ACTIVE))
+
+    def update_metrics(self, run_id: str, metrics: Mapping[str, float]) -> bool:
+        """Merge into the summary metrics."""
+        with self._database.writing() as connection:
+            query = sa.select(runs.c.metrics).where(runs.c.id == run_id).with_for_update()
+            known = connection.execute(query).scalar_one_or_none()
+            if known is None:
+                return False
+            merged = {**known, **plain(metrics)}
+            connection.execute(sa.update(runs).where(runs.c.id == run_id).values(metrics=merged))
+        return True
+
+    def set_result(self, run_id: str, result: Mapping[str, Any]) -> bool:
+        """Replace the result."""
+        return self._update({"result": plain(result)}, runs.c.id == run_id)
+
+    def start_attempt(self, run_id: str, cause: str, first_step: int | None) -> int | None:
+        """Open the next attempt of an active run; None when there is no such run."""
+        now = datetime.now(UTC)
+        with self._database.writing() as connection:
+            # The update takes the row's lock, so that two callers never get the same number.
+            counted = connection.execute(
+                sa.update(runs)
+                .where(runs.c.id == run_id, runs.c.state.in_(ACTIVE))
+                .values(attempts=runs.c.attempts + 1, started=sa.func.coalesce(runs.c.started, now))
+            )
+            if not counted.rowcount:
+                return None
+            number = int(connection.execute(sa.select(runs.c.attempts).where(runs.c.id == run_id)).scalar_one())
+            row = {"run_id": run_id, "number": number, "cause": cause, "started": now, "first_step": first_step}
+            connection.execute(sa.insert(attempts).values(row))
+        return number
+
+    def end_attempt(self, run_id: str, number: int, told: Mapping[str, Any]) -> bool:
+        """Close an attempt; what it says already stays."""
+        fields = {"ended": datetime.now(UTC), **told}
+        values = {key: sa.func.coalesce(attempts.c[key], value) for key, value in fields.items() if value is not None}
+        with self._database.writing() as connection:
+            closed = connection.execute(
+                sa.update(attempts).where(attempts.c.run_id == run_id, attempts.c.number == number).values(values)
+            )
+        return bool(closed.rowcount)
+
+    def add_alias_move(self, move: AliasMove) -> None:
+        """Append to the history of aliases."""
+        row = {name: getattr(move, name) for name in AliasMove.__slots__}
+        with self._database.writing() as connection:
+            connection.execute(sa.insert(alias_moves).values(row))
+
+    def _update(self, values: Mapping[str, Any], *conditions: sa.ColumnElement[bool]) -> bool:
+        with self._database.writing() as connection:
+            return bool(connection.execute(sa.update(runs).where(*conditions).values(values)).rowcount)
+
+
+def _driver(host: str | None, pid: int | None) -> dict[str, Any]:
+    here = host == driver_process.this_host()
+    started = driver_process.started_s(pid) if here and pid is not None else None
+    return {"driver_host": host, "driver_pid": pid, "driver_started_s": started}

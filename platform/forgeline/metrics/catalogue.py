@@ -1,0 +1,96 @@
+"""Which metrics each task has, and which way is better. Light: specs, gates and listings read it before anything runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from forgeline.errors import SpecError
+from forgeline.suggestions import did_you_mean
+
+# The splits and the part of a run that a metric's name may be prefixed with.
+_PREFIX = re.compile(r"^(train|val|test)/")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MetricInfo:
+    """What a metric means.
+
+    Attributes:
+        higher_is_better: direction of improvement.
+        help: one line for listings and reports.
+        per_class: whether `name[class]` exists beside `name`.
+    """
+
+    higher_is_better: bool
+    help: str
+    per_class: bool = False
+
+
+_REGRESSION = {
+    "loss": MetricInfo(higher_is_better=False, help="the training loss: squared error of standardised targets"),
+    "mse": MetricInfo(higher_is_better=False, help="mean squared error, in squared units of the target"),
+    "rmse": MetricInfo(higher_is_better=False, help="root of the mean squared error, in units of the target"),
+    "mae": MetricInfo(higher_is_better=False, help="mean absolute error, in units of the target"),
+    "r2": MetricInfo(higher_is_better=True, help="share of the variance explained; 1 perfect, 0 the mean"),
+}
+
+METRICS: Mapping[str, Mapping[str, MetricInfo]] = MappingProxyType(
+    {
+        "classification": MappingProxyType(
+            {
+                "loss": MetricInfo(higher_is_better=False, help="the training loss, label smoothing included"),
+                "accuracy": MetricInfo(higher_is_better=True, help="share of samples whose likeliest class is right"),
+                "precision": MetricInfo(
+                    higher_is_better=True, help="share of a class's predictions that are right, mean", per_class=True
+                ),
+                "recall": MetricInfo(
+                    higher_is_better=True, help="share of a class's samples that are found, mean", per_class=True
+                ),
+                "f1": MetricInfo(
+                    higher_is_better=True, help="harmonic mean of precision and recall, mean", per_class=True
+                ),
+                "roc_auc": MetricInfo(
+                    higher_is_better=True, help="area under the ROC curve; several classes: mean of one against rest"
+                ),
+                "log_loss": MetricInfo(higher_is_better=False, help="mean negative log probability of the truth, nats"),
+                "ece": MetricInfo(higher_is_better=False, help="expected calibration error over 15 equal bins"),
+            }
+        ),
+        "regression": MappingProxyType(_REGRESSION),
+        "forecasting": MappingProxyType(
+            _REGRESSION
+            | {
+                "mase": MetricInfo(
+                    higher_is_better=False, help="absolute error over that of the naive forecast within train"
+                )
+            }
+        ),
+        "language_modelling": MappingProxyType(
+            {
+                "loss": MetricInfo(higher_is_better=False, help="mean cross-entropy per token, nats"),
+                "perplexity": MetricInfo(higher_is_better=False, help="exp(loss)"),
+                "bits_per_character": MetricInfo(
+                    higher_is_better=False, help="cross-entropy per character of the text, bits"
+                ),
+            }
+        ),
+    }
+)
+
+
+def metric_info(task: str, name: str, *, key: str | None = None) -> MetricInfo:
+    """What `name` means for the task; `val/f1[cat]` is answered by `f1`.
+
+    Raises:
+        SpecError: the task has no such metric; the message has the nearest one.
+    """
+    known = METRICS[task]
+    bare = _PREFIX.sub("", name)
+    family, bracket, _ = bare.partition("[")
+    info = known.get(family)
+    if info is None or (bracket and not (info.per_class and bare.endswith("]"))):
+        raise SpecError(f"{task} has no metric {name!r}; {did_you_mean(bare, known)}", key=key)
+    return info

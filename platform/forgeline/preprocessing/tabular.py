@@ -1,0 +1,162 @@
+"""Tables: numbers are imputed by the train median and standardised, categories become numbers of a vocabulary.
+
+Number 0 of every vocabulary means unknown or missing, so neither ever raises. A numeric column with missing values in
+train brings a second input, 1 where the value was missing: that it is missing often says something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from forgeline.errors import DataError
+from forgeline.preprocessing.base import Arrays, FittedPreprocessing
+from forgeline.preprocessing.reading import read_table
+from forgeline.preprocessing.target import Target, label_texts, standardisation
+from forgeline.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# A value this many deviations out is a typing error or a change of unit; float32 and the first layer stay finite.
+_FARTHEST = 1e6
+# Above this the square of a value leaves float64, and with it the standard deviation.
+_LARGEST = 1e100
+
+
+class NumericColumn(BaseModel):
+    """A column of numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    fill: float
+    mean: float
+    std: float
+    flag_missing: bool = False
+
+
+class CategoricalColumn(BaseModel):
+    """A column of categories; category i has the number i + 1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    categories: tuple[str, ...]
+
+
+class TablePreprocessing(FittedPreprocessing):
+    """`numeric` [n, N] float32 and `categorical` [n, K] int64 from the rows of a table."""
+
+    kind: Literal["table"] = "table"
+    numeric: tuple[NumericColumn, ...] = ()
+    categorical: tuple[CategoricalColumn, ...] = ()
+
+    @classmethod
+    def fit(
+        cls, train: pd.DataFrame, *, numeric: Sequence[str], categorical: Sequence[str], target: Target
+    ) -> TablePreprocessing:
+        """Statistics and vocabularies of the train rows."""
+        return cls(
+            numeric=tuple(_fit_numeric(name, numbers(train[name])) for name in numeric),
+            categorical=tuple(
+                CategoricalColumn(name=name, categories=tuple(sorted({t for t in label_texts(train[name]) if t})))
+                for name in categorical
+            ),
+            target=target,
+        )
+
+    @property
+    def names(self) -> list[str]:
+        """Columns that the model reads."""
+        return [*(column.name for column in self.numeric), *(column.name for column in self.categorical)]
+
+    @property
+    def width(self) -> int:
+        """Numbers per row in `numeric`, the flags of missing values included."""
+        return len(self.numeric) + sum(column.flag_missing for column in self.numeric)
+
+    @property
+    def cardinalities(self) -> tuple[int, ...]:
+        """Size of each vocabulary, number 0 included."""
+        return tuple(len(column.categories) + 1 for column in self.categorical)
+
+    def encode(self, raw: pd.DataFrame | Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Arrays:
+        """Rows -> input arrays; columns that the model does not read may be there or not.
+
+        Raises:
+            DataError: a column that the model reads is not there.
+        """
+        frame = as_frame(raw)
+        for name in self.names:
+            if name not in frame.columns:
+                raise DataError(
+                    f"the table has no column {name!r}, which the model reads; {did_you_mean(name, frame.columns)}"
+                )
+        arrays: Arrays = {}
+        if self.numeric:
+            arrays["numeric"] = self._encode_numeric(frame)
+        if self.categorical:
+            arrays["categorical"] = np.stack([_codes(frame[c.name], c.categories) for c in self.categorical], axis=1)
+        return arrays
+
+    def _encode_numeric(self, frame: pd.DataFrame) -> NDArray[np.float32]:
+        values = np.stack([numbers(frame[column.name]) for column in self.numeric], axis=1)
+        missing = np.isnan(values)
+        filled = np.where(missing, [column.fill for column in self.numeric], values)
+        means, deviations = [c.mean for c in self.numeric], np.asarray([c.std for c in self.numeric])
+        scaled = np.clip((filled - means) / deviations, -_FARTHEST, _FARTHEST)
+        flagged = [number for number, column in enumerate(self.numeric) if column.flag_missing]
+        return np.concatenate([scaled, missing[:, flagged]], axis=1).astype(np.float32)
+
+    def read(self, path: str | Path) -> pd.DataFrame:
+        """A CSV or Parquet file."""
+        return read_table(path)
+
+    def schema(self) -> dict[str, Any]:  # type: ignore[override]  # pydantic's own is deprecated
+        """Input columns by type, and the columns of a prediction."""
+        inputs = [{"name": column.name, "type": "double", "required": True} for column in self.numeric]
+        inputs += [{"name": column.name, "type": "string", "required": True} for column in self.categorical]
+        return {"kind": "table", "inputs": inputs, "outputs": self.target.columns() if self.target else []}
+
+
+def as_frame(raw: Any) -> pd.DataFrame:
+    """Rows in any of the forms that people have them in: a table, columns by name, or one mapping per row."""
+    import pandas as pd
+
+    if isinstance(raw, pd.DataFrame):
+        return raw.rename(columns=str)
+    if isinstance(raw, Mapping):
+        scalar = all(np.isscalar(value) or value is None for value in raw.values())
+        return pd.DataFrame([raw] if scalar else dict(raw)).rename(columns=str)
+    if isinstance(raw, Sequence) and not isinstance(raw, str | bytes) and all(isinstance(row, Mapping) for row in raw):
+        return pd.DataFrame(list(raw)).rename(columns=str)
+    raise DataError(f"got {type(raw).__name__}; allowed: a DataFrame, a mapping of columns, or a list of mappings")
+
+
+def numbers(column: pd.Series[Any]) -> NDArray[np.float64]:
+    """A column as float64; what is not a number of reasonable size is NaN."""
+    import pandas as pd
+
+    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    return np.where(np.abs(values) < _LARGEST, values, np.nan)
+
+
+def _codes(column: pd.Series[Any], categories: tuple[str, ...]) -> NDArray[np.int64]:
+    known = {name: number for number, name in enumerate(categories, start=1)}
+    return np.asarray([known.get(text, 0) if text else 0 for text in label_texts(column)], dtype=np.int64)
+
+
+def _fit_numeric(name: str, values: NDArray[np.float64]) -> NumericColumn:
+    missing = np.isnan(values)
+    fill = float(np.median(values[~missing])) if not missing.all() else 0.0
+    filled = np.where(missing, fill, values)
+    (mean,), (std,) = standardisation(filled[:, None])
+    return NumericColumn(
+        name=name, fill=fill, mean=mean, std=std, flag_missing=bool(missing.any() and not missing.all())
+    )

@@ -1,0 +1,108 @@
+"""Text for a language model: a tokenizer fitted on the train text, and the context length that the model reads.
+
+A prompt longer than the context keeps its end, which is what the next token follows from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from forgeline.errors import DataError
+from forgeline.preprocessing.base import Arrays, FittedPreprocessing
+from forgeline.preprocessing.reading import existing, read_json_lines, read_text
+from forgeline.preprocessing.target import Floats
+from forgeline.preprocessing.tokenization import Ids, Tokenizer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TEXT_SUFFIXES = (".txt", ".md", ".rst", ".text")
+JSON_LINES_SUFFIXES = (".jsonl", ".ndjson")
+
+
+class TextPreprocessing(FittedPreprocessing):
+    """`tokens` [n, T] int64 with `length` [n] from texts."""
+
+    kind: Literal["text"] = "text"
+    tokenizer: Tokenizer
+    context: int = Field(ge=1)
+    field: str = "text"
+
+    def encode(self, raw: str | Sequence[str]) -> Arrays:
+        """Texts -> their last `context` tokens, filled up on the right by token 0 behind `length`.
+
+        Raises:
+            DataError: a text has no token at all.
+        """
+        texts = [raw] if isinstance(raw, str) else list(raw)
+        rows = [self.encode_text(text)[-self.context :] for text in texts]
+        for number, row in enumerate(rows):
+            if not len(row):
+                raise DataError(f"text {number} is empty; a language model needs at least one token to follow")
+        lengths = np.asarray([len(row) for row in rows], dtype=np.int64)
+        tokens = np.zeros((len(rows), int(lengths.max(initial=0))), dtype=np.int64)
+        for number, row in enumerate(rows):
+            tokens[number, : len(row)] = row
+        return {"tokens": tokens, "length": lengths}
+
+    def encode_text(self, text: str) -> Ids:
+        """One text -> all its tokens."""
+        return self.tokenizer.encode(text)
+
+    def decode_text(self, ids: Sequence[int] | Ids) -> str:
+        """Tokens -> text."""
+        return self.tokenizer.decode(ids)
+
+    def decode(self, outputs: Floats) -> pd.DataFrame:
+        """Probabilities of the next token, [n, V] or [n, T, V] (the last place counts) -> its text and probability."""
+        import pandas as pd
+
+        last = np.asarray(outputs)
+        last = last[:, -1] if last.ndim == 3 else last
+        best = last.argmax(axis=1)
+        texts = [self.decode_text([int(token)]) for token in best]
+        return pd.DataFrame({"prediction": texts, "probability": last[np.arange(len(best)), best]})
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of tokens."""
+        return self.tokenizer.size
+
+    @property
+    def end(self) -> int | None:
+        """The token that closes a document, where the training data had documents."""
+        return self.tokenizer.end
+
+    def read(self, path: str | Path) -> list[str]:
+        """A text file (one text), a JSONL file (one per line), or a folder of text files (one each)."""
+        return read_documents(existing(path), self.field)
+
+    def schema(self) -> dict[str, Any]:  # type: ignore[override]  # pydantic's own is deprecated
+        """One column of text in and out."""
+        outputs = [{"name": "prediction", "type": "string"}, {"name": "probability", "type": "float"}]
+        return {
+            "kind": "text",
+            "inputs": [{"name": "text", "type": "string", "required": True}],
+            "outputs": outputs,
+            "vocabulary": self.vocabulary_size,
+            "context": self.context,
+        }
+
+
+def read_documents(place: Path, field: str, *, key: str | None = None, field_key: str | None = None) -> list[str]:
+    """The documents of a text file, a JSONL file, or a folder of such files in the order of their paths."""
+    if place.is_dir():
+        allowed = (*TEXT_SUFFIXES, *JSON_LINES_SUFFIXES)
+        files = sorted(p for p in place.rglob("*") if p.suffix.lower() in allowed and not p.name.startswith("."))
+        texts = [text for file in files for text in read_documents(file, field, key=key, field_key=field_key)]
+        if not texts:
+            raise DataError(f"`{place}` holds no text; allowed: {', '.join(allowed)}", key=key)
+        return texts
+    if place.suffix.lower() in JSON_LINES_SUFFIXES:
+        return read_json_lines(place, field, key=key, field_key=field_key)
+    return [read_text(place, key=key)]

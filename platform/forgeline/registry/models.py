@@ -1,0 +1,298 @@
+"""The registry of models: MLflow's, with the history of its aliases kept in the ledger.
+
+MLflow knows where an alias points; it does not know since when, by whom and why, nor what it pointed to before.
+"""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from forgeline.errors import BundleError, NotFound, UsageError
+from forgeline.ledger.alias_history import AliasHistory
+from forgeline.ledger.records import AliasMove
+from forgeline.ledger.rows import plain
+from forgeline.registry.catalogue import METRICS_TAG, ModelVersion, read_versions
+from forgeline.registry.fetching import BUNDLE, bundle_in, local_copy
+from forgeline.registry.references import ModelReference, RunReference, parse
+from forgeline.suggestions import did_you_mean
+from forgeline.tracking.tracker import Tracker
+
+CHAMPION = "champion"
+MODEL_FOLDER = "model"
+"""Folder of a run's artifacts that holds its MLflow model."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lineage:
+    """What a version was made from.
+
+    Attributes:
+        data_fingerprint: sha256 over the data.
+        spec: the resolved specification as YAML; its sha256 is kept.
+    """
+
+    data_fingerprint: str
+    spec: str
+
+
+def open_registry() -> Registry:
+    """The registry of this installation's settings.
+
+    Raises:
+        UsageError: FORGELINE_HOME cannot be written.
+    """
+    from forgeline.settings import settings
+
+    environment = settings()
+    tracker = Tracker(environment.resolved_tracking_uri, environment.artifact_root)
+    return Registry(tracker, environment.resolved_ledger_url, home=environment.ensure_home())
+
+
+class Registry:
+    """Registered models, their versions and aliases.
+
+    Args:
+        tracker: the MLflow store that has the registry.
+        ledger_url: SQLAlchemy URL of the ledger, for the history of aliases.
+        home: where bundles of runs are, and where copies of remote ones are kept.
+
+    Raises:
+        TrackingError: every method raises it when the store does not answer, LedgerError when the ledger does not.
+    """
+
+    def __init__(self, tracker: Tracker, ledger_url: str, *, home: Path) -> None:
+        self._tracker = tracker
+        self._ledger_url = ledger_url
+        self._home = home
+
+    def register(
+        self,
+        *,
+        name: str,
+        mlflow_model_folder: Path,
+        run_id: str,
+        metrics: Mapping[str, float],
+        lineage: Lineage,
+        tags: Mapping[str, str] | None = None,
+    ) -> int:
+        """Store a model's files with its run and make them the next version of `name`; it gets no alias.
+
+        Args:
+            name: registered model, created when there is none of this name.
+            mlflow_model_folder: has the file `MLmodel` and, in it or below, the bundle.
+            run_id: the run that made it.
+            metrics: what gates and people compare versions by.
+            lineage: what it was made from.
+            tags: more to say about the version.
+
+        Raises:
+            BundleError: there is no bundle in the folder.
+        """
+        bundle = bundle_in(mlflow_model_folder)
+        if bundle is None:
+            raise BundleError(f"{mlflow_model_folder} cannot be registered: there is no {BUNDLE} in it")
+        all_tags = {
+            **(tags or {}),
+            "forgeline.run_id": run_id,
+            "forgeline.data_fingerprint": lineage.data_fingerprint,
+            "forgeline.spec_digest": hashlib.sha256(lineage.spec.encode()).hexdigest(),
+            "forgeline.bundle_digest": hashlib.sha256((bundle / BUNDLE).read_bytes()).hexdigest(),
+            METRICS_TAG: json.dumps(plain(metrics)),
+        }
+        self._tracker.log_artifacts(run_id, mlflow_model_folder, MODEL_FOLDER)
+        source = f"{self._tracker.get(run_id).artifact_uri}/{MODEL_FOLDER}"
+        client = self._tracker.client
+        with self._tracker.guarded():
+            self._ensure_model(name)
+            version = client.create_model_version(name, source=source, run_id=run_id, tags=all_tags)
+        return int(version.version)
+
+    def promote(self, name: str, version: int, alias: str = CHAMPION, *, why: str = "") -> AliasMove:
+        """Point an alias at a version.
+
+        Args:
+            why: kept in the history.
+
+        Raises:
+            NotFound: no such model or version.
+            UsageError: the alias points there already.
+        """
+        versions = self.show(name)
+        target = _numbered(name, versions, version)
+        if alias in target.aliases:
+            raise UsageError(f"{alias} of {name!r} is version {version} already")
+        return self._move(name, alias, versions, target.version, why or "promoted by hand")
+
+    def rollback(self, name: str, alias: str = CHAMPION, *, why: str = "") -> AliasMove:
+        """Point an alias at the version that it pointed to before; again, and it goes one further back.
+
+        Raises:
+            NotFound: no such model, or it has no such alias.
+            UsageError: it never pointed elsewhere.
+        """
+        versions = self.show(name)
+        current = _aliased(name, versions, alias)
+        existing = {version.version for version in versions}
+        earlier = [number for number in _trail(self.history(name, alias), current.version)[:-1] if number in existing]
+        if not earlier:
+            raise UsageError(
+                f"{alias} of {name!r} is version {current.version} and was no other before; "
+                "`forgeline models promote` takes any version"
+            )
+        return self._move(name, alias, versions, earlier[-1], why or "rolled back")
+
+    def list_models(self) -> dict[str, list[ModelVersion]]:
+        """All versions, by model name."""
+        models: dict[str, list[ModelVersion]] = {}
+        for version in read_versions(self._tracker):
+            models.setdefault(version.model, []).append(version)
+        return models
+
+    def show(self, name: str) -> list[ModelVersion]:
+        """A model's versions, first to last.
+
+        Raises:
+            NotFound: no such model.
+        """
+        versions = read_versions(self._tracker, name)
+        if not versions:
+            raise NotFound(f"no model {name!r}; {did_you_mean(name, self.list_models())}")
+        return versions
+
+    def version(self, name: str, *, alias: str | None = None, number: int | None = None) -> ModelVersion:
+        """One version, by alias or number; the latest without both.
+
+        Raises:
+            NotFound: no such model, version or alias; the message has the nearest one.
+        """
+        versions = self.show(name)
+        if alias is not None:
+            return _aliased(name, versions, alias)
+        return versions[-1] if number is None else _numbered(name, versions, number)
+
+    def metrics_of(self, name: str, alias: str = CHAMPION) -> Mapping[str, float] | None:
+        """Metrics of the version that has the alias; None when none has, or there is no such model yet."""
+        found = (version for version in read_versions(self._tracker, name) if alias in version.aliases)
+        holder = next(found, None)
+        return None if holder is None else holder.metrics
+
+    def history(self, name: str, alias: str | None = None) -> list[AliasMove]:
+        """Moves of a model's aliases, oldest first."""
+        return self._history.moves(name, alias)
+
+    def resolve(self, reference: str | Path) -> Path:
+        """The local folder of the bundle that a reference names; remote files are copied once.
+
+        Args:
+            reference: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, `models:/NAME/latest`, `runs:/RUN_ID` or a path.
+
+        Raises:
+            NotFound: no such model, version, alias, run or folder.
+            BundleError: what is there is no bundle.
+        """
+        parsed = parse(str(reference))
+        if isinstance(parsed, ModelReference):
+            version = self.version(parsed.name, alias=parsed.alias, number=parsed.version)
+            return self._fetched(version.source, str(reference))
+        if isinstance(parsed, RunReference):
+            return self._of_run(parsed.run_id)
+        folder = Path(reference)
+        if not folder.exists():
+            raise NotFound(f"no model {str(reference)!r}: no such folder; {self._suggestion(str(reference))}")
+        return _required(bundle_in(folder), str(reference))
+
+    @cached_property
+    def _history(self) -> AliasHistory:
+        return AliasHistory(self._ledger_url)
+
+    def _ensure_model(self, name: str) -> None:
+        try:
+            self._tracker.client.create_registered_model(name)
+        except Exception as error:
+            if getattr(error, "error_code", "") != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+    def _move(self, name: str, alias: str, versions: Sequence[ModelVersion], target: int, why: str) -> AliasMove:
+        before = next((version.version for version in versions if alias in version.aliases), None)
+        with self._tracker.guarded():
+            self._tracker.client.set_registered_model_alias(name, alias, str(target))
+        move = AliasMove(
+            model=name,
+            alias=alias,
+            from_version=before,
+            to_version=target,
+            who=_who(),
+            moved=datetime.now(UTC),
+            why=why,
+        )
+        self._history.append(move)
+        return move
+
+    def _of_run(self, run_id: str) -> Path:
+        here = self._home / "runs" / run_id / "bundle"
+        if (here / BUNDLE).exists():
+            return here
+        return self._fetched(f"{self._tracker.get(run_id).artifact_uri}/{MODEL_FOLDER}", f"runs:/{run_id}")
+
+    def _fetched(self, source: str, reference: str) -> Path:
+        return _required(local_copy(source, self._tracker, cache=self._home / "cache" / "models"), reference)
+
+    def _suggestion(self, path: str) -> str:
+        known = [
+            f"models:/{version.model}@{alias}" for version in read_versions(self._tracker) for alias in version.aliases
+        ]
+        return did_you_mean(f"models:/{path}", known)
+
+
+def _trail(moves: Sequence[AliasMove], current: int) -> list[int]:
+    """Versions that an alias went through to the current one, those it was rolled back from left out."""
+    trail: list[int] = []
+    ends: list[Any] = [number for move in moves for number in (move.from_version, move.to_version)]
+    for number in [*ends, current]:
+        if number is None or (trail and trail[-1] == number):
+            continue
+        if len(trail) > 1 and trail[-2] == number:
+            trail.pop()
+        else:
+            trail.append(number)
+    return trail
+
+
+def _numbered(name: str, versions: Sequence[ModelVersion], number: int) -> ModelVersion:
+    for version in versions:
+        if version.version == number:
+            return version
+    known = ", ".join(str(version.version) for version in versions[-12:])
+    raise NotFound(f"model {name!r} has no version {number}; known: {known}")
+
+
+def _aliased(name: str, versions: Sequence[ModelVersion], alias: str) -> ModelVersion:
+    for version in versions:
+        if alias in version.aliases:
+            return version
+    known = [known for version in versions for known in version.aliases]
+    raise NotFound(f"model {name!r} has no alias {alias!r}; {did_you_mean(alias, known)}")
+
+
+def _required(folder: Path | None, reference: str) -> Path:
+    if folder is None:
+        raise BundleError(f"{reference!r} is no bundle: there is no {BUNDLE} in it")
+    return folder
+
+
+def _who() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"

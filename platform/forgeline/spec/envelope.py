@@ -1,0 +1,68 @@
+"""What the specs of all kinds have in common. A kind's own spec model is a subclass that adds its keys."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from forgeline.spec.units import Size, TimeSpan
+
+_SLUG = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+
+RetryCause = Literal["node_lost", "out_of_memory", "user_error", "platform_error"]
+
+
+def _slug(name: str) -> str:
+    if _SLUG.fullmatch(name) is None:
+        nearby = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("._-")[:63]
+        hint = f"; for example `{nearby}`" if nearby else ""
+        rule = "1 to 63 lower-case letters, digits, `-`, `_` and `.`, beginning with a letter or digit"
+        raise ValueError(f"got {name[:80]!r}; a name is {rule}{hint}")
+    return name
+
+
+Slug = Annotated[
+    str, AfterValidator(_slug), Field(json_schema_extra={"pattern": f"^{_SLUG.pattern}$", "examples": ["digits"]})
+]
+
+
+class Resources(BaseModel):
+    """What a job needs, per worker."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    workers: int = Field(default=1, ge=1, description="Worker processes that share the work.")
+    cpus_per_worker: float = Field(
+        default=1.0, gt=0, allow_inf_nan=False, description="Logical CPUs of each worker; a fraction is allowed."
+    )
+    gpus_per_worker: float = Field(
+        default=0.0, ge=0, allow_inf_nan=False, description="GPUs of each worker; 0 runs on CPUs."
+    )
+    memory_per_worker: Size | None = Field(
+        default=None, description="Memory reserved for each worker, such as `16GiB`; nothing is reserved without it."
+    )
+
+
+class Envelope(BaseModel):
+    """Base of every kind's spec: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str = Field(description="The kind of job.")
+    name: Slug = Field(description="Name of the run, for people; several runs may have the same.")
+    resources: Resources = Field(default_factory=Resources, description="What the job needs, per worker.")
+    retry: dict[RetryCause, Annotated[int, Field(ge=0)]] = Field(
+        default_factory=dict,
+        description="Cause of a failure -> how often to try again after it; 0 where it is left out.",
+    )
+    timeout: TimeSpan | None = Field(
+        default=None, description="Time after which the run is stopped, such as `1h30m`; no limit without it."
+    )
+    priority: int = Field(default=0, description="Runs with a higher priority leave the queue first.")
+    labels: dict[str, str] = Field(default_factory=dict, description="Free `key: text` pairs kept on the run.")
+
+    def resolved(self) -> dict[str, Any]:
+        """All keys with their values, defaults included, as plain data."""
+        return self.model_dump(mode="json", by_alias=True)

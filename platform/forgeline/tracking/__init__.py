@@ -1,0 +1,1 @@
+"""Tracking. Import from its modules: MLflow is loaded by the tracker alone, and only when it is used."""

@@ -1,0 +1,95 @@
+"""What a run's events look like in a log and on a terminal."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from forgeline.cli.progress import LiveDisplay, PlainDisplay, describe, show_summary, step_text
+from rich.console import Console
+
+STEP = {
+    "event": "step",
+    "step": 3,
+    "steps": 10,
+    "epoch": 1,
+    "epochs": 2,
+    "loss": 0.5,
+    "samples_per_s": 100.0,
+    "eta_s": 7.0,
+}
+
+
+def test_a_log_gets_one_step_line_in_ten_seconds_and_every_epoch() -> None:
+    now, lines = [0.0], list[str]()
+    display = PlainDisplay(lines.append, clock=lambda: now[0])
+    for second in range(25):
+        now[0] = float(second)
+        display.show(STEP)
+    display.show(
+        {"event": "epoch", "epoch": 1, "epochs": 2, "step": 5, "metrics": {"val/loss": 0.25, "val/f1[a]": 1.0}}
+    )
+    display.close()
+    assert lines[:2] == [step_text(STEP)] * 2
+    assert lines[2] == "epoch 1/2, step 5: val/loss 0.25"
+    assert len(lines) == 3
+
+
+def test_a_step_in_words() -> None:
+    assert step_text(STEP) == "epoch 1/2, step 3/10, loss 0.5, 100 samples/s, 7.0 s left"
+    assert step_text({"step": 3}) == "step 3"
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        ({"event": "state", "state": "running"}, "running"),
+        ({"event": "state", "state": "failed", "reason": "hang", "message": "no step"}, "failed: no step"),
+        ({"event": "attempt", "number": 2, "cause": "node_lost"}, "attempt 2 (node_lost)"),
+        (
+            {"event": "registered", "model": "digits", "version": 3, "alias": "champion"},
+            "registered digits version 3 as champion",
+        ),
+        (
+            {"event": "registered", "model": "digits", "version": 3, "alias": None},
+            "registered digits version 3 as a candidate",
+        ),
+        ({"event": "message", "text": "t", "level": "warning"}, "warning: t"),
+        ({"event": "something new"}, None),
+    ],
+)
+def test_events_in_words(event: dict[str, object], line: str | None) -> None:
+    assert describe(event) == line
+
+
+def test_a_terminal_gets_a_bar_and_lines_above_it() -> None:
+    out = io.StringIO()
+    display = LiveDisplay(Console(file=out, force_terminal=True, width=120, highlight=False))
+    for event in (
+        {"event": "run", "run_id": "1", "kind": "train", "name": "digits"},
+        {"event": "state", "state": "running"},
+        STEP,
+        {"event": "epoch", "epoch": 1, "epochs": 2, "step": 5, "metrics": {"val/loss": 0.25}},
+        {**STEP, "step": 10},
+    ):
+        display.show(event)
+    display.close()
+    text = out.getvalue()
+    assert "run 1 (train digits)" in text
+    assert "100 %" in text
+    assert "val/loss 0.25" in text
+
+
+def test_the_summary_says_what_came_out_and_where_to_look(capsys: pytest.CaptureFixture[str]) -> None:
+    summary = {
+        "state": "succeeded",
+        "run_id": "0123456789abcdef0123456789abcdef",
+        "metrics": {"val/accuracy": 0.97},
+        "registered": {"model": "digits", "version": 2, "alias": None, "gate": ["val/accuracy 0.97 is below 0.98"]},
+    }
+    show_summary(summary, folder=Path("/home/me/.forgeline/runs/0123"))
+    out = capsys.readouterr().out
+    for part in ("succeeded", "val/accuracy 0.97", "digits version 2", "candidate", "below 0.98", "forgeline ui"):
+        assert part in out
+    assert "forgeline runs show 0123456789abcdef0123456789abcdef" in out

@@ -1,0 +1,53 @@
+"""Tables and JSON: nothing that identifies is cut, and scripts get plain text."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from forgeline.cli.render import Format, duration, local_time, show_pairs, show_rows, text_of
+
+LONG = "0123456789abcdef" * 16
+
+
+def test_ids_are_never_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    show_rows([{"id": LONG, "name": "digits"}], ["id", "name"], form=Format.TABLE, empty="")
+    out = capsys.readouterr().out
+    assert LONG in out
+    assert "\x1b[" not in out
+    assert len(out.splitlines()) == 2
+
+
+def test_json_has_all_keys(capsys: pytest.CaptureFixture[str]) -> None:
+    show_rows([{"id": "1", "hidden": 2}], ["id"], form=Format.JSON, empty="")
+    assert json.loads(capsys.readouterr().out) == [{"id": "1", "hidden": 2}]
+
+
+def test_an_empty_listing_says_so_and_stays_json(capsys: pytest.CaptureFixture[str]) -> None:
+    show_rows([], ["id"], form=Format.TABLE, empty="no run yet")
+    show_rows([], ["id"], form=Format.JSON, empty="no run yet")
+    assert capsys.readouterr().out == "no run yet\n[]\n"
+
+
+def test_markup_in_values_is_text(capsys: pytest.CaptureFixture[str]) -> None:
+    show_rows([{"id": "[red]x[/red]"}], ["id"], form=Format.TABLE, empty="")
+    show_pairs([("f1[7]", 0.5), ("empty", None)], title="[b]")
+    out = capsys.readouterr().out
+    assert "[red]x[/red]" in out
+    assert "f1[7]" in out
+    assert "empty" not in out
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, ""), (True, "yes"), (0.123456789, "0.12346"), (("a", 1), "a, 1"), ({"a": 1}, "a=1"), (3, "3")],
+)
+def test_cells(value: object, text: str) -> None:
+    assert text_of(value) == text
+
+
+def test_times() -> None:
+    assert local_time(None) == ""
+    assert local_time(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC).astimezone())[:8] == "2026-01-"
+    assert [duration(s) for s in (None, 0.26, 61, 3600)] == ["", "0.3 s", "1 min 1 s", "1 h 0 min"]

@@ -1,0 +1,60 @@
+"""The table of metrics: complete, directed, and helpful about names that it does not have."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from forgeline import metrics
+from forgeline.errors import SpecError
+
+MEASURED = {
+    "classification": metrics.compute(
+        "classification", np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 1]), classes=["a", "b"], loss=0.1
+    ),
+    "regression": metrics.compute("regression", np.zeros((3, 1)), np.arange(3.0)[:, None], loss=0.1),
+    "forecasting": metrics.compute(
+        "forecasting", np.zeros((3, 1, 1)), np.arange(3.0)[:, None, None], loss=0.1, naive_mae=1.0
+    ),
+    "language_modelling": metrics.compute("language_modelling", None, None, loss=0.1, tokens_per_character=1.0),
+}
+
+
+@pytest.mark.parametrize("task", list(metrics.METRICS))
+def test_every_metric_of_the_table_is_computed_and_no_other(task: str) -> None:
+    families = {name.partition("[")[0] for name in MEASURED[task]}
+    assert families == set(metrics.METRICS[task])
+    for name in MEASURED[task]:
+        assert metrics.metric_info(task, f"val/{name}").help
+
+
+def test_directions() -> None:
+    lower = {name for name, info in metrics.METRICS["classification"].items() if not info.higher_is_better}
+    assert lower == {"loss", "log_loss", "ece"}
+    lower = {name for name, info in metrics.METRICS["forecasting"].items() if not info.higher_is_better}
+    assert lower == {"loss", "mse", "rmse", "mae", "mase"}
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "words"),
+    [
+        ("classification", "val/acuracy", "did you mean `accuracy`"),
+        ("regression", "accuracy", "regression has no metric 'accuracy'"),
+        ("classification", "accuracy[cat]", "no metric"),
+        ("classification", "f1[cat", "no metric"),
+    ],
+)
+def test_unknown_names(task: str, name: str, words: str) -> None:
+    with pytest.raises(SpecError, match=words) as caught:
+        metrics.metric_info(task, name, key="register.gate.metric")
+    assert caught.value.key == "register.gate.metric"
+
+
+def test_importing_brings_nothing_heavy() -> None:
+    code = "import forgeline.metrics, sys; print([m for m in ('torch', 'sklearn', 'pandas', 'mlflow') if m in sys.modules])"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
