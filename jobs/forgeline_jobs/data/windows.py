@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numpy.typing import NDArray
 
 from forgeline_jobs.data.base import Batch, Indices, Keys
 from forgeline_jobs.data.packing import IGNORED
@@ -18,21 +19,32 @@ class TrainWindows:
     """
 
     def __init__(self, tokens: Indices, context: int) -> None:
-        self._tokens = tokens.astype(np.int32)
+        # A view on the tokens, not a copy of every window.
+        self._windows = np.lib.stride_tricks.sliding_window_view(tokens.astype(np.int32), context + 1)
         self._context = context
-        self._last = len(tokens) - 1 - context
+        self._phases: dict[Keys, int] = {}
 
     def __len__(self) -> int:
-        return (len(self._tokens) - 1) // self._context
+        return (len(self._windows) + self._context - 1) // self._context
 
     def batch(self, indices: Indices, rng_keys: Keys | None = None) -> Batch:
         """`tokens` and the `target` one further on, [n, context]."""
-        phase = 0
-        if rng_keys is not None:
-            first = np.zeros(1, dtype=np.int64)
-            phase = int(uniform(rng_keys, first, 1, stream="phase")[0, 0] * self._context)
-        starts = np.minimum(indices * self._context + phase, self._last)
-        return _at(self._tokens, starts, self._context)
+        phase = 0 if rng_keys is None else self._phase(rng_keys)
+        both = self._windows[np.minimum(indices * self._context + phase, len(self._windows) - 1)]
+        return {"tokens": both[:, :-1].astype(np.int64), "target": both[:, 1:].astype(np.int64)}
+
+    def _phase(self, keys: Keys) -> int:
+        if keys not in self._phases:
+            number = uniform(keys, np.zeros(1, dtype=np.int64), 1, stream="phase")[0, 0]
+            self._phases = {keys: int(number * self._context)}
+        return self._phases[keys]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Pickled as it is, the view would be written out as every window.
+        return {"tokens": np.append(self._windows[:, 0], self._windows[-1, 1:]), "context": self._context}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
 
 
 class EvalWindows:
@@ -56,8 +68,3 @@ class EvalWindows:
         """`tokens` and `target`, [n, context]."""
         places = indices[:, None] * self._context + np.arange(self._context)
         return {"tokens": self._tokens[places].astype(np.int64), "target": self._target[places].astype(np.int64)}
-
-
-def _at(tokens: NDArray[np.int32], starts: Indices, context: int) -> Batch:
-    both = tokens[starts[:, None] + np.arange(context + 1)].astype(np.int64)
-    return {"tokens": np.ascontiguousarray(both[:, :-1]), "target": np.ascontiguousarray(both[:, 1:])}

@@ -29,7 +29,7 @@ class ClusterRay:
 
         ray.init(address="auto", log_to_driver=False, configure_logging=False, logging_level=logging.ERROR)
         self.started = True
-        total: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        total: dict[str, float] = ray.cluster_resources()
         Capacity(cpus=total.get("CPU", 0), gpus=total.get("GPU", 0), place="the cluster").check(resources)
 
     def stop(self) -> None:

@@ -7,8 +7,10 @@ it told what to do. A specification that is refused leaves nothing behind.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from forgeline.errors import SpecError
 from forgeline.kinds import get_kind
 from forgeline.launching.admission import Capacity, visible_gpus
 from forgeline.launching.events import Event
@@ -39,7 +41,8 @@ def check(loaded: LoadedSpec, settings: Settings, *, cluster: str | None) -> Non
         SpecError: what is wrong and which key to change.
     """
     check_capacity(loaded, settings, cluster=cluster)
-    loaded.located(lambda: get_kind(loaded.spec.kind).kind().check(loaded.spec))
+    with _located(loaded):
+        get_kind(loaded.spec.kind).kind().check(loaded.spec)
 
 
 def check_capacity(loaded: LoadedSpec, settings: Settings, *, cluster: str | None) -> None:
@@ -51,7 +54,8 @@ def check_capacity(loaded: LoadedSpec, settings: Settings, *, cluster: str | Non
     if cluster is None:
         gpus = visible_gpus() if loaded.spec.resources.gpus_per_worker else 0
         capacity = Capacity(cpus=settings.available_cpus, gpus=gpus)
-        loaded.located(lambda: capacity.check(loaded.spec.resources))
+        with _located(loaded):
+            capacity.check(loaded.spec.resources)
 
 
 def launch(loaded: LoadedSpec, settings: Settings, *, cluster: str | None, resume: str | None) -> Launch:
@@ -76,3 +80,13 @@ def launch(loaded: LoadedSpec, settings: Settings, *, cluster: str | None, resum
     except BaseException:
         driver.abandon()
         raise
+
+
+@contextmanager
+def _located(loaded: LoadedSpec) -> Iterator[None]:
+    """Give a SpecError the line of the key that it names."""
+    try:
+        yield
+    except SpecError as error:
+        source, line = loaded.document.place(tuple(error.key.split(".")) if error.key else ())
+        raise error.located(line=line, source=source) from error

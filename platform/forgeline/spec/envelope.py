@@ -55,7 +55,7 @@ class Envelope(BaseModel):
     resources: Resources = Field(default_factory=Resources, description="What the job needs, per worker.")
     retry: dict[RetryCause, Annotated[int, Field(ge=0)]] = Field(
         default_factory=dict,
-        description="Cause of a failure -> how often to try again after it; 0 where it is left out.",
+        description="Cause of a failure -> how often to try again after it; 0 if left out.",
     )
     timeout: TimeSpan | None = Field(
         default=None, description="Time after which the run is stopped, such as `1h30m`; no limit without it."

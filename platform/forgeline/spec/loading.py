@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,14 @@ class LoadedSpec:
     spec: Envelope
     document: Document
     text: str
+
+    def located(self, check: Callable[[], None]) -> None:
+        """Run a check; its SpecError gets the place of the key that it names."""
+        try:
+            check()
+        except SpecError as error:
+            origin, line = self.document.place(tuple(error.key.split(".")) if error.key else ())
+            raise error.located(line=line, source=origin) from error
 
 
 def load(

@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from forgeline.errors import SpecError
 from forgeline.spec.fields import all_paths, keys_at
-from forgeline.spec.secrets import SECRET, looks_secret, without_credentials
+from forgeline.spec.masking import SECRET, looks_secret, without_credentials
 from forgeline.spec.source import Document, KeyPath, dotted, kind_of
 from forgeline.suggestions import did_you_mean, nearest
 

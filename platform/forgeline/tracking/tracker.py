@@ -149,7 +149,7 @@ class Tracker:
             self.client.update_run(run_id, status="RUNNING")
 
     def log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
-        """Log parameters. MLflow never changes one: what a resumed run changes goes to a tag `forgeline.changed.<key>`."""
+        """Log parameters. MLflow never changes one: a resumed run's change goes to a tag `forgeline.changed.<key>`."""
         from mlflow.entities import Param
 
         wanted = {tracked_key(key): tracked_value(redact(str(value)), PARAM_LIMIT) for key, value in params.items()}
