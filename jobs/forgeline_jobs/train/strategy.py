@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import ray.train.torch  # noqa: F401  RayDDPStrategy reads its device from there, and does not import it
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
 from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,7 +97,10 @@ def open_engine(url: str) -> sa.Engine:
             _migrate(engine)
     except DatabaseError as error:
         engine.dispose()
-        raise LedgerError(f"the ledger at {redact(url)} cannot be opened: {error.orig}") from error
+        raise LedgerError(
+            f"the ledger at {redact(url)} cannot be opened: {error.orig}; FORGELINE_LEDGER_URL (or FORGELINE_HOME, "
+            "for a ledger in a file) says where it is"
+        ) from error
     return engine
 
 
@@ -152,13 +156,28 @@ def _migrate(engine: sa.Engine) -> None:
         if version == HEAD:
             return
         if engine.dialect.name == "sqlite":
-            with engine.connect() as connection:
-                # Kept in the file. Outside of a transaction, and here, where nobody else opens the database.
-                connection.connection.driver_connection.execute("PRAGMA journal_mode = WAL")  # type: ignore[union-attr]
+            _keep_write_ahead_log(engine)
         with engine.connect().execution_options(**WRITING) as connection, connection.begin():
             if engine.dialect.name == "postgresql":
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
             _upgrade(connection, version)
+
+
+def _keep_write_ahead_log(engine: sa.Engine) -> None:
+    """Set it once, it stays with the file. SQLite does not wait by itself for a reader to leave before this."""
+    connection = engine.raw_connection()
+    try:
+        until = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
+        while True:
+            try:
+                connection.cursor().execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.02)
+    finally:
+        connection.close()
 
 
 def _upgrade(connection: sa.Connection, version: str | None) -> None:

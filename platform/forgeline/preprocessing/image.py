@@ -8,6 +8,7 @@ are always 0–255, are brought to it, arrays are taken to be in its units alrea
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -164,12 +165,13 @@ def decode_image(
     """
     from PIL import Image, ImageOps
 
+    opened = nullcontext(item) if isinstance(item, Image.Image) else None
     try:
-        image: Image.Image = item if isinstance(item, Image.Image) else Image.open(item)
-        image = _eight_bits(ImageOps.exif_transpose(image)).convert("L" if channels == 1 else "RGB")
-        if size is not None and image.size != (size[1], size[0]):
-            image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-        pixels = np.asarray(image, dtype=np.uint8)
+        with opened or Image.open(item) as image:
+            plain = _eight_bits(ImageOps.exif_transpose(image)).convert("L" if channels == 1 else "RGB")
+        if size is not None and plain.size != (size[1], size[0]):
+            plain = plain.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+        pixels = np.asarray(plain, dtype=np.uint8)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         # Pillow reports a broken PNG chunk as SyntaxError.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -50,10 +51,7 @@ def _choices(annotation: Any, data: Any) -> list[Any]:
         inner, *metadata = get_args(annotation)
         part = next((item for item in metadata if isinstance(item, PluginPart)), None)
         return _choices(inner, data) if part is None else _part(part, data)
-    if get_origin(annotation) is not None and not isinstance(get_origin(annotation), type):
-        flat = [choice for inner in get_args(annotation) for choice in _choices(inner, data)]
-        return [choice for choice in flat if _agrees(choice, data)] or flat
-    if str(get_origin(annotation)) == "<class 'types.UnionType'>":
+    if get_origin(annotation) in (Union, UnionType):
         flat = [choice for inner in get_args(annotation) for choice in _choices(inner, data)]
         return [choice for choice in flat if _agrees(choice, data)] or flat
     return [annotation]
@@ -70,10 +68,12 @@ def _part(part: PluginPart, data: Any) -> list[Any]:
 def _agrees(choice: Any, data: Any) -> bool:
     if not (isinstance(choice, type) and issubclass(choice, BaseModel)):
         return False
-    literals = {
-        _key(name, info): info for name, info in choice.model_fields.items() if get_origin(info.annotation) is Literal
-    }
-    return all(_item(data, key) in (None, *get_args(info.annotation)) for key, info in literals.items())
+    literals = [
+        (_key(name, info), get_args(info.annotation))
+        for name, info in choice.model_fields.items()
+        if get_origin(info.annotation) is Literal
+    ]
+    return all(_item(data, key) in (None, *allowed) for key, allowed in literals)
 
 
 def _keys(choice: Any) -> Iterator[str]:

@@ -90,7 +90,7 @@ def _from_text(text: str) -> Override:
     try:
         value = parse_value(rest[1:], source=origin)
     except SpecError as error:
-        raise SpecError(f"the value {error.message}; quote it if it is meant as text", source=origin) from error
+        raise SpecError(f"the value cannot be read ({error.message}); quote it if it is text", source=origin) from error
     return Override(path=path, value=value, text=origin if looks_secret(path) else shown)
 
 

@@ -44,9 +44,8 @@ class PluginPart:
             value = value.model_dump(mode="json", by_alias=True)
         if not isinstance(value, Mapping):
             example = value if isinstance(value, str) else "…"
-            raise PydanticCustomError(
-                "part_type", "expected a mapping such as {{name: {example}}}", {"example": example}
-            )
+            hint = {"example": f"{{name: {example}}}"}
+            raise PydanticCustomError("part_type", "expected a mapping such as {example}", hint)
         if "name" not in value:
             known = plugins.names(self.group)
             raise _at_name("missing", f"required key is missing; known: {_shown(known)}", value)

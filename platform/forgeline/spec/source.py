@@ -1,7 +1,7 @@
 """YAML 1.2 (core schema) read into plain values, with the line of every key.
 
 Unusual:
-- ruamel.yaml only parses; values are made here, because its resolver takes more for numbers and dates than YAML 1.2 does.
+- ruamel.yaml only parses; values are made here, because its resolver sees more numbers and dates than YAML 1.2 has.
 - An alias is counted as often as it is used, so a small file cannot stand for a huge one.
 - Keys are always text, as written: `on: 1` is the key "on".
 - A str is a document, a Path is a file; neither is ever taken for the other.
@@ -111,15 +111,8 @@ def kind_of(value: object) -> str:
     """What a value is, in words."""
     if value is None:
         return "nothing (null)"
-    names = {
-        bool: "a boolean",
-        int: "an integer",
-        float: "a number",
-        str: "a string",
-        list: "a list",
-        dict: "a mapping",
-    }
-    return names.get(type(value), f"a {type(value).__name__}")
+    names = {bool: "boolean", float: "number", str: "string", list: "list", dict: "mapping"}
+    return "an integer" if type(value) is int else f"a {names.get(type(value), type(value).__name__)}"
 
 
 def scalar(text: str) -> Any:
@@ -221,7 +214,7 @@ class _Composer:
             self._check(event, path, added=node.size, depth=depth + node.height - 1)
             return node
         self._check(event, path, added=1, depth=depth)
-        anchor = event.anchor
+        anchor = str(getattr(event, "anchor", None) or "")
         if anchor:
             self._open.add(anchor)
         if isinstance(event, ScalarEvent):
@@ -248,9 +241,7 @@ class _Composer:
         if anchor in self._open:
             self._fail(f"alias `*{anchor}` stands inside the value that it names", event, path)
         if anchor not in self._anchors:
-            self._fail(
-                f"alias `*{anchor}` names no anchor above it; quote the value if it is meant as text", event, path
-            )
+            self._fail(f"alias `*{anchor}` names no anchor above it; quote text that begins with `*`", event, path)
         return self._anchors[anchor]
 
     def _sequence(self, event: SequenceStartEvent, path: KeyPath, depth: int) -> _Node:
@@ -290,13 +281,21 @@ class _Composer:
             self._fail("`<<` merges are not part of YAML 1.2; write the keys out", event, path)
         if event.style is None and scalar_is_null(text):
             self._fail("got an empty key; keys are plain text", event, path)
-        if _SURROGATE.search(text):
+        return self._text(text, event, path)
+
+    def _text(self, text: str, event: Event, path: KeyPath) -> str:
+        """The text, with the surrogate pairs of JSON escapes put together."""
+        if _SURROGATE.search(text) is None:
+            return text
+        try:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
             self._fail("half a surrogate pair is not text; write the character itself", event, path)
-        return text
 
     def _tag(self, event: Event, path: KeyPath, *allowed: str) -> str | None:
-        tag = str(event.ctag) if event.ctag is not None else None
-        if tag is None or tag == "None":
+        # ruamel's tag object prints "None" where there is none.
+        tag = str(getattr(event, "ctag", None))
+        if tag == "None":
             return None
         short = tag.removeprefix(_TAG)
         if tag != "!" and (short == tag or short not in allowed):
@@ -308,10 +307,8 @@ class _Composer:
     def _scalar(self, event: ScalarEvent, path: KeyPath) -> Any:
         text = str(event.value)
         tag = self._tag(event, path, "str", "int", "float", "bool", "null")
-        if _SURROGATE.search(text):
-            self._fail("half a surrogate pair is not text; write the character itself", event, path)
         if tag in ("str", "!") or (tag is None and event.style is not None):
-            return text
+            return self._text(text, event, path)
         try:
             value = scalar(text)
         except ValueError:

@@ -1,0 +1,54 @@
+"""Splits: every row in exactly one, by nothing but the seed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from forgeline.errors import DataError
+from forgeline_jobs.data.base import SPLITS, ShareConfig, SplitConfig
+from forgeline_jobs.data.splits import SplitIndices, chronological_split, fixed_split, random_split, stratified_split
+from hypothesis import given
+from hypothesis import strategies as st
+
+shares = st.tuples(st.floats(0.05, 0.45), st.floats(0.05, 0.45))
+
+
+def everything(split: SplitIndices) -> list[int]:
+    return sorted(int(row) for name in SPLITS for row in split[name])
+
+
+@given(st.integers(40, 200), shares, st.integers(0, 5))
+def test_every_row_is_in_one_split(rows: int, share: tuple[float, float], seed: int) -> None:
+    config = SplitConfig(val=share[0], test=share[1], seed=seed)
+    classes = np.arange(rows) % 3
+    for split in (random_split(rows, config), stratified_split(classes, config), chronological_split(rows, config)):
+        assert everything(split) == list(range(rows))
+    again = stratified_split(classes, config)
+    assert (again.test == stratified_split(classes, config).test).all()
+    assert all(set(classes[again[name]]) == {0, 1, 2} for name in SPLITS)
+
+
+def test_seeds_differ() -> None:
+    first, second = (random_split(100, SplitConfig(seed=seed)).test for seed in (0, 1))
+    assert first.tolist() != second.tolist()
+
+
+def test_time_is_kept_and_the_border_is_the_published_one() -> None:
+    split = chronological_split(1_115_394, ShareConfig(val=0.05, test=0.1))
+    assert split.test[0] == int(0.9 * 1_115_394)
+    assert split.train[-1] + 1 == split.val[0] and split.val[-1] + 1 == split.test[0]
+
+
+def test_a_class_of_three_is_in_all_splits() -> None:
+    split = stratified_split(np.asarray([0] * 50 + [1] * 3), SplitConfig(val=0.4, test=0.5))
+    assert [int((split[name] >= 50).sum()) for name in SPLITS] == [1, 1, 1]
+
+
+def test_refusals() -> None:
+    with pytest.raises(DataError, match="3 rows leave val empty") as caught:
+        random_split(3, SplitConfig())
+    assert caught.value.key == "data.split"
+    with pytest.raises(DataError, match="row 1 says 'dev'; allowed: train, val, test"):
+        fixed_split(["train", "dev"])
+    with pytest.raises(ValueError, match="leave nothing to train on"):
+        SplitConfig(val=0.5, test=0.5)

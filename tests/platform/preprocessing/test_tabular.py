@@ -1,0 +1,80 @@
+"""Tables: what is encoded is deterministic, survives JSON, and no unknown or missing value raises."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from forgeline.errors import DataError
+from forgeline.preprocessing import ClassTarget, ScaledTarget, TablePreprocessing, load_preprocessing
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import pandas as frames
+
+TRAIN = pd.DataFrame({"age": [20, 30, None, 50], "city": ["Rome", "Oslo", None, "Rome"], "y": ["a", "b", "a", "b"]})
+
+
+def fitted() -> TablePreprocessing:
+    return TablePreprocessing.fit(TRAIN, numeric=["age"], categorical=["city"], target=ClassTarget.fit("y", TRAIN["y"]))
+
+
+def test_numbers_are_imputed_by_the_median_and_standardised() -> None:
+    encoded = fitted().encode(TRAIN)["numeric"]
+    assert encoded.dtype == np.float32 and encoded.shape == (4, 2)
+    assert encoded[:, 0].mean() == pytest.approx(0, abs=1e-6) and encoded[:, 0].std() == pytest.approx(1, abs=1e-6)
+    assert encoded[:, 1].tolist() == [0, 0, 1, 0], "the second input says where the number was missing"
+
+
+def test_unknown_and_missing_categories_are_number_zero() -> None:
+    preprocessing = fitted()
+    rows = pd.DataFrame({"age": [1, 2, 3], "city": ["Oslo", "Paris", None]})
+    assert preprocessing.encode(rows)["categorical"][:, 0].tolist() == [1, 0, 0]
+    assert preprocessing.cardinalities == (3,)
+
+
+def test_whole_numbers_are_the_same_category_with_and_without_a_missing_one() -> None:
+    train = pd.DataFrame({"zip": [1.0, 2.0, None], "y": [1, 2, 3]})
+    preprocessing = TablePreprocessing.fit(
+        train, numeric=[], categorical=["zip"], target=ScaledTarget.fit(["y"], train[["y"]].to_numpy())
+    )
+    assert preprocessing.encode(pd.DataFrame({"zip": [2, 1]}))["categorical"][:, 0].tolist() == [2, 1]
+
+
+def test_a_missing_column_names_the_nearest() -> None:
+    with pytest.raises(DataError, match="no column 'age'.*did you mean `aeg`"):
+        fitted().encode(pd.DataFrame({"aeg": [1], "city": ["Oslo"]}))
+
+
+@pytest.mark.parametrize(
+    "raw", [{"age": 1, "city": "Oslo"}, [{"age": 1, "city": "Oslo"}], {"age": [1], "city": ["Oslo"]}]
+)
+def test_rows_come_in_any_form(raw: object) -> None:
+    assert fitted().encode(raw)["numeric"].shape == (1, 2)  # type: ignore[arg-type]
+
+
+def test_schema_lists_inputs_and_outputs() -> None:
+    schema = fitted().schema()
+    assert [c["name"] for c in schema["inputs"]] == ["age", "city"]
+    assert [c["name"] for c in schema["outputs"]] == ["prediction", "probability", "probability[a]", "probability[b]"]
+
+
+anything = st.one_of(st.none(), st.text(max_size=5), st.integers(), st.floats(), st.booleans())
+tables = frames.data_frames(
+    [frames.column("age", elements=anything, dtype=object), frames.column("city", elements=anything, dtype=object)],
+    index=frames.range_indexes(min_size=1, max_size=6),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(train=tables, rows=tables)
+def test_encode_is_deterministic_survives_json_and_never_raises(train: pd.DataFrame, rows: pd.DataFrame) -> None:
+    target = ClassTarget(name="y", classes=("a", "b"))
+    preprocessing = TablePreprocessing.fit(train, numeric=["age"], categorical=["city"], target=target)
+    restored = load_preprocessing(preprocessing.model_dump_json())
+    first, second, third = preprocessing.encode(rows), preprocessing.encode(rows), restored.encode(rows)
+    assert restored == preprocessing
+    for name in ("numeric", "categorical"):
+        np.testing.assert_array_equal(first[name], second[name])
+        np.testing.assert_array_equal(first[name], third[name])
+    assert np.isfinite(first["numeric"]).all()
+    assert (first["categorical"] >= 0).all() and (first["categorical"] < preprocessing.cardinalities[0]).all()

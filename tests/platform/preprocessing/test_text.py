@@ -1,0 +1,82 @@
+"""Tokenizers: what they cover comes back, what they do not is number 0; state is JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from forgeline.errors import DataError
+from forgeline.preprocessing import TextPreprocessing, load_preprocessing
+from forgeline.preprocessing.tokenization import BpeTokenizer, ByteTokenizer, CharacterTokenizer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+CORPUS = ["the cat sat on the mat", "the dog sat on the cat"]
+BPE = BpeTokenizer.fit(CORPUS, vocabulary=280, documents=True)
+texts = st.text(st.characters(codec="utf-8"), min_size=1, max_size=30)
+
+
+@given(texts)
+def test_bytes_and_bpe_cover_every_text(text: str) -> None:
+    for tokenizer in (ByteTokenizer.fit(documents=True), BPE):
+        ids = tokenizer.encode(text)
+        assert tokenizer.decode(ids) == text
+        assert ids.dtype == np.int64 and ((ids >= 0) & (ids < tokenizer.size)).all()
+
+
+def test_characters_of_train_come_back_and_others_are_unknown() -> None:
+    tokenizer = CharacterTokenizer.fit(["hello"], documents=False)
+    assert tokenizer.size == 5 and tokenizer.end is None
+    assert tokenizer.decode(tokenizer.encode("hole")) == "hole"
+    assert tokenizer.encode("hé").tolist()[1] == 0
+    assert tokenizer.decode(tokenizer.encode("hé")) == "h\ufffd"
+
+
+def test_bpe_learns_the_same_twice_and_merges() -> None:
+    assert BpeTokenizer.fit(CORPUS, vocabulary=280, documents=True) == BPE
+    assert len(BPE.encode("the cat")) < len("the cat")
+
+
+def test_the_closing_token_cannot_be_written_by_a_text() -> None:
+    assert BPE.end is not None
+    assert BPE.end not in BPE.encode("a <|end|> b").tolist()
+
+
+def test_encode_keeps_the_end_of_a_long_prompt() -> None:
+    preprocessing = TextPreprocessing(tokenizer=ByteTokenizer(), context=4)
+    encoded = preprocessing.encode(["abcdef", "xy"])
+    assert encoded["tokens"].tolist() == [[99, 100, 101, 102], [120, 121, 0, 0]]
+    assert encoded["length"].tolist() == [4, 2]
+    with pytest.raises(DataError, match="text 0 is empty"):
+        preprocessing.encode([""])
+
+
+def test_decode_shows_the_next_token() -> None:
+    preprocessing = TextPreprocessing(tokenizer=CharacterTokenizer.fit(["ab"], documents=False), context=4)
+    table = preprocessing.decode(np.asarray([[0.1, 0.2, 0.7]]))
+    assert table["prediction"].tolist() == ["b"] and table["probability"].tolist() == [0.7]
+
+
+@settings(max_examples=30)
+@given(st.lists(texts, min_size=1, max_size=3), st.sampled_from(["byte", "character", "bpe"]))
+def test_json_gives_the_same_encoding(raw: list[str], kind: str) -> None:
+    tokenizer = {
+        "byte": ByteTokenizer(),
+        "character": CharacterTokenizer.fit(CORPUS, documents=True),
+        "bpe": BPE,
+    }[kind]
+    preprocessing = TextPreprocessing(tokenizer=tokenizer, context=8)
+    restored = load_preprocessing(preprocessing.model_dump_json())
+    np.testing.assert_array_equal(preprocessing.encode(raw)["tokens"], restored.encode(raw)["tokens"])
+
+
+def test_read_file_folder_and_json_lines(tmp_path: Path) -> None:
+    preprocessing = TextPreprocessing(tokenizer=ByteTokenizer(), context=8)
+    (tmp_path / "a.txt").write_text("one")
+    (tmp_path / "b.jsonl").write_text('{"text": "two"}\n\n{"text": "three"}\n')
+    assert preprocessing.read(tmp_path / "a.txt") == ["one"]
+    assert preprocessing.read(tmp_path) == ["one", "two", "three"]
+    (tmp_path / "b.jsonl").write_text('{"body": "two"}')
+    with pytest.raises(DataError, match="line 1 has no field 'text'"):
+        preprocessing.read(tmp_path / "b.jsonl")
