@@ -1,7 +1,7 @@
 """Text generation with any decoder: a cache of keys and values, and sampling with temperature, top-k and top-p.
 
 Prompts of different lengths are generated together, padded on the left. Every row draws from a generator of its own,
-seeded by (seed, row), so that what is generated for a prompt does not depend on how long the other rows go on.
+seeded by (seed, row): within the context, a row gets the same tokens whatever stands in the others.
 """
 
 # ruff: noqa: F722  (shapes in jaxtyping annotations are not forward references)
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -98,6 +98,7 @@ class Cache:
         return (visible | (key == query)).unsqueeze(1)
 
 
+@runtime_checkable
 class Decoder(Protocol):
     """A model that can be read a few tokens at a time."""
 
@@ -158,7 +159,8 @@ class _Generation:
         self.rows = [list(prompt) for prompt in prompts]
         self.ended = [False] * len(prompts)
         self.generators = [
-            torch.Generator(self.device).manual_seed((sampling.seed * 1_000_003 + row) % 2**63) for row in range(len(prompts))
+            torch.Generator(self.device).manual_seed((sampling.seed * 1_000_003 + row) % 2**63)
+            for row in range(len(prompts))
         ]
 
     def run(self, max_tokens: int) -> list[list[int]]:

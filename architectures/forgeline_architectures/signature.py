@@ -61,6 +61,7 @@ class Signature(BaseModel):
         columns = 0 if categorical is None else categorical.shape[0]
         if columns != len(self.cardinalities):
             raise ValueError(
-                f"cardinalities need one number per categorical column, got {len(self.cardinalities)} for {columns} columns"
+                f"cardinalities need one number per categorical column, got {len(self.cardinalities)} "
+                f"for {columns} columns"
             )
         return self

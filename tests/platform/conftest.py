@@ -166,7 +166,7 @@ Forgeline = Callable[..., "subprocess.CompletedProcess[str]"]
 def forgeline(toy_environment: dict[str, str], tmp_path: Path) -> Forgeline:
     """Runs the command line in a process of its own."""
 
-    def call(*arguments: object, timeout: float = 60, **variables: str) -> subprocess.CompletedProcess[str]:
+    def call(*arguments: object, timeout: float = 120, **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "forgeline.cli.app", *map(str, arguments)],
             env=toy_environment | variables,

@@ -20,7 +20,9 @@ class GPTConfig(ArchitectureConfig):
     context: PositiveInt | None = Field(
         default=None, description="Tokens that the model can look back on; the data's row length when not given."
     )
-    dropout: float = Field(default=0.0, ge=0, lt=1, description="Share zeroed of embeddings, attention and layer outputs.")
+    dropout: float = Field(
+        default=0.0, ge=0, lt=1, description="Share zeroed of embeddings, attention and layer outputs."
+    )
     bias: bool = Field(default=True, description="Biases in linear layers and norms, as GPT-2 has them.")
     pretrained: str | None = Field(
         default=None, description="GPT-2 weights in transformers' naming to start from: a .safetensors file."

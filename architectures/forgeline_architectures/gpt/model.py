@@ -259,6 +259,8 @@ def build_pretrained(config: GPTConfig, signature: Signature) -> GPT:
     try:
         state: dict[str, Any] = load_file(path)
     except Exception as error:
-        raise ValueError(f"{path!r} is not a readable .safetensors file: {error}; change architecture.pretrained") from error
+        raise ValueError(
+            f"{path!r} is not a readable .safetensors file: {error}; change architecture.pretrained"
+        ) from error
     load_gpt2(model, state)
     return model

@@ -18,18 +18,23 @@ class LSTMConfig(ArchitectureConfig):
     hidden: PositiveInt = Field(default=128, description="Units of the state, per layer and direction.")
     layers: PositiveInt = Field(default=1, description="Layers on top of each other.")
     bidirectional: bool = Field(default=False, description="Read the series backwards as well; not for streams.")
-    dropout: float = Field(default=0.0, ge=0, lt=1, description="Share of units zeroed between layers and before the head.")
+    dropout: float = Field(
+        default=0.0, ge=0, lt=1, description="Share of units zeroed between layers and before the head."
+    )
     pooling: Literal["last", "mean", "max"] = Field(
         default="last", description="What the answer is made from: the last state, or mean or maximum over the steps."
     )
     norm: bool = Field(default=False, description="Layer normalisation of the pooled state.")
     window: PositiveInt = Field(
-        default=1, description="Points of the series that are read together as one step; fewer, richer steps learn faster."
+        default=1,
+        description="Points of the series that are read together as one step; fewer, richer steps learn faster.",
     )
     stride: PositiveInt | None = Field(
         default=None, description="Points between the starts of two windows; `window` when not given (no overlap)."
     )
-    forget_bias: float = Field(default=1.0, description="Initial bias of the LSTM's forget gate; 1 keeps memory at first.")
+    forget_bias: float = Field(
+        default=1.0, description="Initial bias of the LSTM's forget gate; 1 keeps memory at first."
+    )
 
     def check(self, signature: Signature) -> None:
         """Compare window and series.

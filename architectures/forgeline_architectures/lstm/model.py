@@ -40,7 +40,7 @@ class Recurrent(nn.Module):
         self.head = nn.Linear(width, math.prod(signature.outputs))
         _initialise(self.rnn, config)
 
-    def forward(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "batch *output"]:
+    def forward(self, batch: Mapping[str, Tensor]) -> Float[Tensor, batch * output]:
         steps = self.windows(batch["series"])
         length = batch.get("length")
         pooled = self.pooled(steps) if length is None else self.pooled_packed(steps, self.step_count(length))

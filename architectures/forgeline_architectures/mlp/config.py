@@ -30,7 +30,8 @@ class MLPConfig(ArchitectureConfig):
         default=False, description="Add a linear path from the inputs to the outputs beside the hidden layers."
     )
     embedding: PositiveInt | None = Field(
-        default=None, description="Width of each categorical column's embedding; by its number of values when not given."
+        default=None,
+        description="Width of each categorical column's embedding; by its number of values when not given.",
     )
 
     @model_validator(mode="after")

@@ -70,7 +70,7 @@ class MLP(nn.Module):
         self.hidden = nn.Sequential(*layers)
         self.head = nn.Linear(width, outputs)
 
-    def forward(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "batch *output"]:
+    def forward(self, batch: Mapping[str, Tensor]) -> Float[Tensor, batch * output]:
         x = self.joined(batch)
         out: Tensor = self.head(self.hidden(x))
         if self.wide is not None:

@@ -35,7 +35,9 @@ def matching(names: Iterable[str], pattern: str, *, option: str) -> list[str]:
     found = [name for name in names if fnmatchcase(name, pattern)]
     if not found:
         prefixes = {".".join(name.split(".")[:depth]) for name in names for depth in range(1, name.count(".") + 2)}
-        near = difflib.get_close_matches(pattern.rstrip(".*"), prefixes, n=SHOWN_NAMES, cutoff=0.5) or names[:SHOWN_NAMES]
+        near = (
+            difflib.get_close_matches(pattern.rstrip(".*"), prefixes, n=SHOWN_NAMES, cutoff=0.5) or names[:SHOWN_NAMES]
+        )
         raise ValueError(
             f"{option}: pattern {pattern!r} matches none of the model's {len(names)} parameters; "
             f"near names: {', '.join(near)} (a whole block is written `{near[0].split('.')[0]}.*`)"

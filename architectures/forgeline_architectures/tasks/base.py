@@ -139,7 +139,9 @@ class TaskModule(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self.ema is not None:
             if "ema" not in checkpoint:
-                raise ValueError("the checkpoint has no averaged weights; it was written without trainer.ema: remove it")
+                raise ValueError(
+                    "the checkpoint has no averaged weights; it was written without trainer.ema: remove it"
+                )
             self.ema.load_state_dict(checkpoint["ema"])
 
     def deployed_state(self) -> dict[str, Tensor]:

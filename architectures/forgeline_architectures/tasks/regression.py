@@ -40,5 +40,6 @@ def refuse_class_options(signature: Signature, options: TrainingOptions) -> None
         raise ValueError(f"class_weights are for classification; the task is {signature.task}: remove them")
     if options.label_smoothing:
         raise ValueError(
-            f"label_smoothing {options.label_smoothing} is for classification; the task is {signature.task}: set it to 0"
+            f"label_smoothing {options.label_smoothing} is for classification; the task is {signature.task}: "
+            "set it to 0"
         )

@@ -79,7 +79,7 @@ def numeric_target(frame_column: Any, name: str, *, key: str) -> NDArray[np.floa
 
     values = pd.to_numeric(frame_column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     for row in np.flatnonzero(~np.isfinite(values))[:1]:
-        given = frame_column.iloc[int(row)]
+        given = frame_column.tolist()[row]
         if pd.isna(given):
             count = int(pd.isna(frame_column).sum())
             raise DataError(

@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from forgeline.errors import DataError
 from forgeline.preprocessing import ClassTarget, ScaledTarget, SeriesPreprocessing
 from forgeline.preprocessing.reading import column, existing, read_arrays, read_table
-from forgeline.preprocessing.series import fill_forward, lengths
+from forgeline.preprocessing.series import fill_forward, lengths, times
 from forgeline.preprocessing.tabular import numbers
 from forgeline_architectures.signature import Signature, TensorSpec
 from forgeline_jobs.data.arrays import ArraySplit
@@ -152,14 +152,7 @@ def prepare_forecast(
     others = [_feature_column(frame, name) for name in features]
     values = np.concatenate([aims, *(other[:, None] for other in others)], axis=1)
     rows = chronological_split(len(values), split)
-    first = {name: _first_targets(rows[name], window, horizon) for name in SPLITS}
-    for name, starts in first.items():
-        if not len(starts):
-            raise DataError(
-                f"the {name} part has {len(rows[name])} of {len(values)} rows, too few for a window of {window} "
-                f"and a horizon of {horizon}; make them smaller or bring more rows",
-                key="data.window" if name == "train" else "data.horizon",
-            )
+    first = {name: _first_targets(rows[name], name, window, horizon) for name in SPLITS}
     known = values[rows["train"]]
     mean, std = SeriesPreprocessing.statistics(known)
     scale = ScaledTarget.fit(targets, aims[rows["train"]], horizon=horizon)
@@ -261,28 +254,27 @@ def naive_error(train: NDArray[np.float64]) -> float:
     return error
 
 
-def _first_targets(rows: Indices, window: int, horizon: int) -> Indices:
+def _first_targets(rows: Indices, name: str, window: int, horizon: int) -> Indices:
     """Rows that a forecast can begin at: a whole window before them, the whole horizon inside the split."""
     whole: NDArray[np.bool_] = (rows >= window) & (rows + horizon <= rows[-1] + 1)
+    if not whole.any():
+        raise DataError(
+            f"the {name} part has {len(rows)} rows, too few for a window of {window} and a horizon of {horizon}; "
+            "make them smaller or bring more rows",
+            key="data.window" if name == "train" else "data.horizon",
+        )
     return rows[whole]
 
 
 def _ordered(frame: pd.DataFrame, time: str | None) -> pd.DataFrame:
-    import pandas as pd
-
     if time is None:
         return frame
-    values = column(frame, time, key="data.time")
-    if not pd.api.types.is_numeric_dtype(values):
-        parsed = pd.to_datetime(values, errors="coerce", utc=True)
-        wrong = np.flatnonzero(parsed.isna().to_numpy())
-        if len(wrong):
-            raise DataError(
-                f"`{time}` is {values.iloc[int(wrong[0])]!r} in row {wrong[0]}, wanted a time", key="data.time"
-            )
-        values = parsed
-    if bool(values.isna().any()):
-        raise DataError(f"`{time}` is missing in row {int(np.flatnonzero(values.isna())[0])}", key="data.time")
+    given = column(frame, time, key="data.time")
+    values = times(given)
+    for row in np.flatnonzero(values.isna().to_numpy())[:1]:
+        raise DataError(
+            f"`{time}` is {given.iloc[int(row)]!r} in row {row}, wanted a time or a number", key="data.time"
+        )
     order = values.reset_index(drop=True).sort_values(kind="stable")
     twice = order[order.duplicated()]
     if len(twice):

@@ -77,7 +77,7 @@ def fixed_split(names: Sequence[Any], *, key: str = KEY) -> SplitIndices:
         DataError: a name is none of train, val and test, or one of them has no rows.
     """
     given = np.asarray([str(name) for name in names])
-    for row, name in enumerate(given):
+    for row, name in enumerate(given.tolist()):
         if name not in SPLITS:
             raise DataError(f"row {row} says {name!r}; allowed: {', '.join(SPLITS)}", key=key)
     train, val, test = (np.flatnonzero(given == name) for name in SPLITS)

@@ -96,6 +96,12 @@ def prepare_corpus(corpus: Corpus, config: TokenConfig, *, split: SplitConfig, p
             f"packed needs documents (a folder or JSONL), {where} is one running text; set packed to false",
             key="data.packed",
         )
+    if not documents and len(texts[0].encode("utf-8", "surrogatepass")) <= config.context:
+        raise DataError(
+            f"{where} has {len(texts[0])} characters, shorter than the context of {config.context} tokens and the one "
+            "after it; set context lower or bring more text",
+            key="data.context",
+        )
     parts = _split_documents(texts, split, where) if documents else _split_text(texts[0], split, where)
     tokenizer = _fit_tokenizer(parts["train"], config, documents)
     splits: dict[str, Split] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -59,7 +60,7 @@ class Fitting:
 
     def run(self) -> None:
         """Train to the end (or to a requested stop), then let rank 0 hand over the model."""
-        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+        _quiet_lightning()
         torch.manual_seed(self.spec.trainer.seed)
         module = self._module()
         callbacks = self._callbacks()
@@ -193,3 +194,11 @@ class Fitting:
             num_sanity_val_steps=0,
             default_root_dir=self.job.paths.attempt(self.job.attempt),
         )
+
+
+def _quiet_lightning() -> None:
+    """Keep out of the rank's log what Lightning says about itself, or wrongly about us."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=r".*LeafSpec.*is deprecated")
+    # Our loader enters an epoch at any batch, from the position in the checkpoint's manifest.
+    warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch ended")

@@ -12,6 +12,7 @@ import queue
 import threading
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgeline.errors import UsageError
@@ -118,10 +119,18 @@ class ClusterLaunch:
             yield from parse_lines(line.removeprefix(MARKER) for line in lines if line.startswith(MARKER))
 
 
+def _has_token() -> bool:
+    named = os.environ.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}
+    return bool(named) or Path("~/.ray/auth_token").expanduser().exists()
+
+
 def _connect(address: str) -> JobSubmissionClient:
     import logging
 
     logging.getLogger("ray").setLevel(logging.ERROR)
+    if _has_token():
+        # As Ray's own command line does: who has a token means to use it.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     from ray.job_submission import JobSubmissionClient
 
     try:

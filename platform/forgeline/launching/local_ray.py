@@ -13,6 +13,7 @@ import logging
 import math
 import os
 import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -34,6 +35,8 @@ ENVIRONMENT: Mapping[str, str] = {
     # 127.0.0.1 into an outside address otherwise.)
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_TRAIN_V2_ENABLED": "1",
+    # Other users of this host must not get in through the loopback interface.
+    "RAY_AUTH_MODE": "token",
     # Without a GPU asked for, Ray would otherwise announce a change of its defaults in every worker.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DISABLE_IMPORT_WARNING": "1",
@@ -63,6 +66,8 @@ class LocalRay:
         os.environ.update(ENVIRONMENT)
         os.environ["OMP_NUM_THREADS"] = str(max(1, int(resources.cpus_per_worker)))
         os.environ.pop("RAY_ADDRESS", None)
+        # A secret of this run alone; Ray would make one for all, in a file outside of FORGELINE_HOME.
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         remove_dead_sessions()
         self._folder = Path(tempfile.mkdtemp(prefix=f"fl-{os.getpid()}-", dir="/tmp"))
         import ray

@@ -69,6 +69,7 @@ class Ledger:
 
     def close(self) -> None:
         """Give back the connections."""
+        self._reader.close()
         if "writer" in self.__dict__:
             self.writer.close()
 

@@ -55,6 +55,11 @@ class SqlReader:
         except sqlite3.Error as error:
             raise LedgerError(f"{redact(self._url)} did not answer: {error}") from error
 
+    def close(self) -> None:
+        """Give back the connections."""
+        if "_engine" in self.__dict__:
+            self._engine.dispose()
+
     @staticmethod
     def _connect(file: Path) -> sqlite3.Connection:
         # Not "rwc": looking must not create a database.

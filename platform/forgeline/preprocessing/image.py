@@ -93,7 +93,7 @@ class ImagePreprocessing(FittedPreprocessing):
         return pixels * np.float32(self.pixel_max / 255.0)
 
     def _from_array(self, array: NDArray[Any]) -> NDArray[Any]:
-        """[h, w], [h, w, c], [n, h, w] or [n, h, w, c] -> [n, H, W, C]; three axes are n images of one channel first."""
+        """[h, w], [h, w, c], [n, h, w] or [n, h, w, c] -> [n, H, W, C]; three axes are n grey images first."""
         if array.ndim == 2:
             array = array[None, :, :, None]
         elif array.ndim == 3:

@@ -7,6 +7,7 @@ train mean after standardising, with their `length` beside them.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -85,7 +86,8 @@ class SeriesPreprocessing(FittedPreprocessing):
         frame = frame.rename(columns=str)
         if self.time is None or self.time not in frame.columns:
             return frame
-        return frame.sort_values(self.time, kind="stable")
+        order = times(frame[self.time]).reset_index(drop=True).sort_values(kind="stable").index
+        return frame.iloc[order.to_numpy()]
 
     def _arrays(self, raw: Any) -> Floats:
         if self._is_table(raw):
@@ -142,6 +144,18 @@ class SeriesPreprocessing(FittedPreprocessing):
             "time": self.time,
             "outputs": outputs,
         }
+
+
+def times(column: pd.Series[Any]) -> pd.Series[Any]:
+    """A column that orders rows: numbers as they are, everything else as dates, NaT where it is none."""
+    import pandas as pd
+
+    if pd.api.types.is_numeric_dtype(column):
+        return column
+    with warnings.catch_warnings():
+        # pandas warns that it reads dates one by one where the first is not one: that is an answer too.
+        warnings.simplefilter("ignore", UserWarning)
+        return pd.to_datetime(column, errors="coerce", utc=True)
 
 
 def fill_forward(values: Floats) -> Floats:

@@ -58,6 +58,11 @@ def open_registry() -> Registry:
     return Registry(tracker, environment.resolved_ledger_url, home=environment.ensure_home())
 
 
+def resolve(reference: str | Path) -> Path:
+    """The local folder of a bundle, by the settings of this installation; see `Registry.resolve`."""
+    return open_registry().resolve(reference)
+
+
 class Registry:
     """Registered models, their versions and aliases.
 

@@ -69,12 +69,14 @@ class PluginPart:
         members = getattr(plugin, "model_names", None)
         names = sorted(members()) if members is not None else [plugin.name]
         only: JsonSchemaValue = {"const": names[0]} if len(names) == 1 else {"enum": names}
+        base = handler(model.__pydantic_core_schema__)
+        inner = base.get("properties", {})
         return {
-            **handler(model.__pydantic_core_schema__),
+            **base,
             "title": plugin.name,
             "description": plugin.help,
-            "properties": {"name": only},
-            "required": ["name"],
+            "properties": {**inner, "name": {**inner.get("name", {}), **only}},
+            "required": sorted({*base.get("required", []), "name"}),
         }
 
 

@@ -144,6 +144,10 @@ def _said(details: ErrorDetails) -> str:
         return f"allowed: {', '.join(allowed) or details['ctx']['expected']}{hint}"
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return "expected a mapping"
+    if kind in ("float_parsing", "float_type"):
+        return "expected a number"
+    if kind in ("int_parsing", "int_type", "int_from_float"):
+        return "expected a whole number"
     if kind == "string_type" and isinstance(value, int | float):
         return "expected a string: put it in quotes"
     expected = re.sub(r"^Input should be ", "expected ", message)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-_USER_INFO = re.compile(r"(?<=://)[^/@\s]*(?::[^/\s]*)?@")
+# A password may hold `/` and `@` where somebody forgot to quote them: too much is hidden rather than too little. What
+# follows the colon is a port, and no password, when it is digits up to a slash.
+_USER_INFO = re.compile(r"(?<=://)(?:[^/@\s:]*:(?!\d+(?:/|$))\S*@|[^/@\s]*@)")
 _SECRET_ITEM = re.compile(
     r"(?i)([?&;](?:password|passwd|pwd|token|access_token|secret|api_key|apikey|key|sig|signature)=)[^&;\s]*"
 )

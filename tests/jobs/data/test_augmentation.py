@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from forgeline_jobs.data.augmentation import ImageAugmentation, ImageAugmenter, SeriesAugmentation, SeriesAugmenter
-from forgeline_jobs.data.randomness import normal, permutation, uniform
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from forgeline_jobs.data.augmentation import ImageAugmentation, ImageAugmenter, SeriesAugmentation, SeriesAugmenter
+from forgeline_jobs.data.randomness import normal, permutation, uniform
 
 IMAGES = np.random.default_rng(0).random((16, 3, 9, 7)).astype(np.float32)
 BLACK = np.asarray([-1.0, -0.5, 0.0], dtype=np.float32)

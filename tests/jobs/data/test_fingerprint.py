@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from forgeline_jobs.data.fingerprint import Fingerprint, fingerprint_arrays
 from hypothesis import given
 from hypothesis import strategies as st
+
+from forgeline_jobs.data.fingerprint import Fingerprint, fingerprint_arrays
 
 
 def of(frame: pd.DataFrame) -> str:

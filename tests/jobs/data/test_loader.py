@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from forgeline.errors import DataError
 from forgeline_jobs.data.arrays import ArraySplit
 from forgeline_jobs.data.augmentation import SeriesAugmentation, SeriesAugmenter
 from forgeline_jobs.data.loader import EvalBatches, TrainBatches, eval_loader, train_loader
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 worlds = st.integers(1, 4)
 

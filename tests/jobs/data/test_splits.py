@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from forgeline.errors import DataError
 from forgeline_jobs.data.base import SPLITS, ShareConfig, SplitConfig
 from forgeline_jobs.data.splits import SplitIndices, chronological_split, fixed_split, random_split, stratified_split
-from hypothesis import given
-from hypothesis import strategies as st
 
 shares = st.tuples(st.floats(0.05, 0.45), st.floats(0.05, 0.45))
 

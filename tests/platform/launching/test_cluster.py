@@ -64,7 +64,7 @@ def _wait_for(address: str) -> None:
 
 @pytest.mark.cluster
 def test_a_cluster_gives_the_same_result(cluster: str, forgeline: Any, toy_spec: Any, home: Path) -> None:
-    done = forgeline("run", toy_spec(steps=4), "--cluster", cluster, timeout=120)
+    done = forgeline("run", toy_spec(steps=4), "--cluster", cluster)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "succeeded" in done.stdout
     [folder] = (home / "runs").iterdir()
@@ -72,7 +72,7 @@ def test_a_cluster_gives_the_same_result(cluster: str, forgeline: Any, toy_spec:
     assert (shown["run"], shown["state"], shown["cluster"]) == (folder.name, "succeeded", cluster)
     assert shown["metrics"] == {"val/loss": 0.25}
 
-    failed = forgeline("run", toy_spec("broken", end="failure"), "--cluster", cluster, timeout=120)
+    failed = forgeline("run", toy_spec("broken", end="failure"), "--cluster", cluster)
     assert failed.returncode == 100, failed.stdout + failed.stderr
     assert "the toy broke" in failed.stdout
 
@@ -96,7 +96,7 @@ def test_a_cluster_gives_the_same_result(cluster: str, forgeline: Any, toy_spec:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 103, out + err
 
-    refused = forgeline("run", toy_spec("wide"), "--set", "resources.workers=64", "--cluster", cluster, timeout=120)
+    refused = forgeline("run", toy_spec("wide"), "--set", "resources.workers=64", "--cluster", cluster)
     assert refused.returncode != 0
     assert "the cluster has 2" in refused.stdout + refused.stderr
 

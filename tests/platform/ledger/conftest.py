@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from forgeline.ledger.ledger import Ledger
 from forgeline.ledger.records import RunRecord
 

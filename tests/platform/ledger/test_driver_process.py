@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 import pytest
+
 from forgeline.ledger import driver_process
 from forgeline.ledger.ledger import Ledger
 from forgeline.ledger.records import RunRecord
@@ -47,9 +48,7 @@ def test_a_zombie_counts_as_dead(ledger: Ledger, new_run: NewRun, sleeper: subpr
     assert ledger.get("run1").state == "failed"
 
 
-def test_a_process_id_that_is_used_again_is_no_driver(
-    new_run: NewRun, sleeper: subprocess.Popen[bytes]
-) -> None:
+def test_a_process_id_that_is_used_again_is_no_driver(new_run: NewRun, sleeper: subprocess.Popen[bytes]) -> None:
     started = driver_process.started_s(sleeper.pid)
     assert started is not None
     assert driver_process.is_alive(sleeper.pid, started)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
+
 from forgeline.errors import LedgerError, NotFound, UsageError
 from forgeline.ledger.ledger import Ledger
 from forgeline.ledger.records import RunRecord
@@ -195,9 +196,7 @@ def test_of_many_that_end_a_run_one_wins(ledger: Ledger, new_run: NewRun) -> Non
 def test_threads_that_open_attempts_get_different_numbers(ledger: Ledger, new_run: NewRun) -> None:
     new_run("run1")
     numbers: list[int] = []
-    threads = [
-        threading.Thread(target=lambda: numbers.append(ledger.start_attempt("run1", "hang"))) for _ in range(12)
-    ]
+    threads = [threading.Thread(target=lambda: numbers.append(ledger.start_attempt("run1", "hang"))) for _ in range(12)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+
 from forgeline.errors import LedgerError
 from forgeline.ledger import migrations
 from forgeline.ledger.ledger import Ledger

@@ -4,11 +4,12 @@ import itertools
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from forgeline.errors import LedgerError
 from forgeline.ledger.ledger import Ledger
 from forgeline.ledger.states import ACTIVE, FINAL, TRANSITIONS, State, sources
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 def test_every_state_is_active_or_final() -> None:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from forgeline.errors import DataError
-from forgeline.preprocessing import ClassTarget, ImagePreprocessing, load_preprocessing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
+
+from forgeline.errors import DataError
+from forgeline.preprocessing import ClassTarget, ImagePreprocessing, load_preprocessing
 
 TARGET = ClassTarget(name="y", classes=("a", "b"))
 

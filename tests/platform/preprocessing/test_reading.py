@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+
 from forgeline.errors import DataError
 from forgeline.preprocessing.reading import existing, read_arrays, read_table
 

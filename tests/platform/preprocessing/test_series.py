@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from forgeline.errors import DataError
-from forgeline.preprocessing import ClassTarget, ScaledTarget, SeriesPreprocessing, load_preprocessing
-from forgeline.preprocessing.series import fill_forward
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+
+from forgeline.errors import DataError
+from forgeline.preprocessing import ClassTarget, ScaledTarget, SeriesPreprocessing, load_preprocessing
+from forgeline.preprocessing.series import fill_forward
 
 FORECAST = SeriesPreprocessing(
     channels=("y",),

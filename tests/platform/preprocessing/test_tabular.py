@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from forgeline.errors import DataError
-from forgeline.preprocessing import ClassTarget, ScaledTarget, TablePreprocessing, load_preprocessing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import pandas as frames
+
+from forgeline.errors import DataError
+from forgeline.preprocessing import ClassTarget, ScaledTarget, TablePreprocessing, load_preprocessing
 
 TRAIN = pd.DataFrame({"age": [20, 30, None, 50], "city": ["Rome", "Oslo", None, "Rome"], "y": ["a", "b", "a", "b"]})
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from forgeline.errors import DataError
-from forgeline.preprocessing import ClassTarget, ScaledTarget
 from hypothesis import given
 from hypothesis import strategies as st
+
+from forgeline.errors import DataError
+from forgeline.preprocessing import ClassTarget, ScaledTarget
 
 
 @pytest.mark.parametrize(

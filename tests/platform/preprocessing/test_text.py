@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from forgeline.errors import DataError
 from forgeline.preprocessing import TextPreprocessing, load_preprocessing
 from forgeline.preprocessing.tokenization import BpeTokenizer, ByteTokenizer, CharacterTokenizer
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 CORPUS = ["the cat sat on the mat", "the dog sat on the cat"]
 BPE = BpeTokenizer.fit(CORPUS, vocabulary=280, documents=True)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import pytest
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
 from forgeline import plugins
 from forgeline.kinds import KindDescriptor
 from forgeline.spec.envelope import Envelope
 from forgeline.spec.parts import plugin_part
 from forgeline.spec.units import Length, Share, ShareOrSteps
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Part(BaseModel):

@@ -3,10 +3,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
+
 from forgeline.errors import SpecError
 from forgeline.spec.json_schema import DRAFT, kind_schema
 from forgeline.spec.loading import load
-from jsonschema import Draft202012Validator
 
 VALID: dict[str, Any] = {
     "kind": "toy",

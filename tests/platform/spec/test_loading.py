@@ -6,17 +6,35 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from forgeline.errors import SpecError
 from forgeline.spec.loading import dump, load
 from forgeline.spec.source import read_document
-from hypothesis import given
-from hypothesis import strategies as st
 
 BASE = {"kind": "toy", "name": "toy"}
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(
-    ["on", "1e5", ".5e5", "0x1", "null", "~", "a: b", "a #b", "-", "- a", "---", "12:30", "a:", "\x85", "\u2028", "\ufeff", "\x7f"]
-)  # fmt: skip
+    [
+        "on",
+        "1e5",
+        ".5e5",
+        "0x1",
+        "null",
+        "~",
+        "a: b",
+        "a #b",
+        "-",
+        "---",
+        "12:30",
+        "a:",
+        "\x85",
+        "\u2028",
+        "\ufeff",
+        "\x7f",
+    ]
+)
 SLUGS = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=10)
 SPECS = st.fixed_dictionaries(
     {"kind": st.just("toy"), "name": SLUGS},

@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from forgeline.errors import SpecError
 from forgeline.spec.overrides import apply_overrides, parse_overrides
 from forgeline.spec.source import read_document
 from forgeline.spec.units import Length
 
+PLAIN = "a string, a number, a boolean, None, a list or a mapping"
 TEXT = "a: &x {b: 1, c: [1, {d: 2}]}\ne: *x\nf: null\n"
 
 
@@ -84,7 +86,7 @@ def test_python_values() -> None:
     [
         (
             {"a.b": object},
-            "set['a.b']: a.b: got a type; expected a string, a number, a boolean, None, a list or a mapping",
+            f"set['a.b']: a.b: got a type; expected {PLAIN}",
         ),
         ({"a": {1: 2}}, "set['a']: a: got the key 1; keys are strings"),
         ({"a=b": 1}, "set: got the key 'a=b'; expected a dotted path such as `optimizer.lr`"),

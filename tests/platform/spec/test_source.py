@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from forgeline.errors import SpecError
-from forgeline.spec.source import MAX_BYTES, MAX_DEPTH, dotted, read_document
 from hypothesis import given
 from hypothesis import strategies as st
+
+from forgeline.errors import SpecError
+from forgeline.spec.source import MAX_BYTES, MAX_DEPTH, dotted, read_document
 
 
 def fails(text: str | Path) -> str:

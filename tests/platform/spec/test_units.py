@@ -3,11 +3,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from forgeline.spec.units import Length, Quantity, Share, ShareOrSteps, Size, TimeSpan
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter, ValidationError
+
+from forgeline.spec.units import Length, Quantity, Share, ShareOrSteps, Size, TimeSpan
 
 LENGTHS = st.builds(Length, st.integers(1, 10**12), st.sampled_from(["ep", "step"]))
 SHARES = st.builds(Share, st.floats(0, 1))

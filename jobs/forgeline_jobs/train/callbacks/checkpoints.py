@@ -92,9 +92,12 @@ class Checkpoints(Callback):
     @staticmethod
     def _validate_now(trainer: Trainer) -> None:
         """Validate after the last step even where no interval ends there, so that the last model is measured."""
+        # As Lightning's own epoch loop does it, which has no hook for a validation between its intervals.
+        first_iteration = trainer._logger_connector._first_loop_iter
         trainer.validating = True
         trainer.fit_loop.epoch_loop.val_loop.run()
         trainer.training = True
+        trainer._logger_connector._first_loop_iter = first_iteration
 
     def _after_validation(self, trainer: Trainer) -> None:
         self.step_log.flush(trainer)

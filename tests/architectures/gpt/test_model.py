@@ -1,0 +1,199 @@
+"""GPT: published size, transformers' logits, packed rows, cache and generation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from forgeline_architectures.generation import Sampling, filtered
+from forgeline_architectures.gpt import ARCHITECTURE
+from forgeline_architectures.gpt.model import GPT, load_gpt2, segment_mask, segment_positions
+
+VOCABULARY, CONTEXT = 37, 24
+CONFIG = {"name": "gpt", "layers": 3, "heads": 4, "width": 32}
+
+
+def signature(vocabulary: int = VOCABULARY, length: int = CONTEXT) -> dict[str, Any]:
+    tokens = {"shape": [length], "dtype": "int64"}
+    return {"task": "language_modelling", "inputs": {"tokens": tokens}, "outputs": [vocabulary]}
+
+
+@pytest.fixture(scope="module")
+def model() -> GPT:
+    torch.manual_seed(0)
+    gpt = ARCHITECTURE.build_model(CONFIG, signature())
+    assert isinstance(gpt, GPT)
+    # Larger than fresh weights, so that logits differ clearly from token to token.
+    with torch.no_grad():
+        for parameter in gpt.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    return gpt.eval()
+
+
+def tokens(rows: int, time: int, seed: int = 0) -> torch.Tensor:
+    return torch.randint(VOCABULARY, (rows, time), generator=torch.Generator().manual_seed(seed))
+
+
+def test_parameter_count_of_gpt2() -> None:
+    with torch.device("meta"):
+        gpt2 = ARCHITECTURE.build_model({"name": "gpt"}, signature(vocabulary=50257, length=1024))
+    assert sum(parameter.numel() for parameter in gpt2.parameters()) == 124_439_808
+
+
+@pytest.fixture(scope="module")
+def reference() -> Any:
+    import transformers
+
+    config = transformers.GPT2Config(
+        vocab_size=VOCABULARY, n_positions=CONTEXT, n_embd=32, n_layer=3, n_head=4, bos_token_id=0, eos_token_id=0
+    )
+    torch.manual_seed(1)
+    gpt2 = transformers.GPT2LMHeadModel(config).eval()
+    with torch.no_grad():
+        for parameter in gpt2.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return gpt2
+
+
+def test_logits_equal_transformers(reference: Any) -> None:
+    ours = ARCHITECTURE.build_model(CONFIG, signature()).eval()
+    assert isinstance(ours, GPT)
+    load_gpt2(ours, reference.state_dict())
+    with torch.no_grad():
+        theirs = reference(tokens(4, CONTEXT)).logits
+        torch.testing.assert_close(ours({"tokens": tokens(4, CONTEXT)}), theirs, rtol=0, atol=1e-4)
+
+
+def test_weights_are_read_from_a_file(reference: Any, tmp_path: Path) -> None:
+    state = {name: tensor for name, tensor in reference.state_dict().items() if name != "lm_head.weight"}
+    save_file(state, tmp_path / "gpt2.safetensors")
+    config = {**CONFIG, "pretrained": str(tmp_path / "gpt2.safetensors")}
+    module: Any = ARCHITECTURE.build_module(config, signature(), {"total_steps": 1})
+    assert torch.equal(module.model.tokens.weight, reference.transformer.wte.weight)
+    with pytest.raises(ValueError, match=r"wte\.weight has the shape \(37, 32\), the model needs \(38, 32\)"):
+        ARCHITECTURE.build_module(config, signature(vocabulary=38), {"total_steps": 1})
+    with pytest.raises(ValueError, match=r"architecture\.pretrained"):
+        ARCHITECTURE.build_module({**CONFIG, "pretrained": "nowhere.safetensors"}, signature(), {"total_steps": 1})
+
+
+def test_initial_weights_have_the_published_spread() -> None:
+    fresh = ARCHITECTURE.build_model({"name": "gpt", "layers": 8, "heads": 4, "width": 128}, signature())
+    state = fresh.state_dict()
+    assert state["blocks.0.attention.qkv.weight"].std().item() == pytest.approx(0.02, rel=0.05)
+    assert state["blocks.0.attention.out.weight"].std().item() == pytest.approx(0.02 / 4, rel=0.05)
+    assert state["blocks.3.feed_forward.down.weight"].std().item() == pytest.approx(0.02 / 4, rel=0.05)
+
+
+def test_the_future_does_not_matter(model: GPT) -> None:
+    first, second = tokens(2, CONTEXT), tokens(2, CONTEXT)
+    second[:, 10:] = tokens(2, CONTEXT - 10, seed=5)
+    with torch.no_grad():
+        torch.testing.assert_close(model({"tokens": first})[:, :10], model({"tokens": second})[:, :10])
+
+
+@settings(max_examples=20, deadline=None)
+@given(lengths=st.lists(st.integers(1, 8), min_size=1, max_size=4), seed=st.integers(0, 100))
+def test_packed_documents_equal_themselves_alone(model: GPT, lengths: list[int], seed: int) -> None:
+    lengths = lengths[:3]
+    row = tokens(1, sum(lengths), seed=seed)
+    segments = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))[None]
+    with torch.no_grad():
+        packed = model({"tokens": row, "segments": segments})
+        start = 0
+        for length in lengths:
+            alone = model({"tokens": row[:, start : start + length]})
+            torch.testing.assert_close(packed[:, start : start + length], alone, rtol=1e-4, atol=1e-5)
+            start += length
+
+
+def test_segment_positions_and_mask() -> None:
+    segments = torch.tensor([[0, 0, 1, 1, 1], [4, 4, 4, 4, 7]])
+    assert segment_positions(segments).tolist() == [[0, 1, 0, 1, 2], [0, 1, 2, 3, 0]]
+    assert segment_mask(segments)[0, 0, 3].tolist() == [False, False, True, True, False]
+
+
+def test_cached_logits_equal_uncached(model: GPT) -> None:
+    row = tokens(3, CONTEXT)
+    cache = model.new_cache(torch.zeros(3, dtype=torch.int64))
+    with torch.no_grad():
+        whole = model({"tokens": row})
+        torch.testing.assert_close(model.step(row[:, :5], cache), whole[:, 4], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(model.step(row[:, 5:9], cache), whole[:, 8], rtol=1e-4, atol=1e-5)
+        for index in range(9, CONTEXT):
+            step = model.step(row[:, index : index + 1], cache)
+            torch.testing.assert_close(step, whole[:, index], rtol=1e-4, atol=1e-5)
+
+
+def test_greedy_equals_the_plain_loop_also_in_a_batch(model: GPT) -> None:
+    prompts = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 10]]
+    expected = []
+    for prompt in prompts:
+        row = list(prompt)
+        with torch.no_grad():
+            for _ in range(15):
+                row.append(int(model({"tokens": torch.tensor([row])})[0, -1].argmax()))
+        expected.append(row[len(prompt) :])
+    assert model.generate(prompts, max_tokens=15, sampling=Sampling(temperature=0)) == expected
+    assert model.generate(prompts, max_tokens=15, sampling=Sampling(top_k=1)) == expected
+    assert model.generate(prompts, max_tokens=15, sampling=Sampling(top_p=1e-6)) == expected
+
+
+def test_the_seed_decides(model: GPT) -> None:
+    prompts = [[1, 2], [1, 2]]
+    first = model.generate(prompts, max_tokens=15, sampling=Sampling(seed=1))
+    assert first == model.generate(prompts, max_tokens=15, sampling=Sampling(seed=1))
+    assert first != model.generate(prompts, max_tokens=15, sampling=Sampling(seed=2))
+    assert first[0] != first[1], "each row draws for itself"
+    assert first[0] == model.generate([[1, 2]], max_tokens=15, sampling=Sampling(seed=1))[0]
+
+
+def test_goes_on_beyond_the_context(model: GPT) -> None:
+    made = model.generate([[1], list(range(30))], max_tokens=3 * CONTEXT)
+    assert [len(row) for row in made] == [3 * CONTEXT] * 2
+    assert not model.training
+
+
+def test_stops_at_the_stop_token(model: GPT) -> None:
+    free = model.generate([[1, 2]], max_tokens=10, sampling=Sampling(temperature=0))[0]
+    stopped = model.generate([[1, 2]], max_tokens=10, sampling=Sampling(temperature=0, stop=free[4]))[0]
+    assert stopped == free[: free.index(free[4])]
+
+
+def test_filters_keep_what_they_say() -> None:
+    logits = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log()
+
+    def kept(**options: Any) -> list[int]:
+        return filtered(logits, Sampling(**options)).isfinite().nonzero()[:, 1].tolist()
+
+    assert kept(top_k=2) == [0, 1]
+    assert kept(top_p=0.79) == [0, 1]
+    assert kept(top_p=0.81) == [0, 1, 2]
+    assert kept(top_k=99, top_p=1.0) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("options", [{"temperature": -1.0}, {"top_k": 0}, {"top_p": 0.0}, {"top_p": 1.5}])
+def test_sampling_refuses(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(options))} must be"):
+        Sampling(**options)
+
+
+def test_bad_prompts_are_named(model: GPT) -> None:
+    with pytest.raises(ValueError, match="prompt 1 is empty"):
+        model.generate([[1], []], max_tokens=1)
+    with pytest.raises(ValueError, match=f"prompt 0 holds the token {VOCABULARY}; the model knows 0 to 36"):
+        model.generate([[VOCABULARY]], max_tokens=1)
+
+
+def test_rows_longer_than_the_context(model: GPT) -> None:
+    with pytest.raises(ValueError, match=r"architecture\.context or data\.context"):
+        ARCHITECTURE.check({**CONFIG, "context": 8}, signature())
+    with pytest.raises(ValueError, match="25 tokens and the model a context of 24"):
+        model({"tokens": tokens(1, CONTEXT + 1)})
+    with pytest.raises(ValueError, match=r"architecture\.heads or architecture\.width"):
+        ARCHITECTURE.check({**CONFIG, "heads": 5}, signature())

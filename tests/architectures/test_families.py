@@ -1,0 +1,195 @@
+"""The contract of a family, run over all of them; a registered family without a case fails the suite."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import entry_points
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from forgeline_architectures import Architecture
+from forgeline_architectures.cnn import ARCHITECTURE as CNN
+from forgeline_architectures.gpt import ARCHITECTURE as GPT
+from forgeline_architectures.lstm import ARCHITECTURE as LSTM
+from forgeline_architectures.mlp import ARCHITECTURE as MLP
+
+FAMILIES = {family.name: family for family in (CNN, GPT, LSTM, MLP)}
+FILES = ("README.md", "__init__.py", "config.py", "model.py", "module.py")
+ROWS = 8
+
+TABLE = {"numeric": {"shape": [5], "dtype": "float32"}, "categorical": {"shape": [2], "dtype": "int64"}}
+IMAGE = {"image": {"shape": [1, 16, 16], "dtype": "float32"}}
+SERIES = {"series": {"shape": [12, 2], "dtype": "float32"}}
+TOKENS = {"tokens": {"shape": [16], "dtype": "int64"}}
+
+# family, config, task, inputs, outputs
+CASES: list[tuple[str, dict[str, Any], str, dict[str, Any], list[int]]] = [
+    ("mlp", {"name": "mlp"}, "classification", TABLE, [3]),
+    ("mlp", {"name": "mlp", "hidden": [16, 16], "residual": True, "norm": "layer"}, "regression", TABLE, [2]),
+    ("mlp", {"name": "mlp", "hidden": [], "wide": True}, "classification", IMAGE, [3]),
+    ("mlp", {"name": "mlp", "activation": "gelu", "norm": "batch"}, "forecasting", SERIES, [4, 2]),
+    ("cnn", {"name": "resnet18", "in_channels": 1}, "classification", IMAGE, [3]),
+    ("cnn", {"name": "resnet10t", "channels_last": False}, "regression", IMAGE, [1]),
+    ("lstm", {"name": "lstm", "hidden": 16}, "classification", SERIES, [3]),
+    ("lstm", {"name": "lstm", "cell": "gru", "hidden": 16, "window": 3, "stride": 2}, "regression", SERIES, [1]),
+    ("lstm", {"name": "lstm", "hidden": 16, "bidirectional": True, "pooling": "max"}, "forecasting", SERIES, [4, 2]),
+    ("gpt", {"name": "gpt", "layers": 2, "heads": 2, "width": 16}, "language_modelling", TOKENS, [11]),
+]
+CASE_NAMES = [f"{config['name']}-{task}-{index}" for index, (_, config, task, _, _) in enumerate(CASES)]
+
+
+def signature_of(task: str, inputs: dict[str, Any], outputs: list[int]) -> dict[str, Any]:
+    return {
+        "task": task,
+        "inputs": inputs,
+        "outputs": outputs,
+        "cardinalities": [4, 7] if "categorical" in inputs else [],
+    }
+
+
+def batch_of(signature: dict[str, Any]) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    batch = {}
+    for name, spec in signature["inputs"].items():
+        shape = (ROWS, *spec["shape"])
+        if spec["dtype"] == "float32":
+            batch[name] = torch.randn(shape, generator=generator)
+        else:
+            highest = 4 if name == "categorical" else signature["outputs"][0]
+            batch[name] = torch.randint(highest, shape, generator=generator)
+    match signature["task"]:
+        case "classification":
+            batch["target"] = torch.arange(ROWS) % signature["outputs"][0]
+        case "language_modelling":
+            batch["target"] = batch["tokens"].roll(-1, dims=1)
+        case _:
+            batch["target"] = torch.randn((ROWS, *signature["outputs"]), generator=generator)
+    return batch
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+class TestFamily:
+    def test_has_a_case(self, family: Architecture) -> None:
+        cases = [case for case in CASES if case[0] == family.name]
+        assert {task for _, _, task, _, _ in cases} == set(family.tasks)
+
+    def test_has_the_same_files(self, family: Architecture) -> None:
+        folder = files("forgeline_architectures") / family.name
+        assert set(FILES) <= {file.name for file in folder.iterdir()}
+
+    def test_readme_answers_the_four_questions(self, family: Architecture) -> None:
+        text = (files("forgeline_architectures") / family.name / "README.md").read_text(encoding="utf-8")
+        assert all(f"**{word}" in text for word in ("Paper.", "What it is.", "When to use it.", "When not.", "Cost."))
+        year = re.search(r"\b(19|20)\d\d\b", family.paper)
+        assert year is not None and year[0] in text
+
+    def test_every_config_field_is_described(self, family: Architecture) -> None:
+        fields = family.config_model().model_fields
+        assert {name for name, field in fields.items() if not field.description} == set()
+
+    def test_config_is_frozen_and_strict(self, family: Architecture) -> None:
+        config = next(config for name, config, *_ in CASES if name == family.name)
+        with pytest.raises(ValueError, match="Extra inputs"):
+            family.config_model().model_validate({**config, "hiden": 3})
+        with pytest.raises(ValueError, match="frozen"):
+            family.config_model().model_validate(config).name = "x"
+
+    def test_wrong_task_names_the_keys(self, family: Architecture) -> None:
+        name, config, *_ = next(case for case in CASES if case[0] == family.name)
+        wrong = "language_modelling" if name != "gpt" else "classification"
+        with pytest.raises(ValueError, match=r"learns .* the data are for .*architecture\.name or data\.name"):
+            family.check(config, signature_of(wrong, TOKENS, [3]))
+
+    def test_wrong_input_names_the_keys(self, family: Architecture) -> None:
+        name, config, task, _, outputs = next(case for case in CASES if case[0] == family.name)
+        inputs = {"spectrum": {"shape": [3], "dtype": "float32"}}
+        with pytest.raises(ValueError, match=r"takes .*; the data give spectrum: change architecture\.name"):
+            family.check(config, signature_of(task, inputs, outputs))
+
+    def test_is_registered(self, family: Architecture) -> None:
+        registered = {entry.name: entry.value for entry in entry_points(group="forgeline.architectures")}
+        if "mlp" not in registered:
+            pytest.skip("the package is not installed, so it has no entry points")
+        assert registered[family.name] == f"forgeline_architectures.{family.name}:ARCHITECTURE"
+
+
+@pytest.mark.parametrize(("name", "config", "task", "inputs", "outputs"), CASES, ids=CASE_NAMES)
+class TestModel:
+    def test_shape_of_the_output(
+        self, name: str, config: dict[str, Any], task: str, inputs: dict[str, Any], outputs: list[int]
+    ) -> None:
+        signature = signature_of(task, inputs, outputs)
+        out = FAMILIES[name].build_model(config, signature)(batch_of(signature))
+        expected = (ROWS, 16, *outputs) if task == "language_modelling" else (ROWS, *outputs)
+        assert out.shape == expected
+
+    def test_a_few_steps_reduce_the_loss(
+        self, name: str, config: dict[str, Any], task: str, inputs: dict[str, Any], outputs: list[int]
+    ) -> None:
+        torch.manual_seed(0)
+        signature = signature_of(task, inputs, outputs)
+        module = FAMILIES[name].build_module(config, signature, {"total_steps": 5, "optimizer": {"lr": 1e-3}})
+        batch = batch_of(signature)
+        optimizer = module.configure_optimizers()["optimizer"]
+        losses = []
+        for _ in range(5):
+            optimizer.zero_grad()
+            loss = module.training_step(batch, 0)
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        assert losses[-1] < losses[0]
+        assert module.last_loss is not None and not module.last_loss.requires_grad
+
+    def test_saved_weights_predict_the_same(
+        self, name: str, config: dict[str, Any], task: str, inputs: dict[str, Any], outputs: list[int]
+    ) -> None:
+        signature = signature_of(task, inputs, outputs)
+        first = FAMILIES[name].build_model(config, signature).eval()
+        second = FAMILIES[name].build_model(config, signature).eval()
+        second.load_state_dict(load(save({name: t.contiguous() for name, t in first.state_dict().items()})))
+        batch = batch_of(signature)
+        assert torch.equal(first(batch), second(batch))
+
+    def test_validation_step(
+        self, name: str, config: dict[str, Any], task: str, inputs: dict[str, Any], outputs: list[int]
+    ) -> None:
+        signature = signature_of(task, inputs, outputs)
+        module = FAMILIES[name].build_module(config, signature, {"total_steps": 2}).eval()
+        with torch.no_grad():
+            result = module.validation_step(batch_of(signature), 0)
+        assert result["loss_sum"].ndim == 0 and result["count"].ndim == 0
+        if task == "language_modelling":
+            assert result["outputs"] is None and result["count"] == ROWS * 16
+        else:
+            assert result["outputs"] is not None and result["outputs"].shape == (ROWS, *outputs)
+            assert result["count"] == ROWS
+
+
+def test_all_is_sorted_and_importable() -> None:
+    import forgeline_architectures as package
+
+    assert list(package.__all__) == sorted(package.__all__)
+    assert all(hasattr(package, name) for name in package.__all__)
+
+
+def test_descriptors_and_configs_import_no_torch() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys\n"
+        "for name in ('mlp', 'cnn', 'lstm', 'gpt'):\n"
+        "    family = __import__(f'forgeline_architectures.{name}', fromlist=['x']).ARCHITECTURE\n"
+        "    family.config_model(), family.model_names()\n"
+        "import forgeline_architectures.tasks\n"
+        "assert not {'torch', 'timm', 'lightning'} & set(sys.modules)\n"
+    )
+    sources = str(Path(str(files("forgeline_architectures"))).parent)
+    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": sources})

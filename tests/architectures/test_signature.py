@@ -1,0 +1,34 @@
+"""A signature refuses what cannot be."""
+
+from __future__ import annotations
+
+import pytest
+
+from forgeline_architectures import Signature
+
+NUMERIC = {"numeric": {"shape": [3], "dtype": "float32"}}
+CATEGORICAL = {"categorical": {"shape": [2], "dtype": "int64"}}
+
+
+def test_round_trips_through_json() -> None:
+    signature = Signature.model_validate(
+        {"task": "regression", "inputs": NUMERIC | CATEGORICAL, "outputs": [1], "cardinalities": [3, 4]}
+    )
+    assert Signature.model_validate_json(signature.model_dump_json()) == signature
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"task": "forecasting"}, r"outputs of forecasting are \(horizon, targets\), got 1 numbers"),
+        ({"task": "classification"}, "at least 2 classes"),
+        ({"inputs": NUMERIC | CATEGORICAL}, "got 0 for 2 columns"),
+        ({"cardinalities": [3]}, "got 1 for 0 columns"),
+        ({"inputs": {}}, "at least 1 item"),
+        ({"task": "clustering"}, "Input should be 'classification'"),
+    ],
+)
+def test_refuses(changes: dict[str, object], message: str) -> None:
+    whole = {"task": "regression", "inputs": NUMERIC, "outputs": [1], **changes}
+    with pytest.raises(ValueError, match=message):
+        Signature.model_validate(whole)

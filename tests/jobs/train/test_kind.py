@@ -1,0 +1,207 @@
+"""Whole training runs: a real Ray with two workers, a real MLflow store, a real registry, real kills."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import forgeline as fl
+import psutil
+import pytest
+import torch
+from forgeline.bundle import Bundle
+from forgeline.registry.models import open_registry
+from forgeline.spec.loading import load
+from forgeline.tracking.spool import SpoolReader
+from forgeline_jobs.train.kind import TrainKind
+
+pytestmark = pytest.mark.usefixtures("home")
+
+WINE: Mapping[str, Any] = {
+    "kind": "train",
+    "name": "wine",
+    "architecture": {"name": "mlp", "hidden": [16], "dropout": 0.1},
+    "data": {"name": "wine", "batch_size": 16},
+    "optimizer": {"lr": 0.01},
+    "trainer": {"epochs": 8},
+    "resources": {"workers": 2, "cpus_per_worker": 1},
+    "register": {"model": "wine", "gate": {"metric": "val/accuracy", "at_least": 0.5, "beats": "champion"}},
+}
+LONG = {"trainer": {"steps": 4000, "validate_every": "400step"}, "register": None}
+FAMILIES: Mapping[str, Mapping[str, Any]] = {
+    "cnn": {
+        "architecture": {"name": "test_resnet"},
+        "data": {"name": "digits", "batch_size": 128},
+        "trainer": {"epochs": 1},
+    },
+    "lstm": {
+        "architecture": {"name": "lstm", "hidden": 8},
+        "data": {"name": "sunspots", "batch_size": 16},
+        "trainer": {"epochs": 2},
+    },
+    "gpt": {
+        "architecture": {"name": "gpt", "layers": 1, "heads": 2, "width": 16, "context": 32},
+        "data": {"name": "tinyshakespeare", "batch_size": 8, "context": 32},
+        "trainer": {"steps": 4, "validate_every": "4step"},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def wine(home: Path) -> fl.Run:
+    return fl.run(load(WINE))
+
+
+def test_two_workers_train_track_and_register(wine: fl.Run, home: Path) -> None:
+    assert wine.state == "succeeded", wine.message
+    assert wine.metrics["val/accuracy"] > 0.5
+    assert wine.model_version == "wine/1"
+    assert wine.result["registered"]["alias"] == "champion"
+    assert [attempt.cause for attempt in wine.attempts] == ["first"]
+    for rank in (0, 1):
+        assert wine.paths.rank_log(attempt=1, rank=rank).exists()
+
+
+def test_the_tracking_store_has_what_a_person_looks_for(wine: fl.Run) -> None:
+    tracker = open_registry()._tracker
+    tracked = tracker.get(wine.id)
+    assert tracked.params["optimizer.lr"] == "0.01"
+    assert len(tracked.params["data.fingerprint"]) == 64
+    losses = tracker.metric_history(wine.id, "train/loss")
+    assert [point.step for point in losses] == list(range(1, 8 * 7 + 1))
+    files = {path.name for path in Path(tracked.artifact_uri.removeprefix("file://")).rglob("*") if path.is_file()}
+    assert {"spec.yaml", "packages.json", "hardware.json", "MLmodel", "learning-curves.png"} <= files
+
+
+def test_a_second_version_that_does_not_beat_the_champion_stays_a_candidate(wine: fl.Run) -> None:
+    run = fl.run(load(WINE, set={"trainer.epochs": 1, "optimizer.lr": 1e-9, "resources.workers": 1}))
+    assert run.state == "succeeded", run.message
+    assert run.result["registered"]["alias"] is None
+    assert any("val/accuracy" in reason for reason in run.result["registered"]["gate"])
+    assert open_registry().version("wine", alias="champion").version == 1
+
+
+def test_the_champion_predicts_in_a_plain_mlflow_process(wine: fl.Run, home: Path, tmp_path: Path) -> None:
+    from sklearn.datasets import load_wine
+
+    table = load_wine(as_frame=True).data.head(5)
+    table.to_csv(tmp_path / "wine.csv", index=False)
+    script = (
+        "import mlflow, pandas, sys\n"
+        "model = mlflow.pyfunc.load_model('models:/wine@champion')\n"
+        "print(model.predict(pandas.read_csv(sys.argv[1]))['prediction'].tolist())\n"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "wine.csv")],
+        env={**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{home / 'mlflow.db'}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    expected = Bundle.load("models:/wine@champion").predict(table)["prediction"].tolist()
+    assert printed.stdout.strip().splitlines()[-1] == str(expected)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_trains_with_two_workers(family: str) -> None:
+    spec = {"kind": "train", "name": family, "resources": {"workers": 2}, **FAMILIES[family]}
+    run = fl.run(load(spec))
+    assert run.state == "succeeded", (run.message, run.logs())
+    assert run.metrics["val/loss"] > 0
+
+
+def test_a_killed_worker_costs_one_attempt_and_changes_nothing(home: Path) -> None:
+    whole = fl.run(load(WINE, set=LONG))
+    run = fl.run(load(WINE, set={**LONG, "retry": {"node_lost": 1}}), detach=True)
+    _once_at_step(run, 900, lambda: _workers(run)[1].send_signal(signal.SIGKILL))
+    assert run.wait(timeout=300) == "succeeded", run.message
+    assert [attempt.cause for attempt in run.attempts] == ["first", "node_lost"]
+    _assert_same_weights(run, whole)
+
+
+def test_a_run_whose_every_process_is_killed_ends_as_failed_and_can_be_resumed(home: Path) -> None:
+    single = {**LONG, "resources.workers": 1}
+    whole = fl.run(load(WINE, set=single))
+    run = fl.run(load(WINE, set=single), detach=True)
+    _once_at_step(run, 900, lambda: _kill_everything(run))
+    assert run.wait(timeout=60) == "failed"
+    assert run.reason == "platform_error"
+    again = fl.run(load(WINE, set=single), resume=run.id)
+    assert (again.id, again.state) == (run.id, "succeeded")
+    assert [attempt.cause for attempt in again.attempts] == ["first", "resume"]
+    _assert_same_weights(again, whole)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_says_where() -> None:
+    run = fl.run(load(WINE, set={"optimizer.name": "sgd", "optimizer.lr": 1e30, "resources.workers": 1}))
+    assert (run.state, run.reason) == ("failed", "non_finite_loss")
+    assert run.message is not None and "at step" in run.message
+    assert "NonFiniteLoss" in "\n".join(run.logs())
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "parts"),
+    [
+        ({"data.batch_size": 500}, "data.batch_size", ["500", "at most"]),
+        ({"architecture": {"name": "lstm"}}, "architecture", ["lstm", "classification"]),
+        ({"architecture": {"name": "gpt"}}, "architecture", ["gpt", "language_modelling"]),
+        ({"checkpoint.metric": "val/acuracy"}, "checkpoint.metric", ["val/acuracy", "accuracy"]),
+        ({"register.gate.metric": "val/rmse"}, "register.gate.metric", ["val/rmse"]),
+        ({"register.gate.metric": "test/accuracy"}, "register.gate.metric", ["test/accuracy", "validation"]),
+    ],
+)
+def test_what_cannot_work_is_refused_before_ray_starts(change: dict[str, Any], key: str, parts: list[str]) -> None:
+    loaded = load(WINE, set={"resources.workers": 1, **change})
+    with pytest.raises(fl.ForgelineError) as caught:
+        TrainKind().check(loaded.spec)
+    assert caught.value.exit_code == 2
+    assert getattr(caught.value, "key", None) == key
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def _once_at_step(run: fl.Run, step: int, act: Callable[[], object], *, within_s: float = 180) -> None:
+    """Act once the run has taken so many steps; polling, since that happens in another process."""
+    reader = SpoolReader(run.paths.spool(attempt=1, rank=0))
+    until = time.monotonic() + within_s
+    while time.monotonic() < until:
+        if any(line["kind"] == "metrics" and line["step"] >= step for line in reader.read_new()):
+            act()
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{run} did not reach step {step} within {within_s} s: {run.message}")
+
+
+def _processes(run: fl.Run) -> list[psutil.Process]:
+    driver = psutil.Process(run.record.driver_pid)
+    return [driver, *driver.children(recursive=True)]
+
+
+def _workers(run: fl.Run) -> list[psutil.Process]:
+    """The training processes: they have their rank's log open."""
+    found = []
+    for process in _processes(run):
+        try:
+            target = os.readlink(f"/proc/{process.pid}/fd/1")
+        except OSError:
+            continue
+        if Path(target).name.startswith("rank"):
+            found.append((target, process))
+    return [process for _, process in sorted(found, key=lambda pair: pair[0])]
+
+
+def _kill_everything(run: fl.Run) -> None:
+    for process in _processes(run):
+        process.kill()
+
+
+def _assert_same_weights(run: fl.Run, other: fl.Run) -> None:
+    torch.testing.assert_close(
+        run.bundle.model.state_dict(), other.bundle.model.state_dict(), rtol=0, atol=0
+    )

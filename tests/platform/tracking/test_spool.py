@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from forgeline.tracking.spool import Spool, SpoolReader
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "attempts" / "1" / "spool-0.jsonl"
+
+
+def test_what_is_written_is_read_once_and_in_order(path: Path) -> None:
+    reader = SpoolReader(path)
+    assert reader.read_new() == []
+    with Spool(path) as spool:
+        spool.metrics(1, {"train/loss": 0.5})
+        spool.event("checkpoint", step=1, path="step-1")
+        first, second = reader.read_new()
+        assert reader.read_new() == []
+        spool.metrics(2, {"train/loss": 0.25})
+        (third,) = reader.read_new()
+    assert (first["kind"], first["step"], first["values"]) == ("metrics", 1, {"train/loss": 0.5})
+    assert (second["kind"], second["event"], second["path"]) == ("event", "checkpoint", "step-1")
+    assert third["step"] == 2 and third["time"] >= first["time"]
+
+
+def test_numbers_of_any_kind_survive(path: Path) -> None:
+    with Spool(path) as spool:
+        spool.metrics(1, {"a": np.float32(0.5), "b": math.nan, "c": math.inf, "d": 3})
+    (line,) = SpoolReader(path).read_new()
+    values = line["values"]
+    assert values["a"] == 0.5 and math.isnan(values["b"]) and values["c"] == math.inf and values["d"] == 3.0
+
+
+def test_a_torn_line_waits_and_a_next_writer_begins_a_new_one(path: Path) -> None:
+    with Spool(path) as spool:
+        spool.metrics(1, {"loss": 1.0})
+    with path.open("ab") as stream:
+        stream.write(b'{"kind":"metrics","st')
+    reader = SpoolReader(path)
+    assert [line["step"] for line in reader.read_new()] == [1]
+    assert reader.damaged == 0, "it may still be completed"
+    with Spool(path) as spool:
+        spool.metrics(2, {"loss": 0.5})
+    assert [line["step"] for line in reader.read_new()] == [2]
+    assert reader.damaged == 1
+
+
+def test_lines_that_are_no_objects_are_counted_and_passed_over(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b'[1]\n\xff\xfe\n\n{"kind":"event","event":"x"}\n')
+    reader = SpoolReader(path)
+    assert [line["event"] for line in reader.read_new()] == ["x"]
+    assert reader.damaged == 2
+
+
+def test_line_separators_inside_a_text_do_not_end_a_line(path: Path) -> None:
+    text = "a\u2028b\u0085c\nd\re"
+    with Spool(path) as spool:
+        spool.event("message", text=text)
+    (line,) = SpoolReader(path).read_new()
+    assert line["text"] == text
+
+
+def test_nothing_that_was_written_is_lost_when_the_writer_is_killed(path: Path) -> None:
+    code = (
+        "import itertools, sys\n"
+        "from pathlib import Path\n"
+        "from forgeline.tracking.spool import Spool\n"
+        "spool = Spool(Path(sys.argv[1]))\n"
+        "for step in itertools.count():\n"
+        "    spool.metrics(step, {'loss': step * 0.5})\n"
+        "    if step == 100: print('ready', flush=True)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        os.kill(process.pid, signal.SIGKILL)
+    steps = [line["step"] for line in SpoolReader(path).read_new()]
+    assert steps == list(range(len(steps)))
+    assert len(steps) > 100
+
+
+def test_lines_are_json(path: Path) -> None:
+    with Spool(path) as spool:
+        spool.metrics(1, {"train/loss": 0.5})
+        spool.close()
+    assert json.loads(path.read_text())["values"] == {"train/loss": 0.5}
