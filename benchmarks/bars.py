@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import forgeline as fl
+from forgeline.spec.loading import load
 
 SPECS = Path(__file__).parents[1] / "jobs" / "specs"
 
@@ -47,12 +48,15 @@ class Bar:
 
 def least_squares(spec: Path, change: dict[str, Any]) -> float:
     """R2 on the test split of ordinary least squares fitted to the train split of the same data."""
-    from forgeline_jobs.train.preparation import prepare
     from sklearn.linear_model import LinearRegression
     from sklearn.metrics import r2_score
 
-    data = prepare(fl.load(spec, set=change).spec.data)
-    train, test = (data.splits[name].batch(range(len(data.splits[name]))) for name in ("train", "test"))
+    from forgeline_jobs.data.base import as_int64
+    from forgeline_jobs.train.preparation import prepare
+    from forgeline_jobs.train.spec import TrainSpec
+
+    data = prepare(cast(TrainSpec, fl.load(spec, set=change).spec).data)
+    train, test = (split.batch(as_int64(range(len(split)))) for split in (data.splits["train"], data.splits["test"]))
     model = LinearRegression().fit(train["numeric"], train["target"])
     return float(r2_score(test["target"], model.predict(test["numeric"])))
 
@@ -110,7 +114,7 @@ def measure(bar: Bar, say: Callable[[str], None]) -> dict[str, Any]:
 
 def evaluate(run: fl.Run, metric: str) -> float:
     """The metric on the test split, by the kind `evaluate`."""
-    measured = fl.run(fl.loads({"kind": "evaluate", "name": "bar", "model": f"runs:/{run.id}"}))
+    measured = fl.run(load({"kind": "evaluate", "name": "bar", "model": f"runs:/{run.id}"}))
     if measured.state != "succeeded":
         raise RuntimeError(f"evaluate of {run.id}: {measured.state}, {measured.message}")
     return measured.metrics[f"test/{metric}"]

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import forgeline as fl
 import psutil
-from forgeline.tracking.spool import SpoolReader
 from safetensors.numpy import load_file
 
+import forgeline as fl
 from benchmarks.bars import SPECS
+from forgeline.tracking.spool import SpoolReader
 
 SPEC = SPECS / "digits.yaml"
 KILLED_IN_EPOCH = 3

@@ -4,7 +4,7 @@ Prompts of different lengths are generated together, padded on the left. Every r
 seeded by (seed, row): within the context, a row gets the same tokens whatever stands in the others.
 """
 
-# ruff: noqa: F722  (shapes in jaxtyping annotations are not forward references)
+# ruff: noqa: F722, F821  (shapes in jaxtyping annotations are not forward references)
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ class Sampling:
         stop: token that ends a row; it is not returned.
     """
 
-    temperature: float = 1.0
+    temperature: int | float = 1.0
     top_k: int | None = None
     top_p: float | None = None
     seed: int = 0

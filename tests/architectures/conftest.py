@@ -5,6 +5,10 @@ The Lightning modules are left out: their tensors have no shapes in the annotati
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
+import torch
 from jaxtyping import install_import_hook
 
 install_import_hook(
@@ -17,3 +21,12 @@ install_import_hook(
     ],
     "beartype.beartype",
 )
+
+
+@pytest.fixture(autouse=True, scope="package")
+def _one_thread() -> Iterator[None]:
+    """These models are so small that handing work to threads takes longer than the work."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

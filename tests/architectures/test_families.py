@@ -35,7 +35,7 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any], list[int]]] = [
     ("mlp", {"name": "mlp", "hidden": [], "wide": True}, "classification", IMAGE, [3]),
     ("mlp", {"name": "mlp", "activation": "gelu", "norm": "batch"}, "forecasting", SERIES, [4, 2]),
     ("cnn", {"name": "resnet18", "in_channels": 1}, "classification", IMAGE, [3]),
-    ("cnn", {"name": "resnet10t", "channels_last": False}, "regression", IMAGE, [1]),
+    ("cnn", {"name": "resnet10t", "channels_last": True}, "regression", IMAGE, [1]),
     ("lstm", {"name": "lstm", "hidden": 16}, "classification", SERIES, [3]),
     ("lstm", {"name": "lstm", "cell": "gru", "hidden": 16, "window": 3, "stride": 2}, "regression", SERIES, [1]),
     ("lstm", {"name": "lstm", "hidden": 16, "bidirectional": True, "pooling": "max"}, "forecasting", SERIES, [4, 2]),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import forgeline as fl
 import pytest
+
+import forgeline as fl
 from forgeline.errors import NotFound, RunFailed, SpecError, UsageError
 
 

@@ -5,7 +5,7 @@ anew in each, so that a packed row gives the very logits of its documents alone.
 own, so a state dict never holds one tensor twice.
 """
 
-# ruff: noqa: F722  (shapes in jaxtyping annotations are not forward references)
+# ruff: noqa: F722, F821  (shapes in jaxtyping annotations are not forward references)
 from __future__ import annotations
 
 import math

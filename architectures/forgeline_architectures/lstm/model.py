@@ -1,6 +1,6 @@
 """LSTM and GRU over a series, optionally read in windows, with series of varying length packed."""
 
-# ruff: noqa: F722  (shapes in jaxtyping annotations are not forward references)
+# ruff: noqa: F722, F821  (shapes in jaxtyping annotations are not forward references)
 from __future__ import annotations
 
 import math
@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from forgeline_architectures.lstm.config import LSTMConfig
 from forgeline_architectures.signature import Signature
 
-CELLS: dict[str, type[nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU}
+CELLS: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
 
 
 class Recurrent(nn.Module):
@@ -45,7 +45,7 @@ class Recurrent(nn.Module):
         length = batch.get("length")
         pooled = self.pooled(steps) if length is None else self.pooled_packed(steps, self.step_count(length))
         out: Tensor = self.head(self.dropout(self.norm(pooled)))
-        return out.unflatten(-1, self.output_shape) if len(self.output_shape) > 1 else out
+        return out.view(-1, *self.output_shape) if len(self.output_shape) > 1 else out
 
     def windows(self, series: Float[Tensor, "batch time channels"]) -> Float[Tensor, "batch steps features"]:
         """The series cut into windows; the last one is filled up with zeros."""
@@ -62,6 +62,7 @@ class Recurrent(nn.Module):
 
     def pooled(self, steps: Float[Tensor, "batch steps features"]) -> Float[Tensor, "batch width"]:
         """One vector per series, all of one length."""
+        states: Tensor
         states, last = self.rnn(steps)
         match self.pooling:
             case "last":

@@ -1,6 +1,6 @@
 """The perceptron. Every input is flattened and joined to one vector; categories come in through embeddings."""
 
-# ruff: noqa: F722  (shapes in jaxtyping annotations are not forward references)
+# ruff: noqa: F722, F821  (shapes in jaxtyping annotations are not forward references)
 from __future__ import annotations
 
 import math
@@ -29,7 +29,7 @@ def embedding_width(values: int) -> int:
     fastai's rule, min(600, 1.6 n^0.56) (`emb_sz_rule`), fitted to many tabular tasks; the idea of learnt category
     embeddings is Guo & Berkhahn 2016 (arXiv:1604.06737).
     """
-    return min(600, round(1.6 * values**0.56))
+    return min(600, round(1.6 * math.pow(values, 0.56)))
 
 
 class HiddenLayer(nn.Module):
@@ -75,7 +75,7 @@ class MLP(nn.Module):
         out: Tensor = self.head(self.hidden(x))
         if self.wide is not None:
             out = out + self.wide(x)
-        return out.unflatten(-1, self.output_shape) if len(self.output_shape) > 1 else out
+        return out.view(-1, *self.output_shape) if len(self.output_shape) > 1 else out
 
     def joined(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "batch width"]:
         """All inputs of a batch as one vector per sample."""

@@ -59,6 +59,8 @@ class TaskModule(LightningModule):
         self.last_gradient_norm: Tensor | None = None
         freeze(model, options.freeze)
         self._held = frozen_norms(model)
+        for layer in self._held:  # Lightning keeps each layer's mode, and calls `train` only after it called `eval`
+            layer.eval()
         self.ema = None if options.ema is None else ExponentialMovingAverage(model, options.ema)
 
     def loss(self, batch: Batch) -> Tensor:
@@ -85,7 +87,7 @@ class TaskModule(LightningModule):
         return self.evaluated(batch)
 
     def configure_optimizers(self) -> Any:
-        # Imported at its first step otherwise; with a gradient scaler, fused kernels would refuse to be clipped.
+        # Fused kernels unscale 16-bit gradients inside the step, where they can no longer be clipped.
         scaled = self._trainer is not None and getattr(self.trainer.precision_plugin, "scaler", None) is not None
         optimizer = build_optimizer(self.model, self.options, fused=not scaled)
         scheduler = build_scheduler(optimizer, self.options.optimizer, self.options.total_steps)

@@ -8,7 +8,7 @@ exist at once.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, cast, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -76,8 +76,10 @@ def chunked_cross_entropy(head: Callable[[Tensor], Tensor], hidden: Tensor, targ
         return _summed_cross_entropy(head(states), wanted)
 
     total = hidden.new_zeros((), dtype=torch.float32)
-    for states, wanted in zip(hidden.flatten(0, 1).split(chunk), target.flatten().split(chunk), strict=True):
-        total = total + cast(Tensor, checkpoint(part_loss, states, wanted, use_reentrant=False))
+    for states, wanted in zip(
+        torch.split(hidden.flatten(0, 1), chunk), torch.split(target.flatten(), chunk), strict=True
+    ):
+        total = total + checkpoint(part_loss, states, wanted, use_reentrant=False)
     return total
 
 

@@ -21,21 +21,22 @@ NOT_FOR_METRICS = frozenset({"matplotlib", "scipy", "torchvision", "transformers
 
 @contextmanager
 def _lean_torchmetrics() -> Iterator[None]:
-    find_version, find_spec = requirements._version, requirements.find_spec
+    original = vars(requirements)
+    find_version, find_spec = original["_version"], original["find_spec"]
 
     def version(name: str) -> str:
         if name in NOT_FOR_METRICS:
             raise PackageNotFoundError(name)
-        return find_version(name)
+        return str(find_version(name))
 
     def spec(name: str, *arguments: Any) -> Any:
         return None if name.split(".")[0] in NOT_FOR_METRICS else find_spec(name, *arguments)
 
-    vars(requirements).update(_version=version, find_spec=spec)
+    original.update(_version=version, find_spec=spec)
     try:
         yield
     finally:
-        vars(requirements).update(_version=find_version, find_spec=find_spec)
+        original.update(_version=find_version, find_spec=find_spec)
 
 
 if "torchmetrics" not in sys.modules:

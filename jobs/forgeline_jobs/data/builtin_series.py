@@ -41,7 +41,7 @@ class SunspotsConfig(DataConfig):
     """Yearly sunspot numbers, 309 years; the last fifth is test."""
 
     name: Literal["sunspots"] = "sunspots"
-    window: int = Field(default=33, ge=1, le=150, description="Years that a forecast reads; a cycle takes about 11.")
+    window: int = Field(default=11, ge=1, le=150, description="Years that a forecast reads; a cycle takes about 11.")
     horizon: int = Field(default=1, ge=1, le=11, description="Years that a forecast says.")
     split: TailConfig = Field(default=TailConfig(), description="How years are held out.")
 

@@ -108,7 +108,7 @@ class TrainKind:
             RunFailed: none is left.
         """
         cause = failure.reason.value
-        budget = dict[str, int](spec.retry).get(cause, 0)
+        budget = next((times for known, times in spec.retry.items() if known == cause), 0)
         if spent.get(cause, 0) >= budget:
             raise RunFailed(failure.message, reason=cause)
         spent[cause] = spent.get(cause, 0) + 1

@@ -1,3 +1,3 @@
-"""The command `forgeline`. Nothing here imports torch, Ray, MLflow or pandas at module level: `--help` must be quick."""
+"""The command `forgeline`. No module here imports torch, Ray, MLflow or pandas at its top: `--help` is quick."""
 
 from __future__ import annotations

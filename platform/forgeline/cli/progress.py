@@ -1,4 +1,4 @@
-"""What `forgeline run` shows of a run's events: a live bar on a terminal, plain lines in a log, a summary at the end."""
+"""What `forgeline run` shows of a run's events: a bar on a terminal, plain lines in a log, a summary at the end."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 _STEP_LINE_S = 10.0
+_EPOCH_METRICS = 4
 
 
 class Display(Protocol):
@@ -39,7 +40,8 @@ def describe(event: Event) -> str | None:
         why = event.get("message") or event.get("reason")
         return f"{event['state']}: {why}" if why else str(event["state"])
     if kind == "epoch":
-        return f"epoch {_of(event, 'epoch')}, step {event.get('step')}: {metrics_text(event.get('metrics') or {})}"
+        metrics = metrics_text(event.get("metrics") or {}, limit=_EPOCH_METRICS)
+        return f"epoch {_of(event, 'epoch')}, step {event.get('step')}: {metrics}"
     if kind == "attempt":
         return f"attempt {event['number']} ({event['cause']})"
     if kind == "registered":
@@ -68,9 +70,10 @@ def step_text(event: Event) -> str:
     return ", ".join(parts)
 
 
-def metrics_text(metrics: Mapping[str, Any]) -> str:
-    """Metrics as `name value, …`, those per class left out."""
-    return ", ".join(f"{name} {text_of(value)}" for name, value in metrics.items() if "[" not in name)
+def metrics_text(metrics: Mapping[str, Any], *, limit: int | None = None) -> str:
+    """Metrics as `name value, …`, those per class left out; the first `limit` of them."""
+    shown = [f"{name} {text_of(value)}" for name, value in metrics.items() if "[" not in name]
+    return ", ".join(shown[:limit])
 
 
 class PlainDisplay:
@@ -116,7 +119,7 @@ class LiveDisplay:
             self._step(event)
             return
         if event["event"] == "epoch":
-            self._metrics = metrics_text(dict(list((event.get("metrics") or {}).items())[:2]))
+            self._metrics = metrics_text(event.get("metrics") or {}, limit=2)
         if event["event"] == "state":
             self._status.update(str(event["state"]) + (f": {event['message']}" if event.get("message") else ""))
             return

@@ -71,7 +71,10 @@ def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, form
     for index, column in enumerate(columns):
         longest = max(len(text_of(row.get(column))) for row in rows)
         table.add_column(
-            column.replace("_", " "), overflow="fold", no_wrap=index == 0, min_width=longest if index == 0 else None
+            Text(column.replace("_", " ")),
+            overflow="fold",
+            no_wrap=index == 0,
+            min_width=longest if index == 0 else None,
         )
     for row in rows:
         table.add_row(*(Text(text_of(row.get(c)), style=_style(c, row.get(c))) for c in columns))
@@ -91,7 +94,7 @@ def show_pairs(pairs: Sequence[tuple[str, Any]], *, title: str | None = None) ->
     table.add_column(overflow="fold")
     for name, value in pairs:
         if value is not None and value != "":
-            table.add_row(name, Text(text_of(value), style=_style(name, value)))
+            table.add_row(Text(name), Text(text_of(value), style=_style(name, value)))
     out.print(table)
 
 

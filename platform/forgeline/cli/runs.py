@@ -205,7 +205,7 @@ def _which(attempt: int, rank: int, run: Run) -> str:
 
 
 def _follow_log(run: Run, attempt: int | None, rank: int) -> str:
-    """Print a worker's log until the run has ended, going on to its next attempt when there is one; returns the state."""
+    """Print a worker's log until the run has ended, its next attempts too; returns the state."""
     position, number = 0, attempt or _last_attempt(run)
     while True:
         state = run.state

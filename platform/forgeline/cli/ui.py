@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
 from typing import Annotated
 
@@ -14,6 +13,8 @@ from forgeline.errors import UsageError
 from forgeline.settings import settings
 
 HOST = "127.0.0.1"
+# No telemetry, and none of the server's background jobs, which a page does not need.
+_SERVER = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
 def ui(
@@ -33,14 +34,8 @@ def ui(
     if environment.artifact_root is not None:
         command += ["--default-artifact-root", environment.artifact_root]
     print(f"http://{HOST}:{port} (Ctrl-C ends it)", flush=True)
-    with subprocess.Popen(command, env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}) as server:
-        try:
-            code = server.wait()
-        except KeyboardInterrupt:
-            # The terminal's Ctrl-C reached the server as well; it ends by itself.
-            server.wait()
-            return
-    raise typer.Exit(code)
+    # In place of this process, so that every signal goes to the server itself.
+    os.execve(sys.executable, command, {**os.environ, **_SERVER})
 
 
 def check_port(port: int) -> None:

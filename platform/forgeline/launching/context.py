@@ -50,7 +50,7 @@ class RunContext:
     watch: Callable[[Path], None] = field(default=lambda path: None)
 
     def emit(self, event: str, /, **fields: Any) -> None:
-        """Tell whoever follows the run something; the events are listed in docs/events.md."""
+        """Tell whoever follows the run something; `forgeline.cli.progress.describe` knows the usual events."""
         self.events.emit(event, **fields)
 
     def message(self, text: str, *, level: str = "info") -> None:

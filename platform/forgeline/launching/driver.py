@@ -34,6 +34,7 @@ _EARLY_IMPORTS = (
     "mlflow",
     "mlflow.tracking",
     "mlflow.store.tracking.sqlalchemy_store",
+    "ray.train.v2.api.data_parallel_trainer",
 )
 
 

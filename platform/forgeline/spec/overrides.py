@@ -10,11 +10,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
-from typing import Any
+from typing import Any, TypeVar
 
 from forgeline.errors import SpecError
 from forgeline.spec.masking import SECRET, looks_secret
 from forgeline.spec.source import MAX_DEPTH, Document, KeyPath, dotted, kind_of, parse_value
+
+Known = TypeVar("Known")
 
 _SEGMENT = re.compile(r'"([^"]*)"|([^."=\s]+)')
 
@@ -50,12 +52,13 @@ def parse_overrides(given: Mapping[str, Any] | Sequence[str]) -> list[Override]:
 def apply_overrides(document: Document, overrides: Sequence[Override]) -> Document:
     """The document with the overrides laid over it, in order."""
     data: Any = document.data
-    origins = dict(document.overrides)
+    origins, lines = dict(document.overrides), dict(document.lines)
     for override in overrides:
         data, path = _put(data, override, ())
-        # A later override of a whole block takes the earlier ones of its keys with it.
-        origins = {at: text for at, text in origins.items() if at[: len(path)] != path} | {path: override.text}
-    return replace(document, data=data, overrides=origins)
+        # What stood below the path is gone, and with it its lines and the earlier overrides of its keys.
+        origins = _outside(path, origins) | {path: override.text}
+        lines = _outside(path, lines)
+    return replace(document, data=data, lines=lines, overrides=origins)
 
 
 def plain(value: object, where: KeyPath = (), *, source: str | None = None) -> Any:
@@ -118,6 +121,10 @@ def _path(text: str) -> tuple[tuple[str, ...], str]:
 def _masked(flag: str, text: str, path: tuple[str, ...]) -> str:
     key, equals, _ = text.partition("=")
     return f"{flag} {key}={SECRET}" if equals and looks_secret(path or (key,)) else f"{flag} {text}"
+
+
+def _outside(path: KeyPath, known: Mapping[KeyPath, Known]) -> dict[KeyPath, Known]:
+    return {at: value for at, value in known.items() if at[: len(path)] != path}
 
 
 def _put(data: Any, override: Override, done: KeyPath) -> tuple[Any, KeyPath]:

@@ -48,10 +48,12 @@ def test_an_option_that_timm_refuses_is_named() -> None:
 
 
 def test_small_stem_keeps_the_resolution() -> None:
-    model: Any = ARCHITECTURE.build_model({"name": "resnet10t", "stem": "standard"}, signature())
+    model: Any = ARCHITECTURE.build_model({"name": "resnet18", "stem": "standard"}, signature()).eval()
     assert model.network.forward_features(torch.randn(1, 1, 28, 28)).shape[-1] == 1
     small: Any = ARCHITECTURE.build_model({"name": "resnet18", "stem": "small"}, signature())
     assert small.network.forward_features(torch.randn(1, 1, 28, 28)).shape[-1] == 4
+    medium: Any = ARCHITECTURE.build_model({"name": "resnet18", "stem": "medium"}, signature())
+    assert medium.network.forward_features(torch.randn(1, 1, 28, 28)).shape[-1] == 2
 
 
 def test_small_stem_is_refused_elsewhere() -> None:

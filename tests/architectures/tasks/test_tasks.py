@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 
 from forgeline_architectures.cnn import ARCHITECTURE as CNN
 from forgeline_architectures.gpt import ARCHITECTURE as GPT
@@ -48,9 +49,9 @@ def fit(model: TaskModule, folder: Path, *, epochs: int = 2, checkpoint: Path | 
         num_sanity_val_steps=0,
         **options,
     )
-    batches = [batch(), batch(9)]
+    batches = DataLoader([batch(), batch(9)], batch_size=None)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Lightning's advice about workers and lists as loaders
+        warnings.simplefilter("ignore")  # Lightning's advice about the number of workers
         trainer.fit(model, batches, batches, ckpt_path=checkpoint, weights_only=True)
     return trainer
 

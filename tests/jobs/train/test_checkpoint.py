@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from forgeline.errors import SpecError
-from forgeline_jobs.train import checkpoint
 from hypothesis import given
 from hypothesis import strategies as st
+
+from forgeline.errors import SpecError
+from forgeline_jobs.train import checkpoint
 
 
 def _seal(root: Path, step: int, content: bytes = b"state") -> Path:

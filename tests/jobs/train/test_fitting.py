@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from forgeline.bundle import Bundle
 from forgeline.spec.loading import load
 from forgeline.tracking.spool import SpoolReader
@@ -31,9 +32,7 @@ def _fit(home: Path, run_id: str, *, attempt: int = 1, resume: bool = False, **c
     text = load(WINE, set=change).text
     root = Job(spec=text, run_id=run_id, home=str(home), attempt=attempt, checkpoint=None).paths.checkpoints
     folder = checkpoint.newest(root, warn=pytest.fail) if resume else None
-    job = Job(
-        spec=text, run_id=run_id, home=str(home), attempt=attempt, checkpoint=str(folder) if folder else None
-    )
+    job = Job(spec=text, run_id=run_id, home=str(home), attempt=attempt, checkpoint=str(folder) if folder else None)
     job.paths.attempt(attempt).mkdir(parents=True)
     Fitting(job).run()
     return job

@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import forgeline as fl
 import psutil
 import pytest
 import torch
+
+import forgeline as fl
 from forgeline.bundle import Bundle
 from forgeline.registry.models import open_registry
 from forgeline.spec.loading import load
@@ -202,6 +203,4 @@ def _kill_everything(run: fl.Run) -> None:
 
 
 def _assert_same_weights(run: fl.Run, other: fl.Run) -> None:
-    torch.testing.assert_close(
-        run.bundle.model.state_dict(), other.bundle.model.state_dict(), rtol=0, atol=0
-    )
+    torch.testing.assert_close(run.bundle.model.state_dict(), other.bundle.model.state_dict(), rtol=0, atol=0)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from forgeline.errors import SpecError
 from forgeline.spec.loading import load
 

@@ -6,8 +6,9 @@ import io
 from pathlib import Path
 
 import pytest
-from forgeline.cli.progress import LiveDisplay, PlainDisplay, describe, show_summary, step_text
 from rich.console import Console
+
+from forgeline.cli.progress import LiveDisplay, PlainDisplay, describe, show_summary, step_text
 
 STEP = {
     "event": "step",

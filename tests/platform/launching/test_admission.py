@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
 from forgeline.errors import SpecError
 from forgeline.launching.admission import Capacity, Claim, may_start, queue_lock, visible_gpus
 

@@ -15,9 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import forgeline as fl
 import psutil
 import pytest
+
+import forgeline as fl
 from forgeline.errors import NotFinished, UsageError
 
 

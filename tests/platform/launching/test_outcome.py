@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from forgeline.errors import RunCancelled, RunFailed, RunTimedOut, SpecError, TrackingError
 from forgeline.launching.outcome import outcome_of
 from forgeline.launching.stopping import Cause, StopControl

@@ -115,7 +115,7 @@ def test_epochs_and_steps_do_not_mix() -> None:
         _ = Length(2, "ep") < Length(3, "step")
     with pytest.raises(TypeError):
         _ = TimeSpan(5) < Size(6)  # type: ignore[operator]
-    assert TimeSpan(1) != Size(1)
+    assert TimeSpan(1) != Size(1)  # type: ignore[comparison-overlap]
 
 
 def test_amounts() -> None:

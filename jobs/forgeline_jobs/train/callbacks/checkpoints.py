@@ -117,15 +117,18 @@ class Checkpoints(Callback):
         if step == self._written_at:
             return
         self._written_at = step
-        progress = trainer.fit_loop.epoch_loop.batch_progress
-        finished_epoch = progress.is_last_batch
         temporary = self.policy.root / f".{checkpoint.folder_name(step)}.tmp"
         if trainer.is_global_zero:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
         trainer.save_checkpoint(temporary / checkpoint.STATE)
-        if not trainer.is_global_zero:
-            return
+        if trainer.is_global_zero:
+            self._seal(trainer, temporary, step)
+        self.step_log.restart_clock()
+
+    def _seal(self, trainer: Trainer, temporary: Path, step: int) -> None:
+        progress = trainer.fit_loop.epoch_loop.batch_progress
+        finished_epoch = progress.is_last_batch
         folder = self.policy.root / checkpoint.folder_name(step)
         manifest = checkpoint.Manifest(
             run_id=self.policy.run_id,

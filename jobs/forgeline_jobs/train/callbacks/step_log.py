@@ -73,7 +73,7 @@ class StepLog(Callback):
         self._rate = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._flushed_at = time.perf_counter()
+        self.restart_clock()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -146,5 +146,8 @@ class StepLog(Callback):
             )
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # Validation is not training time: the throughput of the next step starts here.
+        self.restart_clock()
+
+    def restart_clock(self) -> None:
+        """Leave what was not training (a validation, a checkpoint) out of the throughput of the next step."""
         self._flushed_at = time.perf_counter()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from forgeline_jobs.train.callbacks.randomness import fold
 from hypothesis import given
 from hypothesis import strategies as st
+
+from forgeline_jobs.train.callbacks.randomness import fold
 
 PLACES = st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 4095), st.integers(0, 2**40))
 

@@ -1,0 +1,190 @@
+"""What Forgeline costs: against a plain PyTorch loop, torchrun and a minimal Ray Train + Lightning script, in one run.
+
+    python -m benchmarks.overhead                  # writes benchmarks/results/overhead.json
+
+All train ResNet-18 on the 3,600 digits of jobs/specs/digits.yaml with AdamW and a global batch of 128. The order of
+the contenders alternates between rounds, and medians are compared. `samples_per_s` is training alone: the first five
+steps and the validation are left out for everybody. `first_step_s` is the time from the command to the end of the first
+optimizer step, in a fresh process tree, with FORGELINE_HOME made anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks import results_file
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+WARM_UP_STEPS = 5
+EPOCHS = 2
+LISTINGS = ("--help", "runs list", "models list", "architectures list", "data list")
+
+
+def forgeline(workers: int) -> dict[str, float]:
+    """`forgeline run` on the shipped spec, without registration."""
+    with tempfile.TemporaryDirectory(prefix="fl") as home:
+        started = time.time()
+        _run(
+            [
+                str(BIN / "forgeline"), "run", "jobs/specs/digits.yaml", "--set", "register=null",
+                "--set", f"trainer.epochs={EPOCHS}", "--set", f"resources.workers={workers}",
+                "--set", f"resources.cpus_per_worker={2 / workers}",
+            ],
+            {"FORGELINE_HOME": home},
+        )  # fmt: skip
+        [spool] = Path(home).glob("runs/*/attempts/1/spool-0.jsonl")
+        return _of_spool(spool) | _started(started, spool)
+
+
+def raw_ray(workers: int) -> dict[str, float]:
+    """The minimal Ray Train + Lightning script."""
+    started = time.time()
+    text = _run(
+        [sys.executable, "benchmarks/peers/raw_ray.py", "--epochs", str(EPOCHS), "--workers", str(workers)],
+        {"OMP_NUM_THREADS": str(2 // workers)},
+    )
+    return _of_peer(text, started)
+
+
+def plain_torch(workers: int) -> dict[str, float]:
+    """A plain PyTorch loop, under torchrun where there are several workers."""
+    launcher = [sys.executable] if workers == 1 else [str(BIN / "torchrun"), "--nproc-per-node", str(workers)]
+    started = time.time()
+    text = _run(
+        [*launcher, "benchmarks/peers/plain_torch.py", "--epochs", str(EPOCHS)],
+        {"OMP_NUM_THREADS": str(2 // workers)},
+    )
+    return _of_peer(text, started)
+
+
+def listings() -> dict[str, float]:
+    """Median seconds of commands that must answer at once, over five calls each."""
+    found = {}
+    with tempfile.TemporaryDirectory(prefix="fl") as home:
+        for listing in LISTINGS:
+            seconds = []
+            for _ in range(5):
+                started = time.perf_counter()
+                _run([str(BIN / "forgeline"), *listing.split()], {"FORGELINE_HOME": home})
+                seconds.append(time.perf_counter() - started)
+            found[f"forgeline {listing}"] = round(statistics.median(seconds), 3)
+    return found
+
+
+def driver_memory_mib() -> float:
+    """Largest resident memory of the processes that a short run starts outside Ray's workers: command and driver."""
+    import psutil
+
+    with tempfile.TemporaryDirectory(prefix="fl") as home:
+        command = subprocess.Popen(
+            [str(BIN / "forgeline"), "run", "jobs/specs/breast-cancer.yaml", "--set", "register=null",
+             "--set", "trainer.epochs=2"],
+            cwd=ROOT, env={**os.environ, "FORGELINE_HOME": home}, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        largest = 0
+        while command.poll() is None:
+            for process in psutil.process_iter(["cmdline", "memory_info"]):
+                if "forgeline.launching.driver" in (process.info["cmdline"] or []):
+                    largest = max(largest, process.info["memory_info"].rss)
+            time.sleep(0.2)
+    return round(largest / 2**20, 1)
+
+
+def _run(command: list[str], environment: Mapping[str, str]) -> str:
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+    return done.stdout
+
+
+def _of_peer(text: str, started: float) -> dict[str, float]:
+    printed = json.loads(next(line for line in reversed(text.splitlines()) if line.startswith("{")))
+    return {"samples_per_s": printed["samples_per_s"], "first_step_s": printed["first_step"] - started}
+
+
+def _metric_lines(spool: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in spool.read_text(encoding="utf-8").splitlines()]
+    return [line for line in lines if line["kind"] == "metrics"]
+
+
+def _of_spool(spool: Path) -> dict[str, float]:
+    """Samples per second from the step log, in which validation does not count as training time."""
+    steps = [line["values"] for line in _metric_lines(spool) if "train/loss" in line["values"]]
+    seconds_per_sample = [1 / values["train/samples_per_s"] for values in steps[WARM_UP_STEPS:]]
+    return {"samples_per_s": 1 / statistics.fmean(seconds_per_sample)}
+
+
+def _started(started: float, spool: Path) -> dict[str, float]:
+    first = next(line for line in _metric_lines(spool) if "train/loss" in line["values"])
+    return {"first_step_s": first["time"] / 1000 - started}
+
+
+CONTENDERS: Mapping[str, tuple[Callable[[int], dict[str, float]], int]] = {
+    "forgeline, 1 worker": (forgeline, 1),
+    "plain PyTorch loop": (plain_torch, 1),
+    "forgeline, 2 workers": (forgeline, 2),
+    "raw Ray Train + Lightning, 2 workers": (raw_ray, 2),
+    "torchrun, 2 workers": (plain_torch, 2),
+}
+
+
+def main() -> None:
+    """Measure all, print the table, write the JSON."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=3)
+    rounds = parser.parse_args().rounds
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
+    for number in range(rounds):
+        names = list(CONTENDERS) if number % 2 == 0 else list(CONTENDERS)[::-1]
+        for name in names:
+            measure, workers = CONTENDERS[name]
+            found[name].append(measure(workers))
+            print(f"round {number + 1}: {name}: {found[name][-1]}", flush=True)
+    median = {
+        name: {key: round(statistics.median(row[key] for row in rows), 2) for key in rows[0]}
+        for name, rows in found.items()
+    }
+    ratios = _ratios(median)
+    rows = {
+        "rounds": rounds,
+        "contenders": median,
+        "each round": found,
+        "ratios": ratios,
+        "listings_s": listings(),
+        "driver_memory_mib": driver_memory_mib(),
+        "command_memory_mib": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024, 1),
+    }
+    print(json.dumps({key: value for key, value in rows.items() if key != "each round"}, indent=1))
+    print(f"wrote {results_file.write('overhead', rows)}")
+
+
+def _ratios(median: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    def ratio(key: str, ours: str, theirs: str) -> float:
+        return round(median[ours][key] / median[theirs][key], 3)
+
+    two, raw, torchrun = "forgeline, 2 workers", "raw Ray Train + Lightning, 2 workers", "torchrun, 2 workers"
+    return {
+        "samples/s against a plain PyTorch loop": ratio("samples_per_s", "forgeline, 1 worker", "plain PyTorch loop"),
+        "samples/s against raw Ray Train": ratio("samples_per_s", two, raw),
+        "samples/s against torchrun": ratio("samples_per_s", two, torchrun),
+        "time to first step against raw Ray Train": ratio("first_step_s", two, raw),
+        "time to first step against torchrun": ratio("first_step_s", two, torchrun),
+    }
+
+
+if __name__ == "__main__":
+    main()

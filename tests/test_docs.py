@@ -1,0 +1,147 @@
+"""README and docs hold what they say: links resolve, commands parse, specifications are valid."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import pytest
+
+if TYPE_CHECKING:
+    from forgeline.errors import SpecError
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted(
+    path
+    for path in [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("architectures/**/*.md"),
+        *ROOT.glob("jobs/**/*.md"),
+        *ROOT.glob("benchmarks/**/*.md"),
+    ]
+    if path.is_file()
+)
+_FENCE = re.compile(
+    r"^(?P<indent> *)```(?P<language>[\w-]*)[^\n]*\n(?P<body>.*?)^(?P=indent)```\s*$", re.MULTILINE | re.DOTALL
+)
+_LINK = re.compile(r"!?\[[^\]]*\]\(\s*<?([^)<>\s]+)>?(?:\s+\"[^\"]*\")?\s*\)")
+
+
+def label(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def blocks(*languages: str) -> Iterator[tuple[str, str]]:
+    """(place, body) of every fenced block in one of the languages."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for found in _FENCE.finditer(text):
+            if found["language"] in languages:
+                line = text.count("\n", 0, found.start()) + 1
+                indent = len(found["indent"])
+                yield f"{label(page)}:{line}", "\n".join(row[indent:] for row in found["body"].splitlines())
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    for place, body in blocks("bash", "sh", "console", "shell"):
+        for row in body.replace("\\\n", " ").splitlines():
+            command = row.strip().removeprefix("$ ").strip()
+            if command.startswith("forgeline "):
+                yield place, command
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives a page's headings."""
+    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    headings = re.findall(r"^#{1,6}\s+(.+?)\s*#*$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_there_is_a_readme() -> None:
+    assert ROOT / "README.md" in PAGES
+
+
+@pytest.mark.parametrize("page", PAGES, ids=label)
+def test_relative_links_resolve(page: Path) -> None:
+    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    broken = []
+    for link in _LINK.findall(text):
+        if re.match(r"[a-z][a-z0-9+.-]*:", link):
+            continue
+        target, _, anchor = link.partition("#")
+        path = (page.parent / unquote(target)).resolve() if target else page
+        if not path.exists() or not path.is_relative_to(ROOT):
+            broken.append(link)
+        elif anchor and path.suffix == ".md" and anchor not in anchors(path):
+            broken.append(link)
+    assert broken == []
+
+
+COMMANDS = list(commands())
+
+
+@pytest.mark.parametrize(("place", "command"), COMMANDS, ids=[f"{place} {command}" for place, command in COMMANDS])
+def test_commands_parse(place: str, command: str) -> None:
+    if find_spec("forgeline.cli.app") is None:
+        pytest.fail("the command line is missing: forgeline.cli.app")
+    # Only up to the first operator of the shell; comments end the command.
+    words = shlex.split(re.split(r"\s(?:\||>|&&|;|&)(?:\s|$)", command)[0], comments=True)[1:]
+    check(words)
+
+
+def check(words: list[str]) -> None:
+    """Parse a command line with the real parser, without running what it names."""
+    import typer
+
+    from forgeline.cli.app import app
+
+    command: Any = typer.main.get_command(app)
+    context = command.make_context("forgeline", list(words), resilient_parsing=True)
+    arguments = [*context._protected_args, *context.args] if hasattr(context, "_protected_args") else context.args
+    while hasattr(command, "resolve_command") and arguments:
+        name, command, arguments = command.resolve_command(context, arguments)
+        assert command is not None, f"no such command: {name}"
+        leaf = not hasattr(command, "resolve_command")
+        if leaf and {"--help", "-h"} & set(arguments):
+            return
+        # Not resilient at the leaf: unknown options and missing arguments are errors there.
+        context = command.make_context(name, list(arguments), parent=context, resilient_parsing=not leaf)
+        if leaf:
+            return
+        arguments = [*getattr(context, "_protected_args", []), *context.args]
+
+
+SPECIFICATIONS = [(place, body) for place, body in blocks("yaml", "yml") if re.search(r"(?m)^kind:", body)]
+
+
+@pytest.mark.parametrize(("place", "body"), SPECIFICATIONS, ids=[place for place, _ in SPECIFICATIONS])
+def test_specifications_are_valid(place: str, body: str) -> None:
+    from forgeline.errors import SpecError
+    from forgeline.spec.loading import load
+
+    try:
+        load(body)
+    except SpecError as error:
+        if not registered_on(ROOT / place.partition(":")[0], error):
+            raise
+
+
+def registered_on(page: Path, error: SpecError) -> bool:
+    """Whether the only error is the name of a plug-in that the page itself shows how to register."""
+    names = re.findall(r'(?m)^"?([\w-]+)"? = "[\w.]+:\w+"', page.read_text(encoding="utf-8"))
+    unknown = re.match(r"unknown \w+ '([^']*)'", error.message)
+    return unknown is not None and unknown[1] in names and not error.others
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "jobs" / "specs").glob("**/*.yaml")), ids=label)
+def test_shipped_specifications_are_valid(path: Path) -> None:
+    from forgeline.spec.loading import load
+
+    loaded = load(path)
+    assert load(loaded.text).spec == loaded.spec
