@@ -1,4 +1,4 @@
-"""Two bars on jobs/specs/digits.yaml: the same seed twice gives the same digits, and so does a killed and resumed run."""
+"""Two bars on jobs/specs/digits.yaml: the same seed twice, and a killed and resumed run, give the same digits."""
 
 from __future__ import annotations
 

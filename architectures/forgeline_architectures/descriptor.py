@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from forgeline_architectures.optimisation.options import TrainingOptions
 from forgeline_architectures.signature import Signature, Task
+from forgeline_architectures.weight_files import STORED
 
 if TYPE_CHECKING:
     from torch import nn
@@ -95,7 +96,7 @@ class Architecture:
         Raises:
             ValueError: config and data do not fit.
         """
-        return cast("nn.Module", _load(self.model)(*self._checked(config, signature)))
+        return cast("nn.Module", _load(self.model)(*self._checked(config, signature, STORED)))
 
     def build_module(
         self, config: Mapping[str, Any], signature: Mapping[str, Any], options: Mapping[str, Any]
@@ -108,8 +109,10 @@ class Architecture:
         checked = self._checked(config, signature)
         return cast("TaskModule", _load(self.module)(*checked, TrainingOptions.model_validate(dict(options))))
 
-    def _checked(self, config: Mapping[str, Any], signature: Mapping[str, Any]) -> tuple[ArchitectureConfig, Signature]:
-        settings = self.config_model().model_validate(dict(config))
+    def _checked(
+        self, config: Mapping[str, Any], signature: Mapping[str, Any], context: Mapping[str, bool] | None = None
+    ) -> tuple[ArchitectureConfig, Signature]:
+        settings = self.config_model().model_validate(dict(config), context=context)
         promise = Signature.model_validate(dict(signature))
         if promise.task not in self.tasks:
             raise ValueError(

@@ -73,13 +73,13 @@ def run(
 
     Raises:
         SpecError: the specification, or the data it names, are wrong; nothing was started or written.
-        UsageError: the run to resume cannot be resumed, or no cluster answers.
+        UsageError: the run to resume cannot be resumed (like this), or no cluster answers.
     """
     from forgeline.launching.launch import launch
 
     loaded = _loaded(spec, set)
     environment = settings()
-    resumed = get(resume)._to_be_resumed() if resume is not None else None
+    resumed = get(resume)._to_be_resumed(loaded) if resume is not None else None
     started = launch(loaded, environment, cluster=cluster, resume=resumed)
     return _watch(started, environment, detach=detach, progress=progress or (lambda event: None))
 
@@ -233,12 +233,16 @@ class Run:
         if not self._ledger.request_cancel(self._id):
             raise UsageError(f"run {self._id} has ended already ({self.state}); there is nothing to cancel")
 
-    def _to_be_resumed(self) -> str:
-        state = self.state
+    def _to_be_resumed(self, loaded: LoadedSpec) -> str:
+        from forgeline.launching.resuming import check_unchanged
+
+        record = self.record
+        state = str(record.state)
         if state == "succeeded":
             raise UsageError(f"--resume: run {self._id} has succeeded, there is nothing to continue; start a new run")
         if state not in EXIT_CODES:
             raise UsageError(f"--resume: run {self._id} is {state}; wait for it, or cancel it first")
+        check_unchanged(self._id, stored=record.spec, given=loaded.text)
         return self._id
 
 

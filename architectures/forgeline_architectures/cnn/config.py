@@ -7,10 +7,11 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 
 from forgeline_architectures.descriptor import ArchitectureConfig
 from forgeline_architectures.signature import Signature
+from forgeline_architectures.weight_files import weight_file
 
 OWN_FIELDS = frozenset({"num_classes", "in_chans", "drop_rate", "pretrained"})
 
@@ -54,6 +55,11 @@ class CNNConfig(ArchitectureConfig):
             hint = f"did you mean {', '.join(near)}?" if near else "see `forgeline architectures list`"
             raise ValueError(f"timm has no model {name!r}; {hint}")
         return name
+
+    @field_validator("pretrained")
+    @classmethod
+    def _file_is_there(cls, value: bool | str, info: ValidationInfo) -> bool | str:
+        return weight_file(value, info)
 
     @field_validator("options")
     @classmethod

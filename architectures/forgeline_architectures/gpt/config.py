@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
 
 from forgeline_architectures.descriptor import ArchitectureConfig
 from forgeline_architectures.signature import Signature
+from forgeline_architectures.weight_files import weight_file
 
 
 class GPTConfig(ArchitectureConfig):
@@ -27,6 +28,11 @@ class GPTConfig(ArchitectureConfig):
     pretrained: str | None = Field(
         default=None, description="GPT-2 weights in transformers' naming to start from: a .safetensors file."
     )
+
+    @field_validator("pretrained")
+    @classmethod
+    def _file_is_there(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return weight_file(value, info)
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Self:

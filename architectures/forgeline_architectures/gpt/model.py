@@ -163,10 +163,18 @@ class GPT(nn.Module):
         return self.logits(hidden[:, -1])
 
     def generate(
-        self, prompts: Sequence[Sequence[int]], *, max_tokens: int, sampling: Sampling | None = None
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        max_tokens: int,
+        sampling: Sampling | Mapping[str, Any] | None = None,
     ) -> list[list[int]]:
-        """New tokens for each prompt; see `forgeline_architectures.generation.generate`."""
-        return generate(self, prompts, max_tokens=max_tokens, sampling=sampling or Sampling())
+        """New tokens for each prompt; see `forgeline_architectures.generation.generate`.
+
+        `sampling` may be a mapping of the fields of `Sampling`, for callers that do not import this package.
+        """
+        chosen = sampling if isinstance(sampling, Sampling) else Sampling(**(sampling or {}))
+        return generate(self, prompts, max_tokens=max_tokens, sampling=chosen)
 
     def _decoded(
         self,

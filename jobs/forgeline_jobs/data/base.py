@@ -6,13 +6,15 @@ validated in less time still. A split hands out whole batches, already vectorise
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from forgeline.preprocessing import Preprocessing
 from forgeline_architectures.signature import Signature
@@ -39,6 +41,16 @@ class DataConfig(BaseModel):
         le=64,
         description="Processes per worker that load batches ahead; 0 loads in the worker itself.",
     )
+
+    @field_validator("path", check_fields=False)
+    @classmethod
+    def _path_from_anywhere(cls, path: Any) -> Any:
+        """A source's `path` made absolute: workers run in folders of their own."""
+        if not isinstance(path, str | Path) or not str(path).strip() or "://" in str(path):
+            return path
+        # Unlike Path.expanduser, this leaves the name of an unknown user alone.
+        whole = Path(os.path.expanduser(path)).absolute()  # noqa: PTH111
+        return str(whole) if isinstance(path, str) else whole
 
 
 class ShareConfig(BaseModel):

@@ -26,6 +26,7 @@ from forgeline_jobs.data.splits import SplitIndices, chronological_split, random
 from forgeline_jobs.data.windows import EvalWindows, TrainWindows
 
 _MOST_UNKNOWN = 0.05
+_VOCABULARY = 4096
 _BPE_PIECE = 10_000  # characters of a running text that the BPE trainer is given at a time
 
 
@@ -33,12 +34,17 @@ class TokenConfig(DataConfig):
     """How text becomes samples."""
 
     tokenizer: Literal["byte", "character", "bpe"] = Field(default="byte", description="What a token is.")
-    vocabulary: int = Field(default=4096, ge=257, le=1_000_000, description="Most tokens that BPE learns.")
+    vocabulary: int | None = Field(
+        default=None,
+        ge=257,
+        le=1_000_000,
+        description=f"Most tokens that BPE learns; {_VOCABULARY} when not given. Other tokenizers take none.",
+    )
     context: int = Field(default=256, ge=1, description="Tokens per sample, the most that the model looks back.")
 
     @model_validator(mode="after")
     def _vocabulary_is_for_bpe(self) -> Self:
-        if "vocabulary" in self.model_fields_set and self.tokenizer != "bpe":
+        if self.vocabulary is not None and self.tokenizer != "bpe":
             raise ValueError(f"vocabulary is learned by `tokenizer: bpe` only, got tokenizer {self.tokenizer!r}")
         return self
 
@@ -132,7 +138,12 @@ def prepare_corpus(corpus: Corpus, config: TokenConfig, *, split: SplitConfig, p
             inputs={"tokens": token_row} | ({"segments": token_row} if packed else {}),
             outputs=(tokenizer.size,),
         ),
-        preprocessing=TextPreprocessing(tokenizer=tokenizer, context=config.context, field=corpus.field),
+        preprocessing=TextPreprocessing(
+            tokenizer=tokenizer,
+            context=config.context,
+            field=corpus.field,
+            tokens_per_character=_tokens_per_character(tokenizer, tokens["train"], parts["train"]),
+        ),
         splits=splits,
         fingerprint=_fingerprint(texts, documents),
         summary=summary,
@@ -167,11 +178,17 @@ def _fit_tokenizer(texts: list[str], config: TokenConfig, documents: bool) -> To
     if config.tokenizer == "character":
         return CharacterTokenizer.fit(texts, documents=documents)
     pieces = (text[start : start + _BPE_PIECE] for text in texts for start in range(0, len(text), _BPE_PIECE))
-    return BpeTokenizer.fit(pieces, vocabulary=config.vocabulary, documents=documents)
+    return BpeTokenizer.fit(pieces, vocabulary=config.vocabulary or _VOCABULARY, documents=documents)
 
 
 def _closed(ids: Indices, end: int | None) -> Indices:
     return ids if end is None else np.append(ids, end)
+
+
+def _tokens_per_character(tokenizer: Tokenizer, tokens: int, texts: list[str]) -> float:
+    """Of the texts themselves, without the token that closes each document."""
+    closing = 0 if tokenizer.end is None else len(texts)
+    return (tokens - closing) / sum(len(text) for text in texts)
 
 
 def _windows(name: str, encoded: list[Indices], context: int, packed: bool) -> Split:

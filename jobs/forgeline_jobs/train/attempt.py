@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from forgeline.ledger.states import Reason
+from forgeline.spec.envelope import Resources
 from forgeline_jobs.train.spec import TrainSpec
 from forgeline_jobs.train.worker import FAILURE, Job, train_worker
 
@@ -41,7 +42,6 @@ def run_attempt(job: Job, spec: TrainSpec, *, host: str | None) -> Failure | Non
     from forgeline_jobs.train.rendezvous import Rendezvous
 
     resources = spec.resources
-    per_worker = {"CPU": resources.cpus_per_worker, "GPU": resources.gpus_per_worker}
     trainer = DataParallelTrainer(
         train_worker,
         train_loop_config=job.to_dict(),
@@ -49,7 +49,7 @@ def run_attempt(job: Job, spec: TrainSpec, *, host: str | None) -> Failure | Non
         scaling_config=ScalingConfig(
             num_workers=resources.workers,
             use_gpu=resources.gpus_per_worker > 0,
-            resources_per_worker={name: amount for name, amount in per_worker.items() if amount},
+            resources_per_worker=per_worker(resources),
         ),
         run_config=RunConfig(
             name=f"attempt-{job.attempt}",
@@ -62,6 +62,21 @@ def run_attempt(job: Job, spec: TrainSpec, *, host: str | None) -> Failure | Non
     except Exception as error:
         return _cause(error, job.paths.attempt(job.attempt))
     return None
+
+
+def per_worker(resources: Resources) -> dict[str, float]:
+    """What Ray is to reserve for each worker, under Ray's names.
+
+    >>> per_worker(Resources(cpus_per_worker=2, memory_per_worker="1KiB"))
+    {'CPU': 2.0, 'memory': 1024}
+    """
+    memory = resources.memory_per_worker
+    wanted = {
+        "CPU": resources.cpus_per_worker,
+        "GPU": resources.gpus_per_worker,
+        "memory": memory.bytes if memory is not None else 0,
+    }
+    return {name: amount for name, amount in wanted.items() if amount}
 
 
 def _cause(error: Exception, folder: Path) -> Failure:

@@ -57,7 +57,8 @@ class Manifest:
         content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if content["format"] > FORMAT:
             raise SpecError(
-                f"checkpoint {folder.name} has format {content['format']}, this Forgeline reads up to {FORMAT}; upgrade it"
+                f"checkpoint {folder.name} has format {content['format']}, this Forgeline reads up to {FORMAT}; "
+                "upgrade it"
             )
         return cls(**content)
 

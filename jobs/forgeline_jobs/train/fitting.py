@@ -77,9 +77,7 @@ class Fitting:
                 weights_only=True,
             )
         if self.rank == 0:
-            assert self.spool is not None
-            outcome.hand_over(self.job, self.spec, self.data, module, callbacks.checkpoints, self.spool)
-            self.spool.close()
+            outcome.hand_over(self.job, self.spec, self.data, module, callbacks.checkpoints)
 
     @cached_property
     def data(self) -> PreparedData:

@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from forgeline import plots
 from forgeline.bundle import Bundle, Reference
-from forgeline.tracking.spool import Spool
+from forgeline.tracking.spool import SpoolReader
 from forgeline_architectures.tasks.base import TaskModule, deployed_weights
 from forgeline_jobs.data.base import as_int64
 from forgeline_jobs.data.loader import eval_loader
 from forgeline_jobs.train import checkpoint
 from forgeline_jobs.train.callbacks.validation import Outputs
 from forgeline_jobs.train.worker import RESULT
+
+PROMPT_CHARACTERS = 32
+SAMPLE_TOKENS = 200
 
 if TYPE_CHECKING:
     from forgeline_jobs.data.base import PreparedData
@@ -24,9 +28,7 @@ if TYPE_CHECKING:
     from forgeline_jobs.train.worker import Job
 
 
-def hand_over(
-    job: Job, spec: TrainSpec, data: PreparedData, module: TaskModule, checkpoints: Checkpoints, spool: Spool
-) -> None:
+def hand_over(job: Job, spec: TrainSpec, data: PreparedData, module: TaskModule, checkpoints: Checkpoints) -> None:
     """Write the bundle, the pictures and, last, the result that tells the driver all is there."""
     chosen = _chosen(job.paths.checkpoints, spec, checkpoints)
     manifest = checkpoint.Manifest.read(chosen)
@@ -51,7 +53,32 @@ def hand_over(
         run_id=job.run_id,
         reference=_reference(data, outputs, spec.data.batch_size),
     )
+    _draw(job, data, outputs)
     _write_result(job, manifest, data)
+
+
+def _draw(job: Job, data: PreparedData, outputs: Outputs) -> None:
+    """Pictures of the whole run and of the chosen model on the validation split; for a language model a text."""
+    task, folder = data.signature.task, job.paths.artifacts
+    figures = {"learning-curves": plots.learning_curves(_history(job))}
+    figures |= plots.figures_for(task, outputs.outputs, outputs.targets, data.preprocessing)
+    plots.save(figures, folder)
+    if task == "language_modelling":
+        [prompt] = data.input_example
+        bundle = Bundle.load(job.paths.bundle)
+        text = bundle.generate(prompt[:PROMPT_CHARACTERS], max_tokens=SAMPLE_TOKENS, temperature=0.8, seed=0)[0]
+        (folder / "sample.txt").write_text(text + "\n", encoding="utf-8")
+
+
+def _history(job: Job) -> dict[str, list[tuple[int, float]]]:
+    """What the step log holds, over all attempts; a step that was done again counts as it was done last."""
+    points: dict[str, dict[int, float]] = {}
+    for attempt in range(1, job.attempt + 1):
+        for line in SpoolReader(job.paths.spool(attempt=attempt, rank=0)).read_new():
+            if line["kind"] == "metrics":
+                for name, value in line["values"].items():
+                    points.setdefault(name, {})[line["step"]] = value
+    return {name: sorted(series.items()) for name, series in points.items()}
 
 
 def _chosen(root: Path, spec: TrainSpec, checkpoints: Checkpoints) -> Path:

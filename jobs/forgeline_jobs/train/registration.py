@@ -8,6 +8,7 @@ from forgeline import metrics
 from forgeline.bundle.mlflow_model import save_mlflow_model
 from forgeline.registry.gates import Gate, GateResult, evaluate_gate
 from forgeline.registry.models import Lineage, Registry
+from forgeline_jobs.train.preparation import prepare
 from forgeline_jobs.train.spec import RegisterConfig
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def register(context: RunContext, config: RegisterConfig, result: Mapping[str, A
     registry = Registry(context.tracker, context.settings.resolved_ledger_url, home=context.settings.home_folder)
     verdict = _judge(registry, config, result)
     folder = context.paths.root / "model"
-    save_mlflow_model(context.paths.bundle, folder)
+    save_mlflow_model(context.paths.bundle, folder, prepare(context.spec.data).input_example)
     version = registry.register(
         name=config.model,
         mlflow_model_folder=folder,

@@ -7,9 +7,7 @@ reads them. A dead tracker therefore cannot stop a step.
 from __future__ import annotations
 
 import json
-import logging
 import os
-import sys
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from forgeline.paths import RunPaths
+from forgeline_jobs.worker_output import redirect_output
 
 FAILURE = "failure.json"
 RESULT = "result.json"
@@ -54,7 +53,7 @@ def train_worker(job: Mapping[str, Any]) -> None:
     told = Job(**job)
     rank = ray.train.get_context().get_world_rank()
     folder = told.paths.attempt(told.attempt)
-    _redirect_output(told.paths.rank_log(attempt=told.attempt, rank=rank))
+    redirect_output(told.paths.rank_log(attempt=told.attempt, rank=rank))
     try:
         from forgeline_jobs.train.fitting import Fitting
 
@@ -64,22 +63,6 @@ def train_worker(job: Mapping[str, Any]) -> None:
             return
         _record_failure(folder, rank, error)
         raise
-
-
-def _redirect_output(log: Path) -> None:
-    """Send this process's stdout and stderr, C libraries included, to the rank's own log."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    os.close(descriptor)
-    sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
 
 
 def _is_stop(error: BaseException) -> bool:

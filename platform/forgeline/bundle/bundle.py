@@ -313,7 +313,7 @@ class Bundle:
         place = pick_device(device)
         texts = [prompts] if isinstance(prompts, str) else list(prompts)
         preprocessing = cast("TextPreprocessing", self.preprocessing)
-        return continue_texts(self.model.to(place), preprocessing, texts, device=place, seed=seed, **sampling)
+        return continue_texts(self.model.to(place), preprocessing, texts, seed=seed, **sampling)
 
 
 def find_folder(reference: str | Path) -> Path:

@@ -1,16 +1,13 @@
-"""Text from a language model: prompts of equal length go through it together, each with its own random numbers."""
+"""Text from a language model: each prompt goes through it alone, with random numbers of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-
 from forgeline.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
     from forgeline.preprocessing import TextPreprocessing
@@ -37,26 +34,23 @@ def continue_texts(
     preprocessing: TextPreprocessing,
     prompts: Sequence[str],
     *,
-    device: torch.device,
-    seed: int,
+    max_tokens: int,
     **sampling: Any,
 ) -> list[str]:
     """Each prompt with its continuation.
 
     Args:
-        model: has `generate(tokens, max_tokens=…, temperature=…, top_k=…, top_p=…, generator=…, end=…)`.
+        model: has `generate([[token, …], …], max_tokens=…, sampling={temperature, top_k, top_p, seed, stop})`, for
+            the new tokens of each prompt.
         preprocessing: its tokenizer.
         prompts: texts of at least one token.
-        device: where the model is.
-        seed: of the draws; a prompt's own text does not depend on which others are beside it.
-        sampling: max_tokens, temperature, top_k, top_p.
+        max_tokens: tokens to add to each.
+        sampling: temperature, top_k, top_p, seed; a prompt's own text does not depend on which others are beside it.
 
     Raises:
         UsageError: the model cannot generate.
         DataError: a prompt is empty.
     """
-    import torch
-
     if not hasattr(model, "generate"):
         raise UsageError(f"{type(model).__name__} cannot generate text; allowed: language models with `generate`")
     texts = []
@@ -64,10 +58,8 @@ def continue_texts(
         ids = preprocessing.encode_text(prompt)
         if not len(ids):
             raise DataError(f"prompt {number} is empty; a language model needs at least one token to follow")
-        tokens = torch.from_numpy(np.ascontiguousarray(ids))[None].to(device)
-        generator = torch.Generator(device=device).manual_seed(seed)
-        with torch.inference_mode():
-            extended = cast("Any", model).generate(tokens, generator=generator, end=preprocessing.end, **sampling)
+        settings = {**sampling, "stop": preprocessing.end}
+        (added,) = cast("Any", model).generate([ids.tolist()], max_tokens=max_tokens, sampling=settings)
         # The prompt is kept as it was written: a tokenizer may not give every character back.
-        texts.append(prompt + preprocessing.decode_text(extended[0, len(ids) :].cpu().numpy()))
+        texts.append(prompt + preprocessing.decode_text(added))
     return texts

@@ -7,6 +7,7 @@ priority, then by submission time; a small run never overtakes a large one, or t
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ from forgeline.errors import SpecError
 if TYPE_CHECKING:
     from forgeline.spec.envelope import Resources
 
+# Of version 2 and version 1 of control groups.
+_MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Capacity:
@@ -27,18 +31,20 @@ class Capacity:
     Attributes:
         cpus: logical CPUs.
         gpus: visible GPUs.
+        memory: bytes.
         place: how messages call it, such as "this machine".
     """
 
     cpus: float
     gpus: float
+    memory: float = math.inf
     place: str = "this machine"
 
     def check(self, resources: Resources) -> None:
         """Refuse what can never be had.
 
         Raises:
-            SpecError: more CPUs or GPUs than there are, with the number there is.
+            SpecError: more CPUs, GPUs or memory than there are, with the number there is.
         """
         cpus = needed_cpus(resources)
         if cpus > self.cpus + 1e-9:
@@ -54,6 +60,13 @@ class Capacity:
                 f"{resources.workers} workers with {resources.gpus_per_worker:g} GPUs each need {gpus:g} GPUs, "
                 f"{self.place} has {self.gpus:g}; lower resources.gpus_per_worker (0 trains on CPUs)",
                 key="resources.gpus_per_worker",
+            )
+        each = resources.memory_per_worker
+        if each is not None and resources.workers * each.bytes > self.memory:
+            raise SpecError(
+                f"{resources.workers} workers with {each} of memory each do not fit: {self.place} has "
+                f"{self.memory / 2**30:.1f} GiB; lower resources.workers or resources.memory_per_worker",
+                key="resources.memory_per_worker",
             )
 
 
@@ -93,6 +106,20 @@ def visible_gpus() -> int:
     except pynvml.NVMLError:
         return 0
     return int(pynvml.nvmlDeviceGetCount())
+
+
+def machine_memory() -> int:
+    """Bytes of memory that this process may use: the machine's, or less where a container sets a limit."""
+    import psutil
+
+    limits = [int(psutil.virtual_memory().total)]
+    for file in _MEMORY_LIMITS:
+        try:
+            text = Path(file).read_text(encoding="ascii").strip()
+        except OSError:
+            continue
+        limits += [int(text)] if text.isdigit() else []
+    return min(limits)
 
 
 def may_start(run_id: str, claims: Sequence[Claim], capacity: float) -> bool:

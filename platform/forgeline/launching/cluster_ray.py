@@ -30,7 +30,9 @@ class ClusterRay:
         ray.init(address="auto", log_to_driver=False, configure_logging=False, logging_level=logging.ERROR)
         self.started = True
         total: dict[str, float] = ray.cluster_resources()
-        Capacity(cpus=total.get("CPU", 0), gpus=total.get("GPU", 0), place="the cluster").check(resources)
+        Capacity(
+            cpus=total.get("CPU", 0), gpus=total.get("GPU", 0), memory=total.get("memory", 0), place="the cluster"
+        ).check(resources)
 
     def stop(self) -> None:
         """Disconnect; Ray ends what the job left."""

@@ -5,6 +5,7 @@ Whatever happens once the record exists, the final state is written to the ledge
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 import traceback
@@ -26,6 +27,7 @@ from forgeline.launching.stopping import StopControl
 from forgeline.launching.streaming import SpoolStream
 from forgeline.launching.supervision import Supervisor
 from forgeline.ledger.ledger import Ledger
+from forgeline.ledger.states import State
 from forgeline.paths import RunPaths
 from forgeline.settings import Settings
 from forgeline.spec.loading import load
@@ -158,7 +160,12 @@ class Execution:
         resumed = self._request.resume is not None
         attempt = self._ledger.start_attempt(self._run_id, "resume" if resumed else "first")
         paths.attempt(attempt).mkdir(parents=True, exist_ok=True)
-        self._stream = stream = SpoolStream(tracker=self._tracker, run_id=self._run_id, events=self._events)
+        self._stream = stream = SpoolStream(
+            tracker=self._tracker,
+            run_id=self._run_id,
+            events=self._events,
+            on_metrics=lambda metrics: self._ledger.update_metrics(self._run_id, metrics),
+        )
         timeout = self._spec.timeout
         self._context_of_kind = context = RunContext(
             run_id=self._run_id,
@@ -187,6 +194,9 @@ class Execution:
         except Exception as error:
             text = f"the run's parameters and environment could not be tracked: {error}"
             self._events.emit("message", text=text, level="warning")
+        # Other runs' affairs must not trouble this one; the next driver tries again.
+        with contextlib.suppress(ForgelineError):
+            self._recorder.finish_abandoned()
 
     def _move(self, state: str) -> None:
         self._ledger.transition(self._run_id, state)
@@ -227,7 +237,10 @@ class Execution:
                 message=outcome.message,
                 last_step=self._stream.last_step if self._stream is not None else None,
             )
-        metrics = self._result.get("metrics") or (self._stream.last_metrics if self._stream is not None else {})
-        self._ledger.update_metrics(self._run_id, metrics)
+        if outcome.state == State.SUCCEEDED and "metrics" in self._result:
+            # The model's own: what its training passed through is history.
+            self._ledger.update_metrics(self._run_id, self._result["metrics"], replace=True)
+        elif self._stream is not None:
+            self._ledger.update_metrics(self._run_id, self._stream.last_metrics)
         self._ledger.set_result(self._run_id, self._result)
         self._ledger.transition(self._run_id, outcome.state, reason=outcome.reason, message=outcome.message)

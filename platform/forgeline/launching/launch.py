@@ -6,13 +6,14 @@ it told what to do. A specification that is refused leaves nothing behind.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from forgeline.errors import SpecError
 from forgeline.kinds import get_kind
-from forgeline.launching.admission import Capacity, visible_gpus
+from forgeline.launching.admission import Capacity, machine_memory, visible_gpus
 from forgeline.launching.events import Event
 from forgeline.launching.local import LocalDriver, LocalLaunch
 
@@ -49,11 +50,12 @@ def check_capacity(loaded: LoadedSpec, settings: Settings, *, cluster: str | Non
     """Hold `resources` against this machine; a cluster is asked once the driver is connected to it.
 
     Raises:
-        SpecError: more CPUs or GPUs than there are.
+        SpecError: more CPUs, GPUs or memory than there are.
     """
     if cluster is None:
         gpus = visible_gpus() if loaded.spec.resources.gpus_per_worker else 0
-        capacity = Capacity(cpus=settings.available_cpus, gpus=gpus)
+        memory = machine_memory() if loaded.spec.resources.memory_per_worker else math.inf
+        capacity = Capacity(cpus=settings.available_cpus, gpus=gpus, memory=memory)
         with _located(loaded):
             capacity.check(loaded.spec.resources)
 

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from forgeline.launching.admission import machine_memory
+
 if TYPE_CHECKING:
     from forgeline.spec.envelope import Resources
 
@@ -76,6 +78,8 @@ class LocalRay:
             address="local",
             num_cpus=math.ceil(self._cpus),
             num_gpus=self._gpus,
+            # What admission held the run against; Ray by itself offers what is free at the moment, and would wait.
+            _memory=machine_memory(),
             include_dashboard=False,
             log_to_driver=False,
             configure_logging=False,

@@ -9,15 +9,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forgeline.errors import NotFound
 from forgeline.launching.events import EventLog
 from forgeline.launching.request import LOG, Request
+from forgeline.ledger.driver_process import this_host
+from forgeline.ledger.ledger import DRIVER_DIED, Ledger
+from forgeline.ledger.states import State
 from forgeline.paths import RunPaths
 
 if TYPE_CHECKING:
-    from forgeline.ledger.ledger import Ledger
     from forgeline.settings import Settings
     from forgeline.spec.envelope import Envelope
     from forgeline.tracking.tracker import Tracker
+
+_ABANDONED = 20
 
 
 class RunRecorder:
@@ -45,7 +50,9 @@ class RunRecorder:
         spec, request = self._spec, self._request
         driver: dict[str, Any] = {"driver_host": socket.gethostname(), "driver_pid": os.getpid()}
         if request.resume is not None:
-            self._ledger.resume(request.resume, **driver)
+            self._ledger.resume(
+                request.resume, spec=request.spec, priority=spec.priority, labels=dict(spec.labels), **driver
+            )
             self._tracker.reopen(request.resume)
             return request.resume
         tags = {"forgeline.kind": spec.kind, "forgeline.name": spec.name}
@@ -84,6 +91,24 @@ class RunRecorder:
         self._tracker.log_params(run_id, dict(flatten(self._spec.model_dump(mode="json", by_alias=True))))
         self._tracker.log_artifacts(run_id, RunPaths(self._settings.home_folder, run_id).spec, "")
         environment.log(self._tracker, run_id)
+
+    def finish_abandoned(self) -> None:
+        """Write the final state of runs whose driver died on this host to MLflow, where they still seem to go on.
+
+        The ledger closes such a run for whoever asks, mostly without MLflow at hand. The newest few are looked at:
+        every driver does it.
+        """
+        for record in self._ledger.list_runs(state=State.FAILED, limit=_ABANDONED):
+            if record.message != DRIVER_DIED or record.driver_host != this_host():
+                continue
+            try:
+                running = self._tracker.get(record.id).status == "RUNNING"
+            except NotFound:
+                # Deleted there, or tracked in another store.
+                continue
+            # It may have been resumed since it was listed.
+            if running and self._ledger.get(record.id).state is State.FAILED:
+                self._tracker.finish(record.id, State.FAILED, reason=record.reason)
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

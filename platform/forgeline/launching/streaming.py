@@ -6,12 +6,14 @@ could not be delivered stays in the spool, and the run says so at its end.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forgeline.errors import ForgelineError
 from forgeline.launching.events import EventLog
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.1
 _SHIP_EVERY_S = 1.0
+_TELL_EVERY_S = 2.0
 _BATCH = 1000
 _BACK_OFF_LIMIT_S = 30.0
 
@@ -31,12 +34,23 @@ class SpoolStream:
         tracker: the MLflow store.
         run_id: the run that points belong to.
         events: where workers' events go.
+        on_metrics: gets the newest validation metrics and training loss, now and then, while the run goes on.
     """
 
-    def __init__(self, *, tracker: Tracker, run_id: str, events: EventLog) -> None:
+    def __init__(
+        self,
+        *,
+        tracker: Tracker,
+        run_id: str,
+        events: EventLog,
+        on_metrics: Callable[[Mapping[str, float]], None] = lambda metrics: None,
+    ) -> None:
         self._tracker = tracker
         self._run_id = run_id
         self._events = events
+        self._on_metrics = on_metrics
+        self._told: dict[str, float] = {}
+        self._tell_at = 0.0
         self._readers: list[SpoolReader] = []
         self._waiting: list[Any] = []
         self._ship_at = 0.0
@@ -71,6 +85,7 @@ class SpoolStream:
     def _run(self) -> None:
         while not self._closing.wait(_POLL_S):
             self._read()
+            self._tell()
             if time.monotonic() >= self._ship_at:
                 self._ship()
         self._read()
@@ -89,11 +104,21 @@ class SpoolStream:
         if line.get("kind") == "metrics":
             step, moment, values = int(line["step"]), int(line["time"]), line["values"]
             self.last_step = max(self.last_step, step)
-            self.last_metrics.update(values)
+            self.last_metrics.update({key: value for key, value in values.items() if _in_summary(key)})
             self._waiting += [Point(key=key, value=value, step=step, time_ms=moment) for key, value in values.items()]
         elif line.get("kind") == "event":
             fields = {key: value for key, value in line.items() if key not in ("kind", "event", "time")}
             self._events.emit(str(line["event"]), **fields)
+
+    def _tell(self) -> None:
+        if self.last_metrics == self._told or time.monotonic() < self._tell_at:
+            return
+        self._tell_at = time.monotonic() + _TELL_EVERY_S
+        told = dict(self.last_metrics)
+        # Told again later, with what is newest then.
+        with contextlib.suppress(ForgelineError):
+            self._on_metrics(told)
+            self._told = told
 
     def _ship(self) -> bool:
         """Send what is waiting, in batches; a refusal is tried again later, ever more rarely."""
@@ -110,3 +135,8 @@ class SpoolStream:
         self._trouble, self._back_off_s = None, _SHIP_EVERY_S
         self._ship_at = time.monotonic() + _SHIP_EVERY_S
         return True
+
+
+def _in_summary(key: str) -> bool:
+    """Whether a metric tells how good the model is, as opposed to how training goes."""
+    return key.startswith("val/") or key == "train/loss"

@@ -125,14 +125,30 @@ class Ledger:
             allowed = ", ".join(sorted(TRANSITIONS[now])) or f"nothing, {now} is final"
             raise LedgerError(f"run {run_id} is {now} and cannot become {target}; allowed: {allowed}")
 
-    def resume(self, run_id: str, *, driver_host: str | None = None, driver_pid: int | None = None) -> None:
+    def resume(
+        self,
+        run_id: str,
+        *,
+        spec: str | None = None,
+        priority: int | None = None,
+        labels: Mapping[str, str] | None = None,
+        driver_host: str | None = None,
+        driver_pid: int | None = None,
+    ) -> None:
         """Put a run that ended without success into the queue again, owned by another driver.
+
+        Args:
+            spec: the resolved specification that it goes on with; the stored one without it.
+            priority: that it now has; unchanged without it.
+            labels: that it now has; unchanged without them.
 
         Raises:
             UsageError: it has succeeded, or still goes on.
             NotFound: no such run.
         """
-        if not self.writer.resume(run_id, host=driver_host, pid=driver_pid):
+        given = {"spec": spec, "priority": priority, "labels": None if labels is None else dict(labels)}
+        changed = {key: value for key, value in given.items() if value is not None}
+        if not self.writer.resume(run_id, changed, host=driver_host, pid=driver_pid):
             state = self._fetch(run_id).state
             raise UsageError(
                 f"run {run_id} is {state} and cannot be resumed; runs that can: {', '.join(sorted(RESUMABLE))}"
@@ -152,13 +168,16 @@ class Ledger:
         self._fetch(run_id)
         return False
 
-    def update_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
+    def update_metrics(self, run_id: str, metrics: Mapping[str, float], *, replace: bool = False) -> None:
         """Merge these into the run's summary metrics.
+
+        Args:
+            replace: forget those that it had.
 
         Raises:
             NotFound: no such run.
         """
-        if not self.writer.update_metrics(run_id, metrics):
+        if not self.writer.update_metrics(run_id, metrics, replace=replace):
             raise self._unknown(run_id)
 
     def set_result(self, run_id: str, result: Mapping[str, Any]) -> None:

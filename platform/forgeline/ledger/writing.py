@@ -67,9 +67,10 @@ class LedgerWriter:
                 )
         return bool(moved.rowcount)
 
-    def resume(self, run_id: str, *, host: str | None, pid: int | None) -> bool:
-        """Put a run that ended without success into the queue again."""
+    def resume(self, run_id: str, changed: Mapping[str, Any], *, host: str | None, pid: int | None) -> bool:
+        """Put a run that ended without success into the queue again, with what changed of what was asked for."""
         values = {
+            **changed,
             "state": State.QUEUED,
             "submitted": datetime.now(UTC),
             **dict.fromkeys(("reason", "message", "ended", "cancel_requested")),
@@ -82,14 +83,14 @@ class LedgerWriter:
         values = {"cancel_requested": sa.func.coalesce(runs.c.cancel_requested, datetime.now(UTC))}
         return self._update(values, runs.c.id == run_id, runs.c.state.in_(ACTIVE))
 
-    def update_metrics(self, run_id: str, metrics: Mapping[str, float]) -> bool:
-        """Merge into the summary metrics."""
+    def update_metrics(self, run_id: str, metrics: Mapping[str, float], *, replace: bool) -> bool:
+        """Merge into the summary metrics, or replace them."""
         with self._database.writing() as connection:
             query = sa.select(runs.c.metrics).where(runs.c.id == run_id).with_for_update()
             known = connection.execute(query).scalar_one_or_none()
             if known is None:
                 return False
-            merged = {**known, **plain(metrics)}
+            merged = {**({} if replace else known), **plain(metrics)}
             connection.execute(sa.update(runs).where(runs.c.id == run_id).values(metrics=merged))
         return True
 

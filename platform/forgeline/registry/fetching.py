@@ -16,10 +16,10 @@ BUNDLE = "bundle.json"
 
 
 def bundle_in(folder: Path) -> Path | None:
-    """`folder`, or the folder directly in it, that holds a bundle; None when there is none."""
+    """`folder`, or the folder in it that holds a bundle (MLflow puts it below `data`); None when there is none."""
     if (folder / BUNDLE).is_file():
         return folder
-    found = sorted(folder.glob(f"*/{BUNDLE}"))
+    found = [*sorted(folder.glob(f"*/{BUNDLE}")), *sorted(folder.glob(f"data/*/{BUNDLE}"))]
     return found[0].parent if found else None
 
 

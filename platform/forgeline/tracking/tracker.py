@@ -38,6 +38,8 @@ __all__ = ["Point", "TrackedRun", "Tracker", "redact", "silence_mlflow"]
 MAX_POINTS = 1000
 MAX_PARAMS = 100
 
+_STATE_TAG, _REASON_TAG = "forgeline.state", "forgeline.reason"
+
 _STATUS = {
     State.SUCCEEDED: "FINISHED",
     State.FAILED: "FAILED",
@@ -144,9 +146,13 @@ class Tracker:
         return str(run.info.run_id)
 
     def reopen(self, run_id: str) -> None:
-        """Let a run that ended go on: its status is RUNNING again."""
+        """Let a run that ended go on: its status is RUNNING again, and how it ended is forgotten."""
         with self.guarded():
             self.client.update_run(run_id, status="RUNNING")
+            known = self.client.get_run(run_id).data.tags
+            for tag in (_STATE_TAG, _REASON_TAG):
+                if tag in known:
+                    self.client.delete_tag(run_id, tag)
 
     def log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
         """Log parameters. MLflow never changes one: a resumed run's change goes to a tag `forgeline.changed.<key>`."""
@@ -200,7 +206,7 @@ class Tracker:
     def finish(self, run_id: str, state: State | str, *, reason: str | None = None) -> None:
         """Write the final state."""
         final = State(state)
-        tags = {"forgeline.state": str(final)} | ({"forgeline.reason": str(reason)} if reason else {})
+        tags = {_STATE_TAG: str(final)} | ({_REASON_TAG: str(reason)} if reason else {})
         self.set_tags(run_id, tags)
         with self.guarded():
             self.client.set_terminated(run_id, status=_STATUS[final])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from forgeline import metrics
 from forgeline.errors import DataError
+from forgeline.preprocessing import load_preprocessing
 from forgeline_jobs.data.base import PreparedData
 from forgeline_jobs.data.sources import TEXT, TINYSHAKESPEARE
 
@@ -103,3 +106,25 @@ def test_shakespeare_in_other_tokens() -> None:
     )
     data = TINYSHAKESPEARE.prepare(config)
     assert data.signature.outputs == (300,) and data.summary["tokens"]["test"] < 111_540
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "lowest", "highest"), [("character", 1.0, 1.0), ("byte", 1.01, 1.2), ("bpe", 0.01, 0.9)]
+)
+@pytest.mark.parametrize("form", ["text", "jsonl"])
+def test_tokens_per_character(tmp_path: Path, tokenizer: str, lowest: float, highest: float, form: str) -> None:
+    text = "Ein schöner Tag für müde Bären. " * 40
+    lines = "\n".join(json.dumps({"text": text[:90]}) for _ in range(20))
+    path = written(tmp_path / f"a.{form}", lines if form == "jsonl" else text)
+    preprocessing = prepare(path, tokenizer=tokenizer, context=4).preprocessing
+    ratio = preprocessing.tokens_per_character  # type: ignore[union-attr]
+    assert ratio is not None and lowest <= ratio <= highest
+    assert load_preprocessing(json.loads(preprocessing.model_dump_json())) == preprocessing
+    measured = metrics.from_loss("language_modelling", math.log(2), preprocessing)
+    assert measured["bits_per_character"] == pytest.approx(ratio)
+
+
+def test_the_default_vocabulary_can_be_written_and_read_again() -> None:
+    for tokenizer in ("byte", "character", "bpe"):
+        config = TINYSHAKESPEARE.config_model().model_validate({"name": "tinyshakespeare", "tokenizer": tokenizer})
+        assert type(config).model_validate(config.model_dump()) == config

@@ -1,4 +1,4 @@
-"""One worker's fit, in this process: what is written, and that a stopped run ends where a whole one does, bit for bit."""
+"""One worker's fit, in this process: what is written, and that a stopped run ends as a whole one, bit for bit."""
 
 from __future__ import annotations
 

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from forgeline.errors import SpecError
-from forgeline.launching.admission import Capacity, Claim, may_start, queue_lock, visible_gpus
+from forgeline.launching.admission import Capacity, Claim, machine_memory, may_start, queue_lock, visible_gpus
+from forgeline.spec.units import Size
 
 
-def resources(workers: int = 1, cpus: float = 1, gpus: float = 0) -> Any:
-    return SimpleNamespace(workers=workers, cpus_per_worker=cpus, gpus_per_worker=gpus)
+def resources(workers: int = 1, cpus: float = 1, gpus: float = 0, memory: str | None = None) -> Any:
+    size = Size.parse(memory) if memory else None
+    return SimpleNamespace(workers=workers, cpus_per_worker=cpus, gpus_per_worker=gpus, memory_per_worker=size)
 
 
 def claim(run_id: str, *, cpus: float = 1, priority: int = 0, submitted: float = 0, waiting: bool = True) -> Claim:
@@ -30,12 +32,17 @@ def test_what_fits_is_let_through() -> None:
         (resources(workers=3), "resources.cpus_per_worker", "need 3 CPUs, this machine has 2"),
         (resources(workers=2, cpus=1.5), "resources.cpus_per_worker", "need 3 CPUs"),
         (resources(gpus=1), "resources.gpus_per_worker", "need 1 GPUs, this machine has 0"),
+        (resources(workers=2, memory="600MiB"), "resources.memory_per_worker", "this machine has 1.0 GiB"),
     ],
 )
 def test_what_cannot_be_had_is_refused_with_the_number_there_is(asked: Any, key: str, said: str) -> None:
     with pytest.raises(SpecError, match=said) as caught:
-        Capacity(cpus=2, gpus=0).check(asked)
+        Capacity(cpus=2, gpus=0, memory=2**30).check(asked)
     assert caught.value.key == key
+
+
+def test_the_machine_has_some_memory() -> None:
+    assert 2**28 < machine_memory() < 2**50
 
 
 def test_gpus_are_counted_from_the_variable_that_hides_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,6 +115,18 @@ def test_resuming_goes_on_with_the_same_run(ledger: Ledger, new_run: NewRun) -> 
     assert ledger.start_attempt("run1", "resume") == 2
 
 
+def test_a_run_resumed_with_another_spec_keeps_the_new_one(ledger: Ledger, new_run: NewRun) -> None:
+    before = new_run("run1", priority=3, labels={"team": "vision"})
+    ledger.transition("run1", "cancelled", "cancelled")
+    ledger.resume("run1")
+    record = ledger.get("run1")
+    assert (record.spec, record.priority, record.labels) == (before.spec, 3, {"team": "vision"})
+    ledger.transition("run1", "cancelled", "cancelled")
+    ledger.resume("run1", spec="kind: train\nsteps: 9\n", priority=0, labels={})
+    record = ledger.get("run1")
+    assert (record.spec, record.priority, record.labels) == ("kind: train\nsteps: 9\n", 0, {})
+
+
 @pytest.mark.parametrize("path", [["starting"], ["starting", "running", "succeeded"]])
 def test_only_what_ended_badly_can_be_resumed(ledger: Ledger, new_run: NewRun, path: list[str]) -> None:
     new_run("run1")
@@ -148,6 +160,8 @@ def test_metrics_and_result_survive_what_json_cannot_hold(ledger: Ledger, new_ru
     assert record.metrics["val/accuracy"] == 0.9
     assert math.isnan(record.metrics["val/loss"])
     assert record.result == {"metrics": {"x": None}, "files": ["a", "b"]}
+    ledger.update_metrics("run1", {"val/loss": 0.1}, replace=True)
+    assert ledger.get("run1").metrics == {"val/loss": 0.1}
     with pytest.raises(NotFound):
         ledger.update_metrics("other", {})
     with pytest.raises(NotFound):

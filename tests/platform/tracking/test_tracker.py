@@ -32,6 +32,10 @@ def test_the_final_state_is_written_and_a_resumed_run_is_open_again(
     assert (run.status, run.tags["forgeline.state"], run.tags["forgeline.reason"]) == (status, state, "node_lost")
     tracker.reopen(run_id)
     assert tracker.get(run_id).status == "RUNNING"
+    tracker.finish(run_id, "succeeded")
+    run = tracker.get(run_id)
+    assert (run.status, run.tags["forgeline.state"]) == ("FINISHED", "succeeded")
+    assert "forgeline.reason" not in run.tags
 
 
 def test_points_travel_in_batches_and_none_breaks_its_batch(tracker: Tracker, run_id: str) -> None:

@@ -1,4 +1,4 @@
-"""Validation metrics over all ranks, computed once on the gathered outputs so that they are exact, not means of means."""
+"""Validation metrics over all ranks, computed once on the gathered outputs: exact, not means of means."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""The kind `evaluate`: a registered model, measured once on held-out data."""

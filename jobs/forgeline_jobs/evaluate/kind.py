@@ -1,0 +1,62 @@
+"""The kind `evaluate`: checked in the command's process, measured in a Ray task."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, cast
+
+from forgeline.tracking.tracker import Point
+from forgeline_jobs.evaluate.spec import EvaluateSpec
+from forgeline_jobs.remote import run_task
+
+if TYPE_CHECKING:
+    from forgeline.launching.context import RunContext
+
+
+class EvaluateKind:
+    """Measures a model."""
+
+    def check(self, spec: EvaluateSpec) -> None:
+        """Find the model and its data.
+
+        Raises:
+            NotFound: no such model.
+            SpecError: the data are not there, changed, or do not fit the model.
+        """
+        from forgeline.bundle import Bundle
+        from forgeline_jobs.evaluate.measurement import data_of
+
+        data_of(Bundle.load(spec.model), spec.data)
+
+    def execute(self, context: RunContext) -> dict[str, Any]:
+        """Measure, and log the figures and the report to the tracking store."""
+        from forgeline.bundle import Bundle
+
+        spec = cast(EvaluateSpec, context.spec)
+        from forgeline_jobs.evaluate.measurement import Task
+
+        task = Task(
+            bundle=str(Bundle.load(spec.model).folder),
+            data=None if spec.data is None else spec.data.model_dump(mode="json"),
+            split=spec.split,
+            batch_size=spec.batch_size,
+            device="cuda" if spec.resources.gpus_per_worker else "cpu",
+            folder=str(context.paths.artifacts),
+        )
+        result = run_task(context, measure_task, asdict(task))
+        now_ms = time.time_ns() // 1_000_000
+        context.tracker.log_points(
+            context.run_id,
+            [Point(key=key, value=value, step=0, time_ms=now_ms) for key, value in result["metrics"].items()],
+        )
+        context.tracker.log_params(context.run_id, {"data.fingerprint": result["fingerprint"]})
+        context.tracker.log_artifacts(context.run_id, context.paths.artifacts, "report")
+        return result
+
+
+def measure_task(task: dict[str, Any]) -> dict[str, Any]:
+    """Runs in the Ray worker."""
+    from forgeline_jobs.evaluate.measurement import Task, measure
+
+    return measure(Task(**task))

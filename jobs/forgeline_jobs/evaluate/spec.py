@@ -1,0 +1,22 @@
+"""The spec of `kind: evaluate`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from forgeline.spec.envelope import Envelope
+from forgeline.spec.parts import plugin_part
+
+
+class EvaluateSpec(Envelope):
+    """Measure a model on a split that it was not trained on."""
+
+    kind: Literal["evaluate"] = Field(description="The kind of job.")
+    model: str = Field(description="`models:/NAME@ALIAS`, `models:/NAME/VERSION`, `runs:/RUN`, or a bundle's folder.")
+    data: plugin_part("forgeline.data") | None = Field(  # type: ignore[valid-type]
+        default=None, description="The data; those that the model was trained on when left out."
+    )
+    split: Literal["val", "test"] = Field(default="test", description="Which split is read.")
+    batch_size: int = Field(default=256, ge=1, description="Samples that go through the model together.")

@@ -1,0 +1,1 @@
+"""The kind `predict`: a file or a folder in, Parquet out."""

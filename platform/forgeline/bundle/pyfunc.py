@@ -1,0 +1,28 @@
+"""What MLflow calls to load a bundle: `mlflow.pyfunc.load_model("models:/digits@champion")` in a plain process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from forgeline.bundle.bundle import Bundle
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class BundleModel:
+    """MLflow's face of a bundle; `predict` is `Bundle.predict`."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+
+    def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Predictions, one row per sample."""
+        if self.bundle.schema["kind"] == "text" and hasattr(model_input, "columns"):
+            model_input = model_input["text"].tolist()
+        return self.bundle.predict(model_input)
+
+
+def _load_pyfunc(path: str) -> BundleModel:
+    """MLflow's entry point; `path` is the bundle's folder."""
+    return BundleModel(Bundle.load(path))

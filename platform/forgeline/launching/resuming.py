@@ -1,0 +1,41 @@
+"""Whether a run can go on with another specification than the one it began with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from forgeline.errors import UsageError
+from forgeline.spec.source import read_document
+
+_FIXED = ("architecture", "data")
+
+
+def check_unchanged(run_id: str, *, stored: str, given: str) -> None:
+    """Refuse what a run cannot go on with: its weights and its place in the data belong to what it began with.
+
+    Args:
+        stored: the resolved specification that the run has, as YAML.
+        given: the one that it should go on with.
+
+    Raises:
+        UsageError: kind, architecture or data differ; names the keys.
+    """
+    before, now = read_document(stored).data, read_document(given).data
+    keys = ["kind"] if before.get("kind") != now.get("kind") else []
+    for block in _FIXED:
+        if block in before and block in now:
+            keys += _differing(before[block], now[block], block)
+    if keys:
+        raise UsageError(
+            f"--resume: run {run_id} began with another {', '.join(keys)}; kind, architecture and data of a run stay "
+            "as they are: give it the same values, or start a new run without --resume"
+        )
+
+
+def _differing(before: Any, now: Any, path: str) -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in dict.fromkeys([*before, *now]):
+            yield from _differing(before.get(key), now.get(key), f"{path}.{key}")
+    elif before != now:
+        yield path

@@ -1,0 +1,49 @@
+"""Which figures a task has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from forgeline.errors import ForgelineError
+from forgeline.plots.classification import confusion_matrix, reliability_diagram, roc_curves
+from forgeline.plots.forecasting import forecast_against_truth
+from forgeline.plots.regression import predicted_against_true
+
+if TYPE_CHECKING:
+    from forgeline.preprocessing import Preprocessing
+
+
+def figures_for(
+    task: str, outputs: NDArray[Any] | None, targets: NDArray[Any] | None, preprocessing: Preprocessing
+) -> dict[str, Figure]:
+    """File stem -> figure, for outputs and targets as the model gives them; none for language models.
+
+    Args:
+        task: classification, regression, forecasting or language_modelling.
+        outputs: probabilities [n, classes], or standardised [n, targets] / [n, horizon, targets].
+        targets: class numbers [n], or standardised numbers of the shape of `outputs`.
+        preprocessing: brings numbers back to original units and names them.
+
+    Raises:
+        ForgelineError: the task needs outputs and targets, and there are none.
+    """
+    if task == "language_modelling":
+        return {}
+    if outputs is None or targets is None or not len(outputs):
+        raise ForgelineError(f"{task} is drawn from outputs and targets; got none")
+    if task == "classification":
+        probabilities, numbers = np.asarray(outputs), np.asarray(targets)
+        classes = preprocessing.classes or tuple(map(str, range(probabilities.shape[1])))
+        return {
+            "confusion-matrix": confusion_matrix(probabilities, numbers, classes),
+            "roc": roc_curves(probabilities, numbers, classes),
+            "calibration": reliability_diagram(probabilities, numbers),
+        }
+    predicted, true = preprocessing.unscale(outputs), preprocessing.unscale(targets)
+    if task == "forecasting":
+        return {"forecast-against-truth": forecast_against_truth(predicted, true, preprocessing.target_names)}
+    return {"predicted-against-true": predicted_against_true(predicted, true, preprocessing.target_names)}

@@ -1,0 +1,33 @@
+"""What a run may go on with."""
+
+from __future__ import annotations
+
+import pytest
+
+from forgeline.errors import UsageError
+from forgeline.launching.resuming import check_unchanged
+
+STORED = "kind: train\narchitecture: {name: mlp, width: 8}\ndata: {name: digits}\noptimizer: {lr: 0.1}\n"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [STORED, STORED.replace("0.1", "0.2"), "kind: train\n", STORED + "labels: {a: b}\n"],
+)
+def test_the_rest_may_change(given: str) -> None:
+    check_unchanged("run1", stored=STORED, given=given)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("train", "toy", "another kind;"),
+        ("width: 8", "width: 9", "another architecture.width;"),
+        ("name: mlp, width: 8", "name: cnn", "another architecture.name, architecture.width;"),
+        ("{name: digits}", "{name: digits, seed: 1}", "another data.seed;"),
+    ],
+)
+def test_kind_architecture_and_data_may_not(old: str, new: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said) as caught:
+        check_unchanged("run1", stored=STORED, given=STORED.replace(old, new))
+    assert caught.value.exit_code == 2
