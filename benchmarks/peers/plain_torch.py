@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import time
+from typing import Any
 
 import timm
 import torch
@@ -38,7 +39,7 @@ def main() -> None:
     image = torch.as_tensor(images, dtype=torch.float32).reshape(-1, 1, 28, 28)[:3600] / 255
     label = torch.as_tensor(labels, dtype=torch.int64)[:3600]
     data = TensorDataset(image, label)
-    sampler = DistributedSampler(data) if world > 1 else None
+    sampler: DistributedSampler[Any] | None = DistributedSampler(data) if world > 1 else None
     loader = DataLoader(
         data, batch_size=arguments.batch_size // world, sampler=sampler, shuffle=sampler is None, drop_last=True
     )

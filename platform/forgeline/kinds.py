@@ -1,4 +1,7 @@
-"""What a kind of job is: it owns its spec model, checks it, and runs it in the driver. The control plane knows no kind by name."""
+"""What a kind of job is: it owns its spec model, checks it, and runs it in the driver.
+
+The control plane knows no kind by name.
+"""
 
 from __future__ import annotations
 

@@ -88,7 +88,8 @@ def _entries(group: str) -> Mapping[str, EntryPoint]:
         # An editable install beside a wheel lists the same entry twice: that is one plug-in, not a conflict.
         if known is not None and known.value != entry.value:
             raise ForgelineError(
-                f"two packages register {entry.name!r} in {group}: {known.value} and {entry.value}; uninstall one of them"
+                f"two packages register {entry.name!r} in {group}: {known.value} and {entry.value}; "
+                "uninstall one of them"
             )
         found[entry.name] = entry
     return found

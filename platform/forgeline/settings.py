@@ -18,10 +18,13 @@ class Settings(BaseSettings):
     Attributes:
         home: folder of everything local: ledger, tracking store, runs. `FORGELINE_HOME`.
         ledger_url: SQLAlchemy URL of the run ledger; empty for SQLite under `home`. `FORGELINE_LEDGER_URL`.
-        tracking_uri: MLflow tracking URI; empty for SQLite under `home`. `FORGELINE_TRACKING_URI` or `MLFLOW_TRACKING_URI`.
+        tracking_uri: MLflow tracking URI; empty for SQLite under `home`. `FORGELINE_TRACKING_URI` or
+            `MLFLOW_TRACKING_URI`.
         experiment: MLflow experiment that runs go to. `FORGELINE_EXPERIMENT`.
-        local_cpus: logical CPUs that local Ray offers; empty for the machine's own number. `FORGELINE_LOCAL_CPUS`.
-        cancel_grace_s: seconds a cancelled run has to save a checkpoint before it is killed. `FORGELINE_CANCEL_GRACE_S`.
+        local_cpus: logical CPUs that local Ray offers; empty for the machine's own number.
+            `FORGELINE_LOCAL_CPUS`.
+        cancel_grace_s: seconds a cancelled run has to save a checkpoint before it is killed.
+            `FORGELINE_CANCEL_GRACE_S`.
     """
 
     model_config = SettingsConfigDict(env_prefix="FORGELINE_", extra="ignore", frozen=True)

@@ -63,7 +63,10 @@ def batches(arrays: Arrays, batch_size: int) -> Iterator[dict[str, NDArray[Any]]
     """Consecutive slices of at most `batch_size` samples, as arrays that torch can take without a copy."""
     rows = len(next(iter(arrays.values())))
     for start in range(0, rows, batch_size):
-        yield {name: np.require(array[start : start + batch_size], requirements="CW") for name, array in arrays.items()}
+        yield {
+            name: np.require(array[start : start + batch_size], requirements=("C", "W"))
+            for name, array in arrays.items()
+        }
 
 
 def next_token_logits(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
@@ -76,7 +79,8 @@ def next_token_logits(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     last = lengths - 1 if lengths is not None else torch.full_like(rows, tokens_BT.shape[1] - 1)
     # Only the last places go through the head: all of them would be T times the memory of the answer.
     if hasattr(model, "hidden") and hasattr(model, "logits"):
-        chosen: Tensor = model.logits(model.hidden(batch)[rows, last])
+        decoder: Any = model
+        chosen: Tensor = decoder.logits(decoder.hidden(batch)[rows, last])
         return chosen
     logits: Tensor = model(batch)[rows, last]
     return logits

@@ -170,7 +170,7 @@ class TableFile:
                 skipinitialspace=True,
                 low_memory=False,
                 chunksize=rows,
-                dtype=types,  # type: ignore[arg-type]  # a mapping of names is allowed
+                dtype=types,
             ) as reader:
                 yield from reader
         except UnicodeDecodeError as error:

@@ -1,4 +1,7 @@
-"""Which metrics each task has, and which way is better. Light: specs, gates and listings read it before anything runs."""
+"""Which metrics each task has, and which way is better.
+
+Light: specs, gates and listings read it before anything runs.
+"""
 
 from __future__ import annotations
 
