@@ -1,9 +1,8 @@
-"""A bundle over a split: its outputs, the metrics and the pictures. Runs in a Ray task, and needs no Lightning."""
+"""A bundle over a split: its outputs, its metrics and its pictures. Runs in a Ray task, and needs no Lightning."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -14,12 +13,18 @@ from forgeline import metrics, plots, plugins
 from forgeline.bundle import Bundle
 from forgeline.errors import DataError, UsageError
 from forgeline_jobs.data.base import as_int64
+from forgeline_jobs.evaluate import report
+from forgeline_jobs.evaluate.language import language_loss
+from forgeline_jobs.evaluate.translation import Translation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from forgeline.plugins import DataDescriptor
     from forgeline_jobs.data.base import DataConfig, PreparedData, Split
+
+SAMPLE_CHARACTERS = 32
+SAMPLE_TOKENS = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,28 +53,29 @@ def data_of(bundle: Bundle, given: DataConfig | None) -> tuple[str, PreparedData
 
     Raises:
         UsageError: the model does not say what it was trained on, and no data are given.
-        DataError: the training data changed since, or the given ones are of another kind.
+        DataError: the training data changed since, or the given ones do not fit the model.
     """
     record = bundle.data
-    if given is None and record is None:
+    if given is not None:
+        name, config = given.name, given
+    elif record is not None:
+        name = record.name
+        config = _source(name).config_model().model_validate(record.config)
+    else:
         raise UsageError("the model does not say what it was trained on; give `data`")
-    name = given.name if given is not None else cast(Any, record).name
-    source = cast("DataDescriptor", plugins.find(plugins.DATA, name, key="data.name"))
-    config = given if given is not None else source.config_model().model_validate(cast(Any, record).config)
-    data = cast("PreparedData", source.prepare(config))
+    data = cast("PreparedData", _source(name).prepare(config))
     if given is None and record is not None and data.fingerprint != record.fingerprint:
         raise DataError(
             f"the data {name!r} changed since the model was trained: fingerprint {data.fingerprint[:12]}, then "
             f"{record.fingerprint[:12]}; give `data` to measure on them all the same",
             key="data",
         )
-    mine, theirs = data.signature.model_dump(mode="json"), dict(bundle.manifest.signature)
-    if (mine["task"], mine["outputs"]) != (theirs["task"], theirs["outputs"]):
+    if data.signature.task != bundle.task:
         raise DataError(
-            f"the data {name!r} are for {mine['task']} with outputs {mine['outputs']}, the model for "
-            f"{theirs['task']} with outputs {theirs['outputs']}; change data.name or model",
+            f"the data {name!r} are for {data.signature.task}, the model for {bundle.task}; change data.name or model",
             key="data.name",
         )
+    Translation(data.preprocessing, bundle.preprocessing)
     return name, data
 
 
@@ -82,79 +88,68 @@ def measure(task: Task) -> dict[str, Any]:
     bundle = Bundle.load(task.bundle)
     given = None
     if task.data is not None:
-        source = cast("DataDescriptor", plugins.find(plugins.DATA, task.data["name"], key="data.name"))
-        given = cast("DataConfig", source.config_model().model_validate(task.data))
+        given = cast("DataConfig", _source(task.data["name"]).config_model().model_validate(task.data))
     name, data = data_of(bundle, given)
     split = data.splits[task.split]
+    remarks: list[str] = []
+    sample = None
     if bundle.task == "language_modelling":
-        values, figures = _language(bundle, split, task), {}
+        loss = language_loss(bundle.model.to(task.device), _batches(split, task.batch_size), device=task.device)
+        values, pictures = metrics.from_loss(bundle.task, loss, bundle.preprocessing), []
+        sample = _sample(bundle, data, task.device)
     else:
-        outputs, targets = _outputs(bundle, split, task)
-        values = metrics.from_outputs(bundle.task, outputs, targets, bundle.preprocessing)
-        figures = plots.figures_for(bundle.task, outputs, targets, bundle.preprocessing)
-    measured = {f"{task.split}/{key}": value for key, value in values.items()}
-    folder = Path(task.folder)
-    pictures = plots.save(figures, folder)
+        translation = Translation(data.preprocessing, bundle.preprocessing)
+        outputs, targets = _outputs(bundle, split, translation, task)
+        values = metrics.from_outputs(
+            bundle.task, outputs, targets, bundle.preprocessing, loss=_loss(bundle.task, outputs, targets)
+        )
+        pictures = plots.save(plots.figures_for(bundle.task, outputs, targets, bundle.preprocessing), Path(task.folder))
+        if bundle.classes is not None:
+            remarks = metrics.remarks(targets, bundle.classes)
     result = {
-        "metrics": measured,
+        "metrics": {f"{task.split}/{key}": value for key, value in values.items()},
+        "task": bundle.task,
         "model": bundle.name,
+        "run_id": bundle.manifest.run_id,
         "digest": bundle.digest,
         "data": name,
         "split": task.split,
         "samples": len(split),
         "fingerprint": data.fingerprint,
+        "remarks": remarks,
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "metrics.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    (folder / "report.md").write_text(_report(result, pictures), encoding="utf-8")
+    report.write(Path(task.folder), result, pictures, sample=sample)
     return result
 
 
-def _batches(split: Split, size: int) -> Any:
+def _source(name: str) -> DataDescriptor:
+    return cast("DataDescriptor", plugins.find(plugins.DATA, name, key="data.name"))
+
+
+def _batches(split: Split, size: int) -> Iterator[dict[str, NDArray[Any]]]:
     for start in range(0, len(split), size):
         yield split.batch(as_int64(range(start, min(start + size, len(split)))))
 
 
-def _outputs(bundle: Bundle, split: Split, task: Task) -> tuple[NDArray[Any], NDArray[Any]]:
+def _outputs(bundle: Bundle, split: Split, translation: Translation, task: Task) -> tuple[NDArray[Any], NDArray[Any]]:
     outputs, targets = [], []
     for batch in _batches(split, task.batch_size):
-        targets.append(batch.pop("target"))
-        outputs.append(bundle.outputs(batch, batch_size=task.batch_size, device=task.device))
+        targets.append(translation.targets(batch.pop("target")))
+        inputs = translation.inputs(batch)
+        outputs.append(bundle.outputs(inputs, batch_size=task.batch_size, device=task.device))
     return np.concatenate(outputs), np.concatenate(targets)
 
 
-def _language(bundle: Bundle, split: Split, task: Task) -> dict[str, float]:
-    """Mean cross-entropy per token over the whole split, in nats."""
-    import torch
-    from torch.nn import functional as F
-
-    model = bundle.model.to(task.device)
-    total, count = 0.0, 0
-    with torch.inference_mode():
-        for batch in _batches(split, task.batch_size):
-            tensors = {key: torch.from_numpy(array).to(task.device) for key, array in batch.items()}
-            target = tensors.pop("target")
-            logits = model(tensors).float()
-            total += float(F.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=-100, reduction="sum"))
-            count += int((target != -100).sum())
-    return metrics.from_loss(bundle.task, total / max(count, 1), bundle.preprocessing)
+def _loss(task: str, outputs: NDArray[Any], targets: NDArray[Any]) -> float:
+    """What validation calls `loss`: cross-entropy without smoothing, or the squared error of standardised targets."""
+    if task == "classification":
+        return metrics.compute(task, outputs, targets)["log_loss"]
+    return float(np.mean((outputs.astype(np.float64) - targets) ** 2))
 
 
-def _report(result: Mapping[str, Any], pictures: list[Path]) -> str:
-    rows = [f"| {name} | {value:.6g} |" for name, value in result["metrics"].items()]
-    shown = [f"![{picture.stem}]({picture.name})" for picture in pictures]
-    return "\n".join(
-        [
-            f"# {result['model']} on {result['data']}, {result['split']}",
-            "",
-            f"{result['samples']} samples; data fingerprint `{result['fingerprint'][:16]}`; "
-            f"bundle `{result['digest'][:16]}`.",
-            "",
-            "| metric | value |",
-            "|---|---|",
-            *rows,
-            "",
-            *shown,
-            "",
-        ]
-    )
+def _sample(bundle: Bundle, data: PreparedData, device: str) -> str | None:
+    """A text that the model goes on with; None where it cannot."""
+    if not hasattr(bundle.model, "generate"):
+        return None
+    prompt = str(data.input_example[0])[:SAMPLE_CHARACTERS]
+    return bundle.generate(prompt, max_tokens=SAMPLE_TOKENS, device=device)[0]

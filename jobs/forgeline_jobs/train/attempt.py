@@ -15,6 +15,9 @@ from forgeline_jobs.train.worker import FAILURE, Job, train_worker
 # Exceptions of a worker that say more than "the user's code raised".
 _OUT_OF_MEMORY = ("OutOfMemoryError", "MemoryError")
 _NON_FINITE = ("NonFiniteLoss",)
+# What a collective raises when a peer is gone (torch.distributed with NCCL, and with gloo).
+_LOST_CONTACT = ("DistBackendError", "DistNetworkError")
+_LOST_CONTACT_MARKS = ("gloo/transport", "Connection closed by peer")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +103,11 @@ def _cause(error: Exception, folder: Path) -> Failure:
 
 def _own_cause(evidence: dict[str, Any]) -> Failure:
     kind, message = evidence["type"], evidence["message"]
+    if kind in _LOST_CONTACT or any(mark in message for mark in _LOST_CONTACT_MARKS):
+        # A symptom on a rank that lives: whichever rank failed by its own fault wrote its evidence before this one.
+        return Failure(
+            reason=Reason.NODE_LOST, message=f"a worker process died; rank {evidence['rank']} lost contact with it"
+        )
     if kind in _NON_FINITE:
         return Failure(reason=Reason.NON_FINITE_LOSS, message=message)
     reason = Reason.OUT_OF_MEMORY if kind in _OUT_OF_MEMORY else Reason.USER_ERROR

@@ -1,20 +1,41 @@
-"""What one attempt asks Ray for."""
+"""The cause of an attempt's end, from the evidence that its workers left."""
 
 from __future__ import annotations
 
-import pytest
+import json
+from pathlib import Path
 
-from forgeline.spec.envelope import Resources
-from forgeline_jobs.train.attempt import per_worker
+import pytest
+from forgeline.ledger.states import Reason
+from forgeline_jobs.train.attempt import _cause
+from forgeline_jobs.train.worker import FAILURE, _record_failure
+
+GLOO = "[third_party/gloo/gloo/transport/tcp/pair.cc:545] Read error [127.0.0.1]:2717: Connection reset by peer."
 
 
 @pytest.mark.parametrize(
-    ("asked", "reserved"),
+    ("kind", "message", "reason"),
     [
-        ({}, {"CPU": 1.0}),
-        ({"cpus_per_worker": 0.5, "gpus_per_worker": 1}, {"CPU": 0.5, "GPU": 1.0}),
-        ({"memory_per_worker": "2GiB"}, {"CPU": 1.0, "memory": 2 * 2**30}),
+        ("ValueError", "bad labels", Reason.USER_ERROR),
+        ("RuntimeError", "shapes do not match", Reason.USER_ERROR),
+        ("OutOfMemoryError", "CUDA out of memory", Reason.OUT_OF_MEMORY),
+        ("MemoryError", "", Reason.OUT_OF_MEMORY),
+        ("NonFiniteLoss", "the loss became nan at step 3", Reason.NON_FINITE_LOSS),
+        ("RuntimeError", GLOO, Reason.NODE_LOST),
+        ("DistBackendError", "NCCL error", Reason.NODE_LOST),
     ],
 )
-def test_what_is_set_is_reserved(asked: dict[str, object], reserved: dict[str, float]) -> None:
-    assert per_worker(Resources.model_validate(asked)) == reserved
+def test_a_workers_own_evidence_decides(tmp_path: Path, kind: str, message: str, reason: Reason) -> None:
+    (tmp_path / FAILURE).write_text(json.dumps({"rank": 1, "type": kind, "message": message}))
+    assert _cause(RuntimeError("worker group failed"), tmp_path).reason is reason
+
+
+def test_the_first_rank_to_fail_keeps_its_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _record_failure(tmp_path, 1, ValueError("bad labels"))
+    _record_failure(tmp_path, 0, RuntimeError(GLOO))
+    failure = _cause(RuntimeError("worker group failed"), tmp_path)
+    assert (failure.reason, "rank 1" in failure.message) == (Reason.USER_ERROR, True)
+
+
+def test_without_evidence_the_platform_is_to_blame(tmp_path: Path) -> None:
+    assert _cause(RuntimeError("controller broke\nmore"), tmp_path).reason is Reason.PLATFORM_ERROR

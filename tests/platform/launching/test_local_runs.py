@@ -135,6 +135,7 @@ def test_a_run_that_is_cancelled_and_resumed(
         (1, "first", "cancelled"),
         (2, "resume", "succeeded"),
     ]
+    assert shown["metrics"] == {"val/loss": pytest.approx(1 / 3)}, "nothing of the first attempt's"
     assert len(list((home / "runs").iterdir())) == 1
     [result] = [event for event in events(home) if event["event"] == "result"]
     assert result["first"] > 0
