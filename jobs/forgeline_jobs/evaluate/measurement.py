@@ -60,7 +60,7 @@ def data_of(bundle: Bundle, given: DataConfig | None) -> tuple[str, PreparedData
         name, config = given.name, given
     elif record is not None:
         name = record.name
-        config = _source(name).config_model().model_validate(record.config)
+        config = _config(name, record.config)
     else:
         raise UsageError("the model does not say what it was trained on; give `data`")
     data = cast("PreparedData", _source(name).prepare(config))
@@ -88,7 +88,7 @@ def measure(task: Task) -> dict[str, Any]:
     bundle = Bundle.load(task.bundle)
     given = None
     if task.data is not None:
-        given = cast("DataConfig", _source(task.data["name"]).config_model().model_validate(task.data))
+        given = _config(task.data["name"], task.data)
     name, data = data_of(bundle, given)
     split = data.splits[task.split]
     remarks: list[str] = []
@@ -124,6 +124,10 @@ def measure(task: Task) -> dict[str, Any]:
 
 def _source(name: str) -> DataDescriptor:
     return cast("DataDescriptor", plugins.find(plugins.DATA, name, key="data.name"))
+
+
+def _config(name: str, settings: Mapping[str, Any]) -> DataConfig:
+    return cast("DataConfig", _source(name).config_model().model_validate(settings))
 
 
 def _batches(split: Split, size: int) -> Iterator[dict[str, NDArray[Any]]]:

@@ -8,7 +8,7 @@ would look wrong. So their samples are decoded by their preprocessing and encode
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +70,8 @@ class Translation:
         if not self.needed:
             return targets
         if self._classes is not None:
-            return self._classes[targets]
+            numbers: NDArray[np.int64] = self._classes[targets]
+            return numbers
         if isinstance(self.source.target, ScaledTarget) and isinstance(self.model.target, ScaledTarget):
             return self.model.target.encode(self.source.target.unscale(targets))
         return targets
@@ -148,7 +149,7 @@ def _image(
 ) -> NDArray[np.float64]:
     pixels_NHWC = arrays["image"].transpose(0, 2, 3, 1).astype(np.float64)
     # Files are brought to the brightest value of the data, so equal images have equal shares of it.
-    return cast("NDArray[np.float64]", (pixels_NHWC * source.std + source.mean) * model.pixel_max)
+    return (pixels_NHWC * source.std + source.mean) * model.pixel_max
 
 
 def _series(

@@ -7,12 +7,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from forgeline.errors import SpecError
+from forgeline.errors import DataError, SpecError
 from forgeline_jobs.predict.spec import PredictSpec
 from forgeline_jobs.remote import run_task
 
 if TYPE_CHECKING:
+    from forgeline.bundle import Bundle
     from forgeline.launching.context import RunContext
+
+_CHECKED_ROWS = 100
 
 
 class PredictKind:
@@ -26,25 +29,56 @@ class PredictKind:
             SpecError: the input cannot be read, or the output not be written.
         """
         from forgeline.bundle import Bundle
-        from forgeline.bundle.tables import TableFile, is_table
 
         bundle = Bundle.load(spec.model)
-        place = Path(spec.input)
-        if not place.exists():
-            raise SpecError(f"{spec.input!r} does not exist; give a file or a folder", key="input")
-        if bundle.preprocessing.kind == "table" and is_table(place):
-            table = TableFile(place, key="input")
-            table.require([column["name"] for column in bundle.schema["inputs"]], key="input")
-            table.require(spec.keep, key="keep")
-        elif spec.keep:
-            raise SpecError(f"got {list(spec.keep)}; only the columns of a table can be carried over", key="keep")
-        self._check_output(Path(spec.output), overwrite=spec.overwrite)
+        self._check_output(spec)
+        try:
+            self._check_input(bundle, Path(spec.input))
+        except DataError as error:
+            raise DataError(error.message, key="input") from error
+        self._check_kept(bundle, spec)
 
     @staticmethod
-    def _check_output(target: Path, *, overwrite: bool) -> None:
+    def _check_input(bundle: Bundle, place: Path) -> None:
+        """Read the beginning, and encode as much of it as one look needs."""
+        from forgeline.bundle.prediction import pieces_of
+        from forgeline.bundle.tables import TableFile
+
+        kind = bundle.preprocessing.kind
+        beginning: Any
+        if kind == "table":
+            beginning = TableFile(place).head(_CHECKED_ROWS)
+        else:
+            piece = next(iter(pieces_of(bundle, place)))
+            # A forecast needs a whole window of rows; of images and texts the first one tells enough.
+            beginning = piece if kind == "series" else piece[:1]
+        bundle.preprocessing.encode(beginning)
+
+    @staticmethod
+    def _check_kept(bundle: Bundle, spec: PredictSpec) -> None:
+        from forgeline.bundle.tables import TableFile
+
+        if not spec.keep:
+            return
+        if bundle.preprocessing.kind != "table":
+            raise SpecError(f"got {list(spec.keep)}; only the columns of a table can be carried over", key="keep")
+        made = [column["name"] for column in bundle.schema["outputs"]]
+        for number, name in enumerate(spec.keep):
+            if name in made or name in spec.keep[:number]:
+                reason = "is a column that the model writes" if name in made else "is named twice"
+                raise SpecError(f"{name!r} {reason}; leave it out, or rename it in the input", key="keep")
+        TableFile(spec.input, key="input").require(spec.keep, key="keep")
+
+    @staticmethod
+    def _check_output(spec: PredictSpec) -> None:
+        target = Path(spec.output)
         if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
             raise SpecError(f"cannot write to {str(target.parent)!r}; make the folder, or change output", key="output")
-        if target.exists() and not overwrite:
+        if target.is_dir():
+            raise SpecError(f"{str(target)!r} is a folder; give the name of a file", key="output")
+        if target.exists() and Path(spec.input).exists() and target.samefile(spec.input):
+            raise SpecError(f"{str(target)!r} is the input as well; change output", key="output")
+        if target.exists() and not spec.overwrite:
             raise SpecError(f"{str(target)!r} is there already; set overwrite: true, or change output", key="output")
 
     def execute(self, context: RunContext) -> dict[str, Any]:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forgeline.bundle import Bundle
 from forgeline.bundle.prediction import pieces_of
+from forgeline.bundle.tables import TableFile
+from forgeline.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +37,9 @@ def write(task: Task) -> dict[str, Any]:
 
     Returns:
         Number of rows and the file.
+
+    Raises:
+        DataError: the input cannot be read, or the model cannot take it.
     """
     bundle = Bundle.load(task.bundle)
     target = Path(task.output)
@@ -38,17 +47,38 @@ def write(task: Task) -> dict[str, Any]:
     writer: pq.ParquetWriter | None = None
     rows = 0
     try:
-        for piece in pieces_of(bundle, Path(task.input)):
-            table = bundle.predict_piece(piece, batch_size=task.batch_size, device=task.device)
-            for place, column in enumerate(task.keep):
-                table.insert(place, column, piece[column].to_numpy())
-            batch = pa.Table.from_pandas(table, preserve_index=False)
+        for piece, fields in _pieces(bundle, task):
+            predictions = bundle.predict_piece(piece, batch_size=task.batch_size, device=task.device)
+            batch = _with_kept(piece, fields, pa.Table.from_pandas(predictions, preserve_index=False))
+            # Without pandas' own note in the metadata, which would be the first piece's.
+            batch = batch.replace_schema_metadata(None)
             writer = writer or pq.ParquetWriter(temporary, batch.schema)
             writer.write_table(batch.cast(writer.schema))
-            rows += len(table)
+            rows += batch.num_rows
+        if writer is None:
+            raise DataError(f"`{task.input}` holds nothing to predict", key="input")
+        writer.close()
+        temporary.replace(target)
+    finally:
         if writer is not None:
             writer.close()
-            temporary.replace(target)
-    finally:
         temporary.unlink(missing_ok=True)
     return {"rows": rows, "output": str(target)}
+
+
+def _pieces(bundle: Bundle, task: Task) -> Iterator[tuple[Any, list[pa.Field[Any]]]]:
+    """The input in pieces, each with the types of the columns to carry over."""
+    if not task.keep:
+        yield from ((piece, []) for piece in pieces_of(bundle, Path(task.input)))
+        return
+    table = TableFile(task.input, key="input")
+    # For the whole file at once: a piece alone may lack the missing value that makes whole numbers fractions.
+    fields = table.arrow_fields(task.keep)
+    yield from ((piece, fields) for piece in table.pieces())
+
+
+def _with_kept(piece: pd.DataFrame, fields: list[pa.Field[Any]], predictions: pa.Table) -> pa.Table:
+    for place, field in enumerate(fields):
+        values = pa.array(piece[field.name], type=field.type, from_pandas=True)
+        predictions = predictions.add_column(place, field, values)
+    return predictions

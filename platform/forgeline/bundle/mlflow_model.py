@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import shutil
 import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +14,11 @@ import numpy as np
 
 from forgeline import __version__
 from forgeline.bundle.bundle import Bundle
+from forgeline.preprocessing.tabular import as_frame
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
+    from mlflow.types.schema import ColSpec
 
 LOADER = "forgeline.bundle.pyfunc"
 
@@ -30,54 +34,88 @@ def save_mlflow_model(bundle_folder: Path, path: Path, input_example: Any = None
     from mlflow import pyfunc
 
     bundle = Bundle.load(bundle_folder)
+    example = _portable(bundle, input_example)
     shutil.rmtree(path, ignore_errors=True)
-    with warnings.catch_warnings():
-        # MLflow warns of optional columns and of integers that could be missing; the preprocessing handles both.
-        warnings.simplefilter("ignore")
-        logging.getLogger("mlflow").setLevel(logging.ERROR)
+    with _quiet():
         pyfunc.save_model(
             str(path),
             loader_module=LOADER,
-            data_path=str(bundle_folder),
-            signature=signature_of(bundle),
-            input_example=_portable(bundle, input_example),
+            data_path=str(bundle.folder),
+            signature=signature_of(bundle, example),
+            input_example=example,
             pip_requirements=[f"forgeline=={__version__}"],
         )
 
 
-def signature_of(bundle: Bundle) -> ModelSignature:
-    """Columns or tensors in, columns out."""
+def signature_of(bundle: Bundle, example: Any = None) -> ModelSignature:
+    """Columns or tensors in, columns out.
+
+    Args:
+        bundle: whose schema it is.
+        example: in the form of the signature; tells which numbers of a table are whole.
+    """
     from mlflow.models import ModelSignature
-    from mlflow.types.schema import AnyType, ColSpec, DataType, Schema, TensorSpec
+    from mlflow.types.schema import ColSpec, DataType, Schema, TensorSpec
 
     schema = bundle.schema
     if schema["kind"] in ("image", "series"):
         [tensor] = schema["inputs"]
-        inputs = Schema([TensorSpec(np.dtype(tensor["dtype"]), tuple(tensor["shape"]))])
+        shape = list(tensor["shape"])
+        if getattr(bundle.preprocessing, "varied", False):
+            shape[1] = -1
+        inputs = Schema([TensorSpec(np.dtype(tensor["dtype"]), tuple(shape))])
     elif schema["kind"] == "text":
         inputs = Schema([ColSpec(DataType.string, "text")])
     else:
-        # A category may be text, a number or a truth value: the preprocessing reads all of them.
-        inputs = Schema(
-            [
-                ColSpec(DataType.double if column["type"] == "double" else AnyType(), column["name"], required=False)
-                for column in schema["inputs"]
-            ]
-        )
+        inputs = Schema([_column(column, example) for column in schema["inputs"]])
     outputs = Schema([ColSpec(column["type"], column["name"]) for column in schema["outputs"]])
     return ModelSignature(inputs=inputs, outputs=outputs)
 
 
-def _portable(bundle: Bundle, input_example: Any) -> Any:
-    """The example in the form of the signature, where it has that form."""
-    kind = bundle.schema["kind"]
-    if input_example is None:
-        return None
-    if kind == "text":
-        import pandas as pd
+def _column(column: Mapping[str, Any], example: Any) -> ColSpec:
+    """MLflow's type of a table's column.
 
-        return pd.DataFrame({"text": list(input_example)})
-    if kind in ("image", "series"):
-        # A series in a table becomes windows only when it is encoded; a tensor is taken as it is.
-        return np.asarray(input_example, dtype=np.float32) if isinstance(input_example, np.ndarray) else None
-    return input_example
+    MLflow refuses whole numbers where it was told `double`, and a missing value where it was told `long`; a category
+    may be text, a number or a truth value. The preprocessing reads all of them, so only plain fractions get a type.
+    """
+    from mlflow.types.schema import AnyType, ColSpec, DataType
+
+    dtype = getattr(example, "dtypes", {}).get(column["name"])
+    fractions = column["type"] == "double" and (dtype is None or dtype.kind == "f")
+    return ColSpec(DataType.double if fractions else AnyType(), column["name"], required=False)
+
+
+def _portable(bundle: Bundle, raw: Any) -> Any:
+    """The example in the form of the signature: rows with the model's columns, a tensor, or a column of texts."""
+    import pandas as pd
+
+    preprocessing = bundle.preprocessing
+    if raw is None:
+        return None
+    if preprocessing.kind == "text":
+        return pd.DataFrame({"text": [raw] if isinstance(raw, str) else list(raw)})
+    if preprocessing.kind == "table":
+        names = [column["name"] for column in bundle.schema["inputs"]]
+        return as_frame(raw)[names]
+    # Back from what the network takes: paths become pixels, and a table of a series its windows.
+    arrays = preprocessing.encode(raw)
+    if preprocessing.kind == "image":
+        if isinstance(raw, np.ndarray) and raw.ndim == 4:
+            return raw.astype(np.float32)
+        pixels = arrays["image"].transpose(0, 2, 3, 1) * preprocessing.std + preprocessing.mean
+        return np.asarray(pixels * preprocessing.pixel_max, dtype=np.float32)
+    return np.asarray(arrays["series"] * preprocessing.std + preprocessing.mean, dtype=np.float32)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without MLflow's remarks: on integers that could be missing, which the preprocessing handles, and on progress."""
+    logger = logging.getLogger("mlflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -71,6 +71,16 @@ class TableFile:
                     f"`{self.path}` has no column {name!r}; {did_you_mean(name, self.columns)}", key=key or self.key
                 )
 
+    def head(self, rows: int) -> pd.DataFrame:
+        """The first rows, typed by themselves alone: for a look that must not read a large file."""
+        if self._whole:
+            first = self._frame.head(rows)
+        elif self.is_parquet:
+            first = next(self._parquet_pieces(rows), self._parquet_schema.empty_table().to_pandas())
+        else:
+            first = next(self._csv_pieces(rows, None))
+        return first.rename(columns=str)
+
     def pieces(self, rows: int = PIECE_ROWS) -> Iterator[pd.DataFrame]:
         """The rows in order, `rows` at a time, indexed from 0 throughout the file."""
         start = 0

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from forgeline.ledger.states import Reason
 from forgeline_jobs.train.attempt import _cause
 from forgeline_jobs.train.worker import FAILURE, _record_failure

@@ -150,7 +150,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_says_where() -> None:
     ("change", "key", "parts"),
     [
         ({"data.batch_size": 500}, "data.batch_size", ["500", "at most"]),
-        ({"architecture": {"name": "lstm"}}, "architecture", ["lstm", "classification"]),
+        ({"architecture": {"name": "lstm"}}, "architecture", ["lstm", "series", "numeric"]),
         ({"architecture": {"name": "gpt"}}, "architecture", ["gpt", "language_modelling"]),
         ({"checkpoint.metric": "val/acuracy"}, "checkpoint.metric", ["val/acuracy", "accuracy"]),
         ({"register.gate.metric": "val/rmse"}, "register.gate.metric", ["val/rmse"]),
