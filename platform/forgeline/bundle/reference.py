@@ -125,16 +125,16 @@ class Reference(BaseModel):
         cls, preprocessing: Preprocessing, batches: Iterable[Arrays], outputs: NDArray[Any] | None = None
     ) -> Reference:
         """The reference of encoded batches, and of a model's outputs (probabilities or standardised predictions)."""
-        seen = [input_values(preprocessing, batch) for batch in batches]
-        samples = sum(
-            next((len(values) for values in batch.values() if not isinstance(values, Counter)), 0) for batch in seen
-        )
-        inputs: dict[str, NumericReference | CategoricalReference] = {}
-        for name in seen[0] if seen else ():
-            parts = [batch[name] for batch in seen]
-            inputs[name] = _distribution(parts)
+        samples = 0
+        seen: dict[str, list[NDArray[Any] | Counter[str]]] = {}
+        for batch in batches:
+            samples += len(next(iter(batch.values())))
+            for name, values in input_values(preprocessing, batch).items():
+                seen.setdefault(name, []).append(values)
         return cls(
-            samples=samples, inputs=inputs, outputs={} if outputs is None else output_references(preprocessing, outputs)
+            samples=samples,
+            inputs={name: _distribution(parts) for name, parts in seen.items()},
+            outputs={} if outputs is None else output_references(preprocessing, outputs),
         )
 
 
