@@ -87,3 +87,83 @@ def test_a_column_that_the_model_needs_must_be_there(wine_bundle: Path, table: P
 def test_a_model_that_is_not_there_is_not_found(home: Path, table: Path, tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         PredictKind().check(_spec(tmp_path / "no-model", table, tmp_path / "answers.parquet"))
+
+
+def test_kept_columns_have_one_type_in_every_piece(
+    wine_bundle: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gap in the last rows alone, read in pieces: no piece decides by itself what the column is."""
+    from forgeline.bundle import prediction, tables
+
+    frame = pd.read_csv(table)
+    frame["code"] = [str(number) if number < 25 else "late" for number in range(30)]
+    frame["count"] = [float(number) if number < 25 else None for number in range(30)]
+    frame["when"] = pd.date_range("2024-01-01", periods=30, tz="UTC")
+    keep = ("count", "code", "bottle")
+    expected = Bundle.load(wine_bundle).predict(table)
+    monkeypatch.setattr(tables, "PIECE_ROWS", 7)
+    monkeypatch.setattr(prediction, "PIECE_ROWS", 7)
+    monkeypatch.setattr(tables.TableFile.__init__, "__kwdefaults__", {"key": None, "small_bytes": 0})
+    monkeypatch.setattr(tables.TableFile.pieces, "__defaults__", (7,))
+    frame.to_csv(table, index=False)
+    frame.to_parquet(table.with_suffix(".parquet"))
+    for source, more in ((table, ()), (table.with_suffix(".parquet"), ("when",))):
+        output = tmp_path / "answers.parquet"
+        assert write(_task(wine_bundle, source, output, keep=(*keep, *more)))["rows"] == 30
+        written = pd.read_parquet(output)
+        assert list(written.columns) == [*keep, *more, *expected.columns]
+        assert written["code"].tolist() == frame["code"].tolist()
+        assert written["count"].isna().sum() == 5 and written["count"].dtype == "float64"
+        pd.testing.assert_frame_equal(written[list(expected.columns)], expected, check_exact=False, rtol=1e-5)
+    assert written["when"].tolist() == frame["when"].tolist()
+
+
+def test_a_failure_in_a_late_piece_keeps_the_old_file(
+    wine_bundle: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "answers.parquet"
+    write(_task(wine_bundle, table, output))
+    before = output.read_bytes()
+    monkeypatch.setattr("forgeline.bundle.tables.TableFile.pieces.__defaults__", (7,))
+    predict, seen = Bundle.predict_piece, []
+
+    def second_fails(self: Bundle, raw: Any, **options: Any) -> pd.DataFrame:
+        seen.append(len(raw))
+        if len(seen) == 2:
+            raise MemoryError("no more")
+        return predict(self, raw, **options)
+
+    monkeypatch.setattr(Bundle, "predict_piece", second_fails)
+    with pytest.raises(MemoryError):
+        write(_task(wine_bundle, table, output))
+    assert seen == [7, 7] and output.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["answers.parquet", "wine.csv"]
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "words"),
+    [
+        ({"input": "."}, "input", "is not a table"),
+        ({"keep": ["prediction"]}, "keep", "is a column that the model writes"),
+        ({"keep": ["bottle", "bottle"]}, "keep", "is named twice"),
+    ],
+)
+def test_more_that_cannot_work(
+    wine_bundle: Path, table: Path, tmp_path: Path, change: dict[str, Any], key: str, words: str
+) -> None:
+    with pytest.raises(SpecError, match=words) as caught:
+        PredictKind().check(_spec(wine_bundle, table, tmp_path / "answers.parquet", **change))
+    assert caught.value.key == key
+
+
+def test_the_input_is_never_the_output(wine_bundle: Path, table: Path) -> None:
+    source = table.with_suffix(".parquet")
+    pd.read_csv(table).to_parquet(source)
+    with pytest.raises(SpecError, match="is the input as well"):
+        PredictKind().check(_spec(wine_bundle, source, source, overwrite=True))
+
+
+def test_a_folder_is_no_output(wine_bundle: Path, table: Path, tmp_path: Path) -> None:
+    (tmp_path / "answers.parquet").mkdir()
+    with pytest.raises(SpecError, match="is a folder"):
+        PredictKind().check(_spec(wine_bundle, table, tmp_path / "answers.parquet", overwrite=True))

@@ -45,7 +45,12 @@ def test_a_table_in_every_form(table_bundle: Bundle, customers: pd.DataFrame, tm
     np.testing.assert_allclose(expected[["probability[no]", "probability[yes]"]].sum(axis=1), 1, atol=1e-6)
     customers.to_csv(tmp_path / "c.csv", index=False)
     customers.to_parquet(tmp_path / "c.parquet")
-    for raw in (tmp_path / "c.csv", str(tmp_path / "c.parquet"), customers.to_dict("records"), customers.to_dict("list")):
+    for raw in (
+        tmp_path / "c.csv",
+        str(tmp_path / "c.parquet"),
+        customers.to_dict("records"),
+        customers.to_dict("list"),
+    ):
         pd.testing.assert_frame_equal(table_bundle.predict(raw), expected, check_index_type=False)
     one = table_bundle.predict(customers.iloc[3].to_dict())
     np.testing.assert_allclose(one["probability"], expected["probability"].iloc[[3]], atol=1e-6)
