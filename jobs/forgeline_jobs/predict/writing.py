@@ -78,7 +78,7 @@ def _pieces(bundle: Bundle, task: Task) -> Iterator[tuple[Any, list[pa.Field[Any
 
 
 def _with_kept(piece: pd.DataFrame, fields: list[pa.Field[Any]], predictions: pa.Table) -> pa.Table:
-    for place, field in enumerate(fields):
-        values = pa.array(piece[field.name], type=field.type, from_pandas=True)
-        predictions = predictions.add_column(place, field, values)
-    return predictions
+    if not fields:
+        return predictions
+    kept = pa.Table.from_pandas(piece, schema=pa.schema(fields), preserve_index=False)
+    return pa.table([*kept.columns, *predictions.columns], names=[*kept.column_names, *predictions.column_names])

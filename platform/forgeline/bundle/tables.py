@@ -38,13 +38,12 @@ class TableFile:
     Args:
         path: the file.
         key: spec key that named it, for messages.
-        small_bytes: files up to this size are one piece.
     """
 
-    def __init__(self, path: str | Path, *, key: str | None = None, small_bytes: int = SMALL_BYTES) -> None:
+    def __init__(self, path: str | Path, *, key: str | None = None) -> None:
         self.path = existing(path, key=key)
         self.key = key
-        self._whole = self.path.stat().st_size <= small_bytes
+        self._whole = self.path.stat().st_size <= SMALL_BYTES
         if not is_table(self.path):
             raise DataError(f"`{self.path}` is not a table; allowed: {', '.join(TABLE_SUFFIXES)}", key=key)
 
@@ -81,10 +80,10 @@ class TableFile:
             first = next(self._csv_pieces(rows, None))
         return first.rename(columns=str)
 
-    def pieces(self, rows: int = PIECE_ROWS) -> Iterator[pd.DataFrame]:
-        """The rows in order, `rows` at a time, indexed from 0 throughout the file."""
+    def pieces(self) -> Iterator[pd.DataFrame]:
+        """The rows in order, at most `PIECE_ROWS` at a time, indexed from 0 throughout the file."""
         start = 0
-        for piece in self._raw_pieces(rows):
+        for piece in self._raw_pieces(PIECE_ROWS):
             named = piece.rename(columns=str)
             named.index = range(start, start + len(named))  # type: ignore[assignment]  # pandas makes a RangeIndex
             start += len(named)

@@ -96,6 +96,8 @@ def _write_table(frame: pd.DataFrame, form: PredictionFormat, output: Path | Non
             print(file=None if output is None else sys.stderr)
         else:
             _write_text(frame.to_string(), output)
+    except BrokenPipeError:
+        raise  # whoever read the output has enough of it; that is no error
     except OSError as error:
         raise UsageError(f"--output: cannot write {output} ({error.strerror})") from error
     if output is not None:

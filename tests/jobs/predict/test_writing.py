@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_wine
 
-from forgeline.bundle import Bundle
+from forgeline.bundle import Bundle, tables
 from forgeline.errors import NotFound, SpecError
 from forgeline.spec.loading import load
 from forgeline_jobs.predict.kind import PredictKind
@@ -93,8 +93,6 @@ def test_kept_columns_have_one_type_in_every_piece(
     wine_bundle: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A gap in the last rows alone, read in pieces: no piece decides by itself what the column is."""
-    from forgeline.bundle import prediction, tables
-
     frame = pd.read_csv(table)
     frame["code"] = [str(number) if number < 25 else "late" for number in range(30)]
     frame["count"] = [float(number) if number < 25 else None for number in range(30)]
@@ -102,9 +100,7 @@ def test_kept_columns_have_one_type_in_every_piece(
     keep = ("count", "code", "bottle")
     expected = Bundle.load(wine_bundle).predict(table)
     monkeypatch.setattr(tables, "PIECE_ROWS", 7)
-    monkeypatch.setattr(prediction, "PIECE_ROWS", 7)
-    monkeypatch.setattr(tables.TableFile.__init__, "__kwdefaults__", {"key": None, "small_bytes": 0})
-    monkeypatch.setattr(tables.TableFile.pieces, "__defaults__", (7,))
+    monkeypatch.setattr(tables, "SMALL_BYTES", 0)
     frame.to_csv(table, index=False)
     frame.to_parquet(table.with_suffix(".parquet"))
     for source, more in ((table, ()), (table.with_suffix(".parquet"), ("when",))):
@@ -124,7 +120,7 @@ def test_a_failure_in_a_late_piece_keeps_the_old_file(
     output = tmp_path / "answers.parquet"
     write(_task(wine_bundle, table, output))
     before = output.read_bytes()
-    monkeypatch.setattr("forgeline.bundle.tables.TableFile.pieces.__defaults__", (7,))
+    monkeypatch.setattr(tables, "PIECE_ROWS", 7)
     predict, seen = Bundle.predict_piece, []
 
     def second_fails(self: Bundle, raw: Any, **options: Any) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Saving, loading and predicting: the same answers whatever way the data come in, and none of the caller's state moved."""
+"""Saving, loading and predicting: the same answers whatever form the data come in."""
 
 from __future__ import annotations
 

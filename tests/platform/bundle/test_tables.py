@@ -36,23 +36,31 @@ def tricky() -> pd.DataFrame:
     )
 
 
-def in_pieces(path: Path, monkeypatch: pytest.MonkeyPatch, rows: int = 7) -> pd.DataFrame:
-    monkeypatch.setattr(tables, "PIECE_ROWS", rows)
-    pieces = list(TableFile(path, small_bytes=0).pieces(rows))
+@pytest.fixture(params=["large", "small"])
+def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Pieces of 7 rows, of files that are read in pieces or whole."""
+    monkeypatch.setattr(tables, "PIECE_ROWS", 7)
+    if request.param == "large":
+        monkeypatch.setattr(tables, "SMALL_BYTES", 0)
+    return str(request.param)
+
+
+def in_pieces(path: Path) -> pd.DataFrame:
+    pieces = list(TableFile(path).pieces())
     assert [len(piece) for piece in pieces] == [7] * 7 + [1]
     assert all(piece.dtypes.equals(pieces[0].dtypes) for piece in pieces)
     return pd.concat(pieces)
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
-def test_csv(tricky: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, separator: str) -> None:
+def test_csv(tricky: pd.DataFrame, tmp_path: Path, size: str, separator: str) -> None:
     path = tmp_path / "t.csv"
     if separator != ",":
         tricky = tricky.rename(columns={"text; with, marks": "text"})
     tricky.to_csv(path, index=False, sep=separator, encoding="utf-8-sig")
     whole = read_table(path)
-    assert TableFile(path, small_bytes=0).columns == list(whole.columns)
-    found = in_pieces(path, monkeypatch)
+    assert TableFile(path).columns == list(whole.columns)
+    found = in_pieces(path)
     assert found.index.tolist() == list(range(ROWS))
     assert found["late_text"].iloc[3] == "03"
     # pandas keeps True and False beside a gap as objects; read as text they are the same categories.
@@ -61,34 +69,25 @@ def test_csv(tricky: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert found[numeric].dtypes.equals(whole[numeric].dtypes)
 
 
-def test_parquet(tricky: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet(tricky: pd.DataFrame, tmp_path: Path, size: str) -> None:
     path = tmp_path / "t.parquet"
     named = tricky.drop(columns=["late_flag", "never", "empty_first"])
     named.index = pd.Index(np.arange(ROWS) + 100, name="number")
     named.to_parquet(path)
-    table = TableFile(path, small_bytes=0)
+    table = TableFile(path)
     assert "whole" in table.columns
-    found = in_pieces(path, monkeypatch)
+    found = in_pieces(path)
     assert found.index.tolist() == list(range(ROWS))
     pd.testing.assert_frame_equal(found[list(named.columns)], named.reset_index(drop=True), check_dtype=False)
     assert table.head(3)["whole"].tolist() == [0, 1, 2]
 
 
-def test_small_files_are_one_read_but_any_number_of_pieces(tricky: pd.DataFrame, tmp_path: Path) -> None:
-    path = tmp_path / "t.csv"
-    tricky.to_csv(path, index=False)
-    pieces = list(TableFile(path).pieces(20))
-    assert [len(piece) for piece in pieces] == [20, 20, 10]
-    pd.testing.assert_frame_equal(pd.concat(pieces), read_table(path), check_index_type=False)
-
-
-@pytest.mark.parametrize("small_bytes", [0, tables.SMALL_BYTES])
-def test_types_for_writing_hold_every_piece(tricky: pd.DataFrame, tmp_path: Path, small_bytes: int) -> None:
+def test_types_for_writing_hold_every_piece(tricky: pd.DataFrame, tmp_path: Path, size: str) -> None:
     import pyarrow as pa
 
     path = tmp_path / "t.csv"
     tricky.to_csv(path, index=False)
-    table = TableFile(path, small_bytes=small_bytes)
+    table = TableFile(path)
     names = ["whole", "late_gap", "late_text", "flag"]
     fields: list[Any] = table.arrow_fields(names)
     assert [field.name for field in fields] == names
@@ -96,7 +95,7 @@ def test_types_for_writing_hold_every_piece(tricky: pd.DataFrame, tmp_path: Path
         ["int64", "double", "string", "bool"],
         ["int64", "double", "large_string", "bool"],
     )
-    for piece in table.pieces(7):
+    for piece in table.pieces():
         for field in fields:
             pa.array(piece[field.name], type=field.type, from_pandas=True)
 
@@ -108,7 +107,6 @@ def test_parquet_keeps_its_own_types(tmp_path: Path) -> None:
     assert str(fields[0].type) == "int8" and str(fields[1].type).startswith("timestamp")
 
 
-@pytest.mark.parametrize("small_bytes", [0, tables.SMALL_BYTES])
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
@@ -121,11 +119,11 @@ def test_parquet_keeps_its_own_types(tmp_path: Path) -> None:
         ("t.csv", b"", "is empty"),
     ],
 )
-def test_broken_files(tmp_path: Path, name: str, content: bytes, words: str, small_bytes: int) -> None:
+def test_broken_files(tmp_path: Path, name: str, content: bytes, words: str, size: str) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(DataError, match=words) as caught:
-        list(TableFile(path, key="input", small_bytes=small_bytes).pieces())
+        list(TableFile(path, key="input").pieces())
     assert caught.value.key == "input"
 
 
