@@ -52,6 +52,9 @@ class EvaluateKind:
         )
         context.tracker.log_params(context.run_id, {"data.fingerprint": result["fingerprint"]})
         context.tracker.log_artifacts(context.run_id, context.paths.artifacts, "report")
+        for remark in result["remarks"]:
+            context.message(remark, level="warning")
+        context.message(f"wrote the report to {context.paths.artifacts / 'report.md'}")
         return result
 
 

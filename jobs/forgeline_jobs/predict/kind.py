@@ -95,7 +95,9 @@ class PredictKind:
             batch_size=spec.batch_size,
             device="cuda" if spec.resources.gpus_per_worker else "cpu",
         )
-        return run_task(context, write_task, asdict(task))
+        result = run_task(context, write_task, asdict(task))
+        context.message(f"wrote {result['rows']:,} predictions to {result['output']}")
+        return result
 
 
 def write_task(task: dict[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class MetricInfo:
 
 
 _REGRESSION = {
-    "loss": MetricInfo(higher_is_better=False, help="the training loss: squared error of standardised targets"),
+    "loss": MetricInfo(higher_is_better=False, help="squared error of standardised targets, which training minimises"),
     "mse": MetricInfo(higher_is_better=False, help="mean squared error, in squared units of the target"),
     "rmse": MetricInfo(higher_is_better=False, help="root of the mean squared error, in units of the target"),
     "mae": MetricInfo(higher_is_better=False, help="mean absolute error, in units of the target"),
@@ -44,7 +44,9 @@ METRICS: Mapping[str, Mapping[str, MetricInfo]] = MappingProxyType(
     {
         "classification": MappingProxyType(
             {
-                "loss": MetricInfo(higher_is_better=False, help="the training loss, label smoothing included"),
+                "loss": MetricInfo(
+                    higher_is_better=False, help="cross-entropy without label smoothing and class weights, nats"
+                ),
                 "accuracy": MetricInfo(higher_is_better=True, help="share of samples whose likeliest class is right"),
                 "precision": MetricInfo(
                     higher_is_better=True, help="share of a class's predictions that are right, mean", per_class=True
