@@ -6,6 +6,7 @@ detached `last_loss` and `last_gradient_norm` for callbacks to read when they wa
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, TypedDict, cast
 
@@ -63,10 +64,12 @@ class TaskModule(LightningModule):
             layer.eval()
         self.ema = None if options.ema is None else ExponentialMovingAverage(model, options.ema)
 
+    @abstractmethod
     def loss(self, batch: Batch) -> Tensor:
         """Mean loss of a batch, over samples or tokens."""
         raise NotImplementedError
 
+    @abstractmethod
     def evaluated(self, batch: Batch) -> Evaluated:
         """Summed loss, count, and what metrics are computed from."""
         raise NotImplementedError

@@ -76,6 +76,8 @@ def test_a_run_larger_than_the_machine_still_gets_its_turn_alone() -> None:
 
 
 def test_the_queue_lock_can_be_taken_again(tmp_path: Path) -> None:
+    entered = 0
     for _ in range(2):
         with queue_lock(tmp_path):
-            pass
+            entered += 1
+    assert entered == 2
