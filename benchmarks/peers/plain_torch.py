@@ -44,6 +44,7 @@ def main() -> None:
         data, batch_size=arguments.batch_size // world, sampler=sampler, shuffle=sampler is None, drop_last=True
     )
     network: torch.nn.Module = timm.create_model("resnet18", in_chans=1, num_classes=10)
+    network.conv1 = torch.nn.Conv2d(1, 64, kernel_size=3, stride=1, padding=1, bias=False)  # stem: medium
     if world > 1:
         network = DistributedDataParallel(network)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.01)

@@ -34,6 +34,7 @@ class Digits(pl.LightningModule):
     def __init__(self) -> None:
         super().__init__()
         self.model = timm.create_model("resnet18", in_chans=1, num_classes=10)
+        self.model.conv1 = torch.nn.Conv2d(1, 64, kernel_size=3, stride=1, padding=1, bias=False)  # stem: medium
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
         image, label = batch
