@@ -11,9 +11,9 @@ optimizer step, in a fresh process tree, with FORGELINE_HOME made anew.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -83,8 +83,8 @@ def listings() -> dict[str, float]:
     return found
 
 
-def driver_memory_mib() -> float:
-    """Largest resident memory of the processes that a short run starts outside Ray's workers: command and driver."""
+def memory_mib() -> dict[str, float]:
+    """Largest resident memory of the command and of the driver that a short run starts, Ray's processes left out."""
     import psutil
 
     with tempfile.TemporaryDirectory(prefix="fl") as home:
@@ -93,13 +93,16 @@ def driver_memory_mib() -> float:
              "--set", "trainer.epochs=2"],
             cwd=ROOT, env={**os.environ, "FORGELINE_HOME": home}, stdout=subprocess.DEVNULL,
         )  # fmt: skip
-        largest = 0
+        largest = {"command": 0, "driver": 0}
+        root = psutil.Process(command.pid)
         while command.poll() is None:
-            for process in psutil.process_iter(["cmdline", "memory_info"]):
-                if "forgeline.launching.driver" in (process.info["cmdline"] or []):
-                    largest = max(largest, process.info["memory_info"].rss)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                largest["command"] = max(largest["command"], root.memory_info().rss)
+                for child in root.children(recursive=True):
+                    if "forgeline.launching.driver" in child.cmdline():
+                        largest["driver"] = max(largest["driver"], child.memory_info().rss)
             time.sleep(0.2)
-    return round(largest / 2**20, 1)
+    return {name: round(size / 2**20, 1) for name, size in largest.items()}
 
 
 def _run(command: list[str], environment: Mapping[str, str]) -> str:
@@ -165,8 +168,7 @@ def main() -> None:
         "each round": found,
         "ratios": ratios,
         "listings_s": listings(),
-        "driver_memory_mib": driver_memory_mib(),
-        "command_memory_mib": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024, 1),
+        "memory_mib": memory_mib(),
     }
     print(json.dumps({key: value for key, value in rows.items() if key != "each round"}, indent=1))
     print(f"wrote {results_file.write('overhead', rows)}")

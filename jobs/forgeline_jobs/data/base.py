@@ -34,7 +34,9 @@ class DataConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(description="Name of the data source.")
-    batch_size: int = Field(default=32, ge=1, description="Samples per optimiser step, over all workers together.")
+    batch_size: int = Field(
+        default=32, ge=1, description="Samples that go through the model together, over all workers."
+    )
     loader_workers: int = Field(
         default=0,
         ge=0,

@@ -75,6 +75,11 @@ class SeriesConfig(DataConfig):
             raise ValueError("name either the target to forecast or the label to classify by")
         if self.targets and self.augment.active:
             raise ValueError("augment is for the classification of series; remove it")
+        if self.targets and self.class_weights is not None:
+            raise ValueError("class_weights is for the classification of series; remove it")
+        for key in ("time", "features", "window", "horizon"):
+            if not self.targets and getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key} is for forecasts; remove it, a series that is classified is read whole")
         if both := sorted(set(self.features) & {*self.targets, self.time}):
             raise ValueError(f"{both[0]!r} is in features and is the target or the time; remove it from features")
         return self

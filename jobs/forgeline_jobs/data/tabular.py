@@ -121,8 +121,15 @@ def prepare_table(
     """Check, split and encode the rows of a table."""
     kinds = {name: "categorical" if name in categorical else _kind(frame[name], name) for name in features}
     _check_features(frame, kinds)
+    if class_weights is not None and task != "classification":
+        raise DataError(f"got {class_weights!r}, which is for classification, not {task}", key="data.class_weights")
     coded, wanted = _target(frame, targets, task)
-    if indices is None:
+    fingerprint = Fingerprint().add_table(frame[[*features, *targets]])
+    if indices is not None:
+        # Drawn from the table itself: rows that change sides make other data.
+        for name in SPLITS:
+            fingerprint.add_array(name, indices[name])
+    else:
         indices = stratified_split(coded, split) if task == "classification" else random_split(len(frame), split)
     train = indices["train"]
     target = wanted if wanted is not None else ScaledTarget.fit(targets, coded[train])
@@ -152,7 +159,7 @@ def prepare_table(
         signature=_signature(preprocessing, target, task),
         preprocessing=preprocessing,
         splits=splits,
-        fingerprint=Fingerprint().add_table(frame[[*features, *targets]]).hex(),
+        fingerprint=fingerprint.hex(),
         summary=summary,
         class_weights=weights,
         input_example=frame[features].iloc[train[:5]].reset_index(drop=True),

@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from forgeline.spec.envelope import Envelope
 from forgeline.spec.parts import plugin_part
+from forgeline_jobs.remote import TaskSpec
 
 
-class EvaluateSpec(Envelope):
+class EvaluateSpec(TaskSpec):
     """Measure a model on a split that it was not trained on."""
 
     kind: Literal["evaluate"] = Field(description="The kind of job.")

@@ -87,15 +87,22 @@ class PredictKind:
         from forgeline_jobs.predict.writing import Task
 
         spec = cast(PredictSpec, context.spec)
+        target = Path(spec.output)
+        temporary = target.with_name(f".{target.name}.{context.run_id[:8]}")
         task = Task(
             bundle=str(Bundle.load(spec.model).folder),
             input=spec.input,
             output=spec.output,
+            temporary=str(temporary),
             keep=spec.keep,
             batch_size=spec.batch_size,
             device="cuda" if spec.resources.gpus_per_worker else "cpu",
         )
-        result = run_task(context, write_task, asdict(task))
+        try:
+            result = run_task(context, write_task, asdict(task))
+        finally:
+            # A worker that was killed could not take it away itself.
+            temporary.unlink(missing_ok=True)
         context.message(f"wrote {result['rows']:,} predictions to {result['output']}")
         return result
 

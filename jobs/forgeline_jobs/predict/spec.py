@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from forgeline.spec.envelope import Envelope
+from forgeline_jobs.remote import TaskSpec
 
 
 def _absolute(path: str) -> str:
@@ -18,7 +18,7 @@ def _absolute(path: str) -> str:
 UserPath = Annotated[str, AfterValidator(_absolute)]
 
 
-class PredictSpec(Envelope):
+class PredictSpec(TaskSpec):
     """Predict everything in a file or a folder."""
 
     kind: Literal["predict"] = Field(description="The kind of job.")

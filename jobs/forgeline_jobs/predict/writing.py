@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What the Ray task is told; paths are absolute."""
+    """What the Ray task is told; paths are absolute, `temporary` lies beside `output`."""
 
     bundle: str
     input: str
     output: str
+    temporary: str
     keep: tuple[str, ...]
     batch_size: int
     device: str
@@ -43,7 +43,7 @@ def write(task: Task) -> dict[str, Any]:
     """
     bundle = Bundle.load(task.bundle)
     target = Path(task.output)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    temporary = Path(task.temporary)
     writer: pq.ParquetWriter | None = None
     rows = 0
     try:

@@ -140,6 +140,9 @@ def test_classification_refusals(
         ({"target": "a", "label": "b"}, "exclude each other"),
         ({"target": "a", "features": ["a"]}, "remove it from features"),
         ({"target": "a", "augment": {"noise": 1}}, "augment is for the classification"),
+        ({"target": "a", "class_weights": "balanced"}, "class_weights is for the classification"),
+        ({"label": "a", "features": ["b"]}, "features is for forecasts"),
+        ({"label": "a", "window": 5}, "window is for forecasts"),
     ],
 )
 def test_settings_that_contradict(settings: dict[str, Any], message: str) -> None:

@@ -89,6 +89,14 @@ def test_statistics_come_from_train_only(tmp_path: Path) -> None:
     assert age.mean == pytest.approx(frame["age"][:40].mean())
 
 
+def test_rows_that_change_sides_make_other_data(tmp_path: Path) -> None:
+    frame = table().assign(part=["train"] * 40 + ["val"] * 10 + ["test"] * 10)
+    first = prepare(tmp_path, frame, split={"column": "part"}).fingerprint
+    assert prepare(tmp_path, frame, split={"column": "part"}).fingerprint == first
+    frame.loc[[0, 59], "part"] = ["test", "train"]
+    assert prepare(tmp_path, frame, split={"column": "part"}).fingerprint != first
+
+
 def test_columns_drop_and_categorical(tmp_path: Path) -> None:
     assert list(prepare(tmp_path, columns=["city", "age"]).summary["columns"]) == ["city", "age"]
     data = prepare(tmp_path, drop=["income", "spend"], categorical=["age"])
@@ -131,6 +139,7 @@ def test_home_and_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ({"spend": [2.5] * 60}, {"target": "spend", "task": "regression"}, "data.target", "2.5 in every row"),
         ({"age": [np.nan] * 60}, {}, "data.drop", "'age' has no value in any row"),
         ({"age": [1, np.inf] * 30}, {}, "data.path", "'age' is infinite in row 1"),
+        ({}, {"target": "spend", "class_weights": "balanced"}, "data.class_weights", "for classification"),
         ({}, {"target": ["plan", "city"], "task": "classification"}, "data.target", "classification has one target"),
         (
             {},

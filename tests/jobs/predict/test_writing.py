@@ -26,7 +26,15 @@ def table(tmp_path: Path) -> Path:
 
 
 def _task(bundle: Path, table: Path, output: Path, keep: tuple[str, ...] = ()) -> Task:
-    return Task(bundle=str(bundle), input=str(table), output=str(output), keep=keep, batch_size=8, device="cpu")
+    return Task(
+        bundle=str(bundle),
+        input=str(table),
+        output=str(output),
+        temporary=str(output.with_name(".partial")),
+        keep=keep,
+        batch_size=8,
+        device="cpu",
+    )
 
 
 def _spec(bundle: Path, table: Path, place: Path, **more: Any) -> Any:
@@ -82,6 +90,16 @@ def test_a_column_that_the_model_needs_must_be_there(wine_bundle: Path, table: P
     pd.read_csv(table).drop(columns="alcohol").to_csv(table, index=False)
     with pytest.raises(SpecError, match="alcohol"):
         PredictKind().check(_spec(wine_bundle, table, tmp_path / "answers.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("change", "key"), [({"resources": {"workers": 2}}, "resources.workers"), ({"retry": {"node_lost": 1}}, "retry")]
+)
+def test_what_one_task_cannot_honour_is_refused(
+    wine_bundle: Path, table: Path, tmp_path: Path, change: dict[str, Any], key: str
+) -> None:
+    with pytest.raises(SpecError, match=key):
+        _spec(wine_bundle, table, tmp_path / "answers.parquet", **change)
 
 
 def test_a_model_that_is_not_there_is_not_found(home: Path, table: Path, tmp_path: Path) -> None:
