@@ -44,5 +44,6 @@ if "torchmetrics" not in sys.modules:
         import torchmetrics  # noqa: F401  (imported for its effect)
 
 from lightning.pytorch import Callback, LightningModule, Trainer  # noqa: E402  (only after the above)
+from lightning.pytorch.strategies import SingleDeviceStrategy, Strategy  # noqa: E402
 
-__all__ = ["Callback", "LightningModule", "Trainer"]
+__all__ = ["Callback", "LightningModule", "SingleDeviceStrategy", "Strategy", "Trainer"]

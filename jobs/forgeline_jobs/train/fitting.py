@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from lightning.pytorch import Trainer
 
 from forgeline import metrics, plugins
 from forgeline.errors import DataError
@@ -21,6 +20,7 @@ from forgeline.spec.loading import load
 from forgeline.tracking.spool import Spool
 from forgeline.tracking.system import SystemSampler
 from forgeline_architectures.tasks.base import TaskModule
+from forgeline_architectures.tasks.lightning_import import Trainer
 from forgeline_jobs.data.base import PreparedData
 from forgeline_jobs.data.loader import TrainBatches, eval_loader, train_loader
 from forgeline_jobs.train import checkpoint, outcome

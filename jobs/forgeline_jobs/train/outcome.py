@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from forgeline import plots
 from forgeline.bundle import Bundle, Reference
 from forgeline.tracking.spool import SpoolReader
 from forgeline_architectures.tasks.base import TaskModule, deployed_weights
@@ -59,6 +58,8 @@ def hand_over(job: Job, spec: TrainSpec, data: PreparedData, module: TaskModule,
 
 def _draw(job: Job, data: PreparedData, outputs: Outputs) -> None:
     """Pictures of the whole run and of the chosen model on the validation split; for a language model a text."""
+    from forgeline import plots  # here, since it imports matplotlib, which no step needs
+
     task, folder = data.signature.task, job.paths.artifacts
     figures = {"learning-curves": plots.learning_curves(_history(job))}
     figures |= plots.figures_for(task, outputs.outputs, outputs.targets, data.preprocessing)

@@ -24,7 +24,8 @@ def register(context: RunContext, config: RegisterConfig, result: Mapping[str, A
         Model, version, alias (None for a candidate), and a sentence for each condition of the gate.
     """
     registry = Registry(context.tracker, context.settings.resolved_ledger_url, home=context.settings.home_folder)
-    verdict = _judge(registry, config, result)
+    # A gate that cannot be judged must not leave a version behind.
+    _judge(registry, config, result)
     folder = context.paths.root / "model"
     save_mlflow_model(context.paths.bundle, folder, prepare(context.spec.data).input_example)
     version = registry.register(
@@ -34,8 +35,8 @@ def register(context: RunContext, config: RegisterConfig, result: Mapping[str, A
         metrics=result["metrics"],
         lineage=Lineage(data_fingerprint=result["fingerprint"], spec=spec_text),
     )
-    if verdict.passed:
-        registry.promote(config.model, version, config.alias, why="; ".join(verdict.reasons) or "no gate was set")
+    # Another training may have moved the alias since: what counts is the verdict now.
+    verdict = registry.promote_if(config.model, version, config.alias, lambda: _judge(registry, config, result))
     registered = {
         "model": config.model,
         "version": version,
@@ -51,6 +52,8 @@ def _judge(registry: Registry, config: RegisterConfig, result: Mapping[str, Any]
     gate: Gate | None = config.gate
     if gate is None:
         return GateResult(passed=True, reasons=())
-    champion = registry.metrics_of(config.model, gate.beats) if gate.beats is not None else None
+    champion = None
+    if gate.beats is not None:
+        champion = registry.metrics_of(config.model, gate.beats, of_classes="[" in gate.metric)
     info = metrics.metric_info(result["task"], gate.metric, key="register.gate.metric")
     return evaluate_gate(gate, result["metrics"], champion, higher_is_better=info.higher_is_better)

@@ -5,10 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-import ray.train.torch  # noqa: F401  RayDDPStrategy reads its device from there, and does not import it
-from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
-from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment
-
+from forgeline_architectures.tasks.lightning_import import SingleDeviceStrategy, Strategy
 from forgeline_jobs.train.spec import TrainSpec
 
 # Long enough for a slow start of one worker, short enough that a lost peer is noticed the same hour.
@@ -19,18 +16,23 @@ def trainer_arguments(spec: TrainSpec) -> dict[str, Any]:
     """Arguments `strategy`, `accelerator`, `devices`, `plugins` and `precision` of `lightning.pytorch.Trainer`."""
     gpu = spec.resources.gpus_per_worker > 0
     return {
-        "strategy": _strategy(spec, gpu=gpu),
+        **(_several(gpu=gpu) if spec.resources.workers > 1 else _single(gpu=gpu)),
         "accelerator": "gpu" if gpu else "cpu",
-        "devices": "auto" if spec.resources.workers > 1 else 1,
-        "plugins": [RayLightningEnvironment()] if spec.resources.workers > 1 else [],
         "precision": spec.trainer.precision,
     }
 
 
-def _strategy(spec: TrainSpec, *, gpu: bool) -> Strategy:
-    if spec.resources.workers == 1:
-        return SingleDeviceStrategy(device="cuda:0" if gpu else "cpu")
-    strategy: DDPStrategy = RayDDPStrategy(
+def _single(*, gpu: bool) -> dict[str, Any]:
+    strategy: Strategy = SingleDeviceStrategy(device="cuda:0" if gpu else "cpu")
+    return {"strategy": strategy, "devices": 1}
+
+
+def _several(*, gpu: bool) -> dict[str, Any]:
+    # In here, since they import Lightning and would do so before its lean import.
+    import ray.train.torch  # noqa: F401  RayDDPStrategy reads its device from there, and does not import it
+    from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment
+
+    strategy: Strategy = RayDDPStrategy(
         process_group_backend="nccl" if gpu else "gloo",
         timeout=PROCESS_GROUP_TIMEOUT,
         # Frozen parameters take no gradient and are not handed to DDP, so none is ever unused.
@@ -38,4 +40,4 @@ def _strategy(spec: TrainSpec, *, gpu: bool) -> Strategy:
         gradient_as_bucket_view=True,
         static_graph=False,
     )
-    return strategy
+    return {"strategy": strategy, "devices": "auto", "plugins": [RayLightningEnvironment()]}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,11 @@ WINE: Mapping[str, Any] = {
     "optimizer": {"lr": 0.01, "schedule": "cosine", "warmup": "10%"},
     "trainer": {"epochs": 3},
 }
+LEAN = """
+import sys
+import forgeline_jobs.train.fitting
+print(sorted({"matplotlib", "scipy.signal", "torchvision", "transformers"} & set(sys.modules)))
+"""
 BATCHES = 7  # of 16 samples in an epoch of wine's train split
 
 
@@ -143,3 +150,8 @@ def test_data_that_changed_are_refused_at_resume(home: Path, tmp_path: Path) -> 
     table.write_text("x,y,kind\n" + "\n".join([*rows[:-1], "9,9,a"]))
     with pytest.raises(Exception, match="the data changed since the checkpoint"):
         _fit(home, "table", attempt=2, resume=True, **change)
+
+
+def test_a_worker_imports_nothing_that_only_unused_metrics_need() -> None:
+    printed = subprocess.run([sys.executable, "-W", "ignore", "-c", LEAN], capture_output=True, text=True, check=True)
+    assert printed.stdout.strip() == "[]"

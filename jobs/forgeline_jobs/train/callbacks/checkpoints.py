@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
-
 from forgeline.tracking.spool import Spool
+from forgeline_architectures.tasks.lightning_import import Callback, LightningModule, Trainer
 from forgeline_jobs.train import checkpoint
 from forgeline_jobs.train.callbacks.step_log import StepLog, StopRequested
 from forgeline_jobs.train.callbacks.validation import Validation

@@ -11,7 +11,8 @@ import struct
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+
+from forgeline_architectures.tasks.lightning_import import Callback, LightningModule, Trainer
 
 
 def fold(seed: int, rank: int, batch: int) -> int:

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 import torch.distributed
-from lightning.pytorch import Callback, LightningModule, Trainer
 
 from forgeline.tracking.spool import Spool
+from forgeline_architectures.tasks.lightning_import import Callback, LightningModule, Trainer
 
 PROGRESS_INTERVAL_S = 0.2
 

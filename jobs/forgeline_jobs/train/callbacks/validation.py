@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed
-from lightning.pytorch import Callback, LightningModule, Trainer
 
 from forgeline import metrics
 from forgeline.preprocessing import Preprocessing
 from forgeline.tracking.spool import Spool
 from forgeline_architectures.tasks.base import Evaluated
+from forgeline_architectures.tasks.lightning_import import Callback, LightningModule, Trainer
 
 
 class Outputs:
