@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from forgeline.errors import BundleError, BundleTampered, SpecError
+from forgeline.masking import masked
 from forgeline.paths import confine
 
 FORMAT = 1
@@ -31,7 +32,7 @@ class DataRecord(BaseModel):
 
     Attributes:
         name: of the data source.
-        config: all its settings, enough to prepare the same data again.
+        config: all its settings, enough to prepare the same data again, passwords and the like masked.
         fingerprint: sha256 over the content.
         summary: sizes and the like, for people.
     """
@@ -42,6 +43,11 @@ class DataRecord(BaseModel):
     config: dict[str, Any] = Field(default_factory=dict)
     fingerprint: str
     summary: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("config")
+    @classmethod
+    def _without_secrets(cls, config: dict[str, Any]) -> dict[str, Any]:
+        return dict(masked(config))
 
 
 class Manifest(BaseModel):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from forgeline.errors import ForgelineError
 from forgeline.launching.recording import flatten
+from forgeline.masking import masked
 from forgeline.spec.source import read_document
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def differences(runs: Sequence[Run], tracker: Tracker) -> list[dict[str, Any]]:
 def _facts(run: Run) -> Iterator[tuple[str, Any]]:
     record = run.record
     yield "state", str(record.state)
-    yield from flatten(read_document(record.spec).data)
+    yield from flatten(masked(read_document(record.spec).data))
     yield from sorted(run.metrics.items())
 
 

@@ -20,6 +20,7 @@ import typer
 
 from forgeline.cli.render import Format, FormatOption, show_json, show_rows
 from forgeline.errors import ForgelineError
+from forgeline.masking import redact
 from forgeline.settings import Settings, settings
 
 MIN_PYTHON = (3, 11)
@@ -60,14 +61,9 @@ def doctor(form: FormatOption = Format.TABLE) -> None:
 
 def shown_settings(environment: Settings) -> Iterator[tuple[str, str]]:
     """The settings in force, what is secret in them masked."""
-    from sqlalchemy.engine import make_url
-
-    def masked(url: str) -> str:
-        return make_url(url).render_as_string(hide_password=True) if "://" in url else url
-
     yield "FORGELINE_HOME", str(environment.home_folder)
-    yield "FORGELINE_LEDGER_URL", masked(environment.resolved_ledger_url)
-    yield "FORGELINE_TRACKING_URI", masked(environment.resolved_tracking_uri)
+    yield "FORGELINE_LEDGER_URL", redact(environment.resolved_ledger_url)
+    yield "FORGELINE_TRACKING_URI", redact(environment.resolved_tracking_uri)
     yield "FORGELINE_EXPERIMENT", environment.experiment
     yield "FORGELINE_LOCAL_CPUS", f"{environment.available_cpus:g}"
     yield "FORGELINE_CANCEL_GRACE_S", f"{environment.cancel_grace_s:g}"
@@ -77,9 +73,9 @@ def _guarded(name: str, check: Callable[[Settings], Finding], environment: Setti
     try:
         return check(environment)
     except ForgelineError as error:
-        return Finding(name, "failed", str(error))
+        return Finding(name, "failed", redact(str(error)))
     except Exception as error:
-        return Finding(name, "failed", f"{type(error).__name__}: {error}")
+        return Finding(name, "failed", redact(f"{type(error).__name__}: {error}"))
 
 
 def _python(environment: Settings) -> Finding:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from forgeline.errors import UsageError
+from forgeline.masking import redact
 from forgeline.settings import settings
 
 HOST = "127.0.0.1"
@@ -23,8 +24,6 @@ def ui(
     """Serve MLflow's page until Ctrl-C."""
     environment = settings()
     if environment.tracking_uri.startswith(("http://", "https://")):
-        from forgeline.tracking.tracker import redact
-
         print(f"runs are tracked by a server, which has its own page: {redact(environment.tracking_uri)}")
         return
     environment.ensure_home()

@@ -15,7 +15,9 @@ from forgeline.launching.request import LOG, Request
 from forgeline.ledger.driver_process import this_host
 from forgeline.ledger.ledger import DRIVER_DIED, Ledger
 from forgeline.ledger.states import State
+from forgeline.masking import masked
 from forgeline.paths import RunPaths
+from forgeline.spec.loading import dump_masked
 
 if TYPE_CHECKING:
     from forgeline.settings import Settings
@@ -88,8 +90,8 @@ class RunRecorder:
         """Log the specification, every hyperparameter and the environment to MLflow."""
         from forgeline.tracking import environment
 
-        self._tracker.log_params(run_id, dict(flatten(self._spec.model_dump(mode="json", by_alias=True))))
-        self._tracker.log_artifacts(run_id, RunPaths(self._settings.home_folder, run_id).spec, "")
+        self._tracker.log_params(run_id, dict(flatten(masked(self._spec.resolved()))))
+        self._tracker.log_text(run_id, dump_masked(self._spec), "spec.yaml")
         environment.log(self._tracker, run_id)
 
     def finish_abandoned(self) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 from forgeline.ledger.ledger import Ledger
 from forgeline.ledger.records import AliasMove
 from forgeline.ledger.rows import alias_move_of
@@ -22,9 +25,15 @@ class AliasHistory:
         self._ledger = Ledger(url)
         self._reader = SqlReader(url)
 
-    def append(self, move: AliasMove) -> None:
-        """Add a move."""
-        self._ledger.writer.add_alias_move(move)
+    @contextmanager
+    def turn(self, model: str) -> Iterator[Callable[[AliasMove], None]]:
+        """Hold the right to move a model's aliases, which one process has at a time.
+
+        Yields:
+            What adds a move; it is kept when the turn ends without an error.
+        """
+        with self._ledger.writer.moving_aliases(model) as append:
+            yield append
 
     def moves(self, model: str, alias: str | None = None) -> list[AliasMove]:
         """Moves of a model's aliases (or of one of them), oldest first."""

@@ -22,7 +22,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, IntegrityEr
 
 from forgeline.errors import LedgerError
 from forgeline.ledger.migrations import HEAD
-from forgeline.tracking.redaction import redact
+from forgeline.masking import redact
 
 WRITING = {"forgeline_writes": True}
 """Execution options of a connection whose transaction will write."""

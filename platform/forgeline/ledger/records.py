@@ -101,6 +101,7 @@ class AliasMove:
         to_version: where it points since; None when it was taken away.
         who: `user@host`.
         why: in words.
+        rollback: whether it went back to where the alias was before; a version may also be chosen anew by hand.
     """
 
     model: str
@@ -110,3 +111,4 @@ class AliasMove:
     who: str
     moved: datetime
     why: str
+    rollback: bool = False

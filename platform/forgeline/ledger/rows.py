@@ -36,7 +36,8 @@ def attempt_of(row: Mapping[str, Any]) -> AttemptRecord:
 
 def alias_move_of(row: Mapping[str, Any]) -> AliasMove:
     """The record of a row of `alias_moves`."""
-    return AliasMove(**{key: value for key, value in _read(row).items() if key != "id"})
+    fields = {key: value for key, value in _read(row).items() if key != "id"}
+    return AliasMove(**fields | {"rollback": bool(fields["rollback"])})
 
 
 def plain(value: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from forgeline.errors import LedgerError
-from forgeline.tracking.redaction import redact
+from forgeline.masking import redact
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import (
     JSON,
+    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    false,
 )
 
 
@@ -93,5 +95,6 @@ alias_moves = Table(
     Column("who", String(255), nullable=False),
     Column("moved", Moment, nullable=False),
     Column("why", Text, nullable=False),
+    Column("rollback", Boolean, nullable=False, server_default=false()),
     Index("ix_alias_moves_model", "model", "id"),
 )

@@ -6,7 +6,8 @@ wins and the other is told.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -125,11 +126,19 @@ class LedgerWriter:
             )
         return bool(closed.rowcount)
 
-    def add_alias_move(self, move: AliasMove) -> None:
-        """Append to the history of aliases."""
-        row = {name: getattr(move, name) for name in AliasMove.__slots__}
+    @contextmanager
+    def moving_aliases(self, model: str) -> Iterator[Callable[[AliasMove], None]]:
+        """One process at a time; it gets what appends to the history, and nothing is kept when it fails."""
         with self._database.writing() as connection:
-            connection.execute(sa.insert(alias_moves).values(row))
+            if connection.dialect.name == "postgresql":
+                lock = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
+                connection.execute(lock, {"key": f"forgeline aliases of {model}"})
+
+            def append(move: AliasMove) -> None:
+                row = {name: getattr(move, name) for name in AliasMove.__slots__}
+                connection.execute(sa.insert(alias_moves).values(row))
+
+            yield append
 
     def _update(self, values: Mapping[str, Any], *conditions: sa.ColumnElement[bool]) -> bool:
         with self._database.writing() as connection:

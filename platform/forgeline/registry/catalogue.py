@@ -19,6 +19,7 @@ from forgeline.ledger.sql_reading import SqlReader, sqlite_file
 from forgeline.tracking.tracker import Tracker
 
 METRICS_TAG = "forgeline.metrics"
+DIGEST_TAG = "forgeline.bundle_digest"
 _DELETED = "Deleted_Internal"
 _TABLES = {
     "model_versions": "name, version, creation_time, run_id, source, current_stage",
@@ -35,7 +36,7 @@ class ModelVersion:
         run_id: the run that made it.
         source: URI of its files.
         aliases: names that point at it now, sorted.
-        metrics: what it was registered with.
+        metrics: what it was registered with, those of single classes left out; the bundle has all.
         tags: lineage and whatever else it was tagged with.
     """
 
@@ -47,6 +48,11 @@ class ModelVersion:
     aliases: tuple[str, ...]
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
+
+    @property
+    def digest(self) -> str | None:
+        """sha256 of the `bundle.json` that was registered."""
+        return self.tags.get(DIGEST_TAG)
 
 
 def read_versions(tracker: Tracker, model: str | None = None) -> list[ModelVersion]:
@@ -90,9 +96,10 @@ def _from_tables(uri: str, model: str | None) -> list[ModelVersion] | None:
 
 def _from_client(tracker: Tracker, model: str | None) -> list[ModelVersion]:
     client = tracker.client
+    chosen = {} if model is None or "'" in model else {"filter_string": f"name = '{model}'"}
     with tracker.guarded():
-        models = [one for one in _pages(client.search_registered_models) if model in (None, one.name)]
-        rows = [row for row in _pages(client.search_model_versions) if model in (None, row.name)]
+        models = [one for one in _pages(client.search_registered_models, **chosen) if model in (None, one.name)]
+        rows = [row for row in _pages(client.search_model_versions, **chosen) if model in (None, row.name)]
     tags = {(row.name, int(row.version)): dict(row.tags) for row in rows}
     versions = (_version(row.name, row.version, row.creation_timestamp, row.run_id, row.source, tags) for row in rows)
     aliases = ((one.name, alias, number) for one in models for alias, number in one.aliases.items())
@@ -130,10 +137,10 @@ def _with_aliases(
     return [replace(one, aliases=tuple(sorted(names.get((one.model, one.version), ())))) for one in versions]
 
 
-def _pages(search: Any) -> Iterable[Any]:
+def _pages(search: Any, **chosen: str) -> Iterable[Any]:
     token = None
     while True:
-        page = search(page_token=token)
+        page = search(page_token=token, **chosen)
         yield from page
         token = page.token
         if not token:

@@ -10,6 +10,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from forgeline.errors import SpecError
+from forgeline.registry.aliases import Alias
 from forgeline.suggestions import did_you_mean
 
 
@@ -21,11 +22,10 @@ class Gate(BaseModel):
     metric: str = Field(description="Metric that is looked at, such as `val/accuracy`.")
     at_least: FiniteFloat | None = Field(default=None, description="Smallest value that passes, in the metric's unit.")
     at_most: FiniteFloat | None = Field(default=None, description="Largest value that passes, in the metric's unit.")
-    beats: str | None = Field(
+    beats: Alias | None = Field(
         default=None,
         description="Alias whose version must be beaten, strictly, in the metric's own direction; "
         "where nothing has the alias yet, the thresholds are enough.",
-        pattern=r"^[A-Za-z][A-Za-z0-9_-]*$",
     )
 
     @model_validator(mode="after")

@@ -10,26 +10,29 @@ import hashlib
 import json
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from forgeline.errors import BundleError, NotFound, UsageError
 from forgeline.ledger.alias_history import AliasHistory
+from forgeline.ledger.ledger import Ledger
 from forgeline.ledger.records import AliasMove
 from forgeline.ledger.rows import plain
-from forgeline.registry.catalogue import METRICS_TAG, ModelVersion, read_versions
-from forgeline.registry.fetching import BUNDLE, bundle_in, local_copy
+from forgeline.registry.aliases import check_alias, trail
+from forgeline.registry.catalogue import DIGEST_TAG, METRICS_TAG, ModelVersion, read_versions
+from forgeline.registry.fetching import BUNDLE, bundle_in, digest_of, local_copy
+from forgeline.registry.gates import GateResult
 from forgeline.registry.references import ModelReference, RunReference, parse
 from forgeline.suggestions import did_you_mean
 from forgeline.tracking.tracker import Tracker
 
 CHAMPION = "champion"
 MODEL_FOLDER = "model"
-"""Folder of a run's artifacts that holds its MLflow model."""
+"""Folder of a run's artifacts that holds its MLflow models, each in a folder named after its bundle's digest."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,16 +109,20 @@ class Registry:
         bundle = bundle_in(mlflow_model_folder)
         if bundle is None:
             raise BundleError(f"{mlflow_model_folder} cannot be registered: there is no {BUNDLE} in it")
+        digest = digest_of(bundle)
         all_tags = {
             **(tags or {}),
             "forgeline.run_id": run_id,
             "forgeline.data_fingerprint": lineage.data_fingerprint,
             "forgeline.spec_digest": hashlib.sha256(lineage.spec.encode()).hexdigest(),
-            "forgeline.bundle_digest": hashlib.sha256((bundle / BUNDLE).read_bytes()).hexdigest(),
-            METRICS_TAG: json.dumps(plain(metrics)),
+            DIGEST_TAG: digest,
+            # A thousand classes would not fit into a tag; the bundle has their metrics.
+            METRICS_TAG: json.dumps(plain({key: value for key, value in metrics.items() if "[" not in key})),
         }
-        self._tracker.log_artifacts(run_id, mlflow_model_folder, MODEL_FOLDER)
-        source = f"{self._tracker.get(run_id).artifact_uri}/{MODEL_FOLDER}"
+        # A run that is resumed may register again: what it registered before must stay.
+        folder = f"{MODEL_FOLDER}/{digest[:16]}"
+        self._tracker.log_artifacts(run_id, mlflow_model_folder, folder)
+        source = f"{self._tracker.get(run_id).artifact_uri}/{folder}"
         client = self._tracker.client
         with self._tracker.guarded():
             self._ensure_model(name)
@@ -130,13 +137,35 @@ class Registry:
 
         Raises:
             NotFound: no such model or version.
-            UsageError: the alias points there already.
+            UsageError: the alias points there already, or no alias may have this name.
         """
-        versions = self.show(name)
-        target = _numbered(name, versions, version)
-        if alias in target.aliases:
-            raise UsageError(f"{alias} of {name!r} is version {version} already")
-        return self._move(name, alias, versions, target.version, why or "promoted by hand")
+        check_alias(alias)
+        with self._turn(name) as keep:
+            versions = self.show(name)
+            if alias in _numbered(name, versions, version).aliases:
+                raise UsageError(f"{alias} of {name!r} is version {version} already")
+            move = _new_move(name, alias, versions, version, why or "promoted by hand")
+            self._apply(move, keep)
+        return move
+
+    def promote_if(self, name: str, version: int, alias: str, judge: Callable[[], GateResult]) -> GateResult:
+        """Point an alias at a version when it passes; from the verdict to the move no alias of the model moves.
+
+        Args:
+            judge: holds the version against what the aliases point at now.
+
+        Raises:
+            NotFound: no such model or version.
+        """
+        check_alias(alias)
+        with self._turn(name) as keep:
+            verdict = judge()
+            if verdict.passed:
+                versions = self.show(name)
+                target = _numbered(name, versions, version).version
+                why = "; ".join(verdict.reasons) or "no gate was set"
+                self._apply(_new_move(name, alias, versions, target, why), keep)
+        return verdict
 
     def rollback(self, name: str, alias: str = CHAMPION, *, why: str = "") -> AliasMove:
         """Point an alias at the version that it pointed to before; again, and it goes one further back.
@@ -145,16 +174,19 @@ class Registry:
             NotFound: no such model, or it has no such alias.
             UsageError: it never pointed elsewhere.
         """
-        versions = self.show(name)
-        current = _aliased(name, versions, alias)
-        existing = {version.version for version in versions}
-        earlier = [number for number in _trail(self.history(name, alias), current.version)[:-1] if number in existing]
-        if not earlier:
-            raise UsageError(
-                f"{alias} of {name!r} is version {current.version} and was no other before; "
-                "`forgeline models promote` takes any version"
-            )
-        return self._move(name, alias, versions, earlier[-1], why or "rolled back")
+        with self._turn(name) as keep:
+            versions = self.show(name)
+            current = _aliased(name, versions, alias).version
+            left = {version.version for version in versions} - {current}
+            earlier = [number for number in trail(self.history(name, alias), current)[:-1] if number in left]
+            if not earlier:
+                raise UsageError(
+                    f"{alias} of {name!r} is version {current} and was no other before; "
+                    "`forgeline models promote` takes any version"
+                )
+            move = _new_move(name, alias, versions, earlier[-1], why or "rolled back", rollback=True)
+            self._apply(move, keep)
+        return move
 
     def list_models(self) -> dict[str, list[ModelVersion]]:
         """All versions, by model name."""
@@ -185,11 +217,21 @@ class Registry:
             return _aliased(name, versions, alias)
         return versions[-1] if number is None else _numbered(name, versions, number)
 
-    def metrics_of(self, name: str, alias: str = CHAMPION) -> Mapping[str, float] | None:
-        """Metrics of the version that has the alias; None when none has, or there is no such model yet."""
+    def metrics_of(self, name: str, alias: str = CHAMPION, *, of_classes: bool = False) -> Mapping[str, float] | None:
+        """Metrics of the version that has the alias; None when none has, or there is no such model yet.
+
+        Args:
+            of_classes: those of single classes too, which are read from its bundle.
+
+        Raises:
+            BundleError: its bundle is not there, or another one.
+        """
         found = (version for version in read_versions(self._tracker, name) if alias in version.aliases)
         holder = next(found, None)
-        return None if holder is None else holder.metrics
+        if holder is None or not of_classes:
+            return None if holder is None else holder.metrics
+        manifest = json.loads((self._of_version(holder) / BUNDLE).read_bytes())
+        return {**manifest["metrics"], **holder.metrics}
 
     def history(self, name: str, alias: str | None = None) -> list[AliasMove]:
         """Moves of a model's aliases, oldest first."""
@@ -199,16 +241,17 @@ class Registry:
         """The local folder of the bundle that a reference names; remote files are copied once.
 
         Args:
-            reference: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, `models:/NAME/latest`, `runs:/RUN_ID` or a path.
+            reference: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, `models:/NAME/latest`, `runs:/RUN` (an id, the
+                start of one, or a name) or a path.
 
         Raises:
             NotFound: no such model, version, alias, run or folder.
-            BundleError: what is there is no bundle.
+            BundleError: what is there is no bundle, or not the one that was registered.
+            UsageError: several runs have ids that start like this.
         """
         parsed = parse(str(reference))
         if isinstance(parsed, ModelReference):
-            version = self.version(parsed.name, alias=parsed.alias, number=parsed.version)
-            return self._fetched(version.source, str(reference))
+            return self._of_version(self.version(parsed.name, alias=parsed.alias, number=parsed.version))
         if isinstance(parsed, RunReference):
             return self._of_run(parsed.run_id)
         folder = Path(reference)
@@ -227,30 +270,44 @@ class Registry:
             if getattr(error, "error_code", "") != "RESOURCE_ALREADY_EXISTS":
                 raise
 
-    def _move(self, name: str, alias: str, versions: Sequence[ModelVersion], target: int, why: str) -> AliasMove:
-        before = next((version.version for version in versions if alias in version.aliases), None)
+    @contextmanager
+    def _turn(self, name: str) -> Iterator[Callable[[AliasMove], None]]:
+        """Hold the right to move the model's aliases; yields what writes a move into the history."""
+        self.show(name)
+        # MLflow is imported and opened before: others wait while the turn is held.
+        _ = self._tracker.client
+        with self._history.turn(name) as keep:
+            yield keep
+
+    def _apply(self, move: AliasMove, keep: Callable[[AliasMove], None]) -> None:
+        """Write the move down, then make it; when it fails, the turn forgets what was written."""
+        keep(move)
         with self._tracker.guarded():
-            self._tracker.client.set_registered_model_alias(name, alias, str(target))
-        move = AliasMove(
-            model=name,
-            alias=alias,
-            from_version=before,
-            to_version=target,
-            who=_who(),
-            moved=datetime.now(UTC),
-            why=why,
-        )
-        self._history.append(move)
-        return move
+            self._tracker.client.set_registered_model_alias(move.model, move.alias, str(move.to_version))
 
-    def _of_run(self, run_id: str) -> Path:
-        here = self._home / "runs" / run_id / "bundle"
-        if (here / BUNDLE).exists():
-            return here
-        return self._fetched(f"{self._tracker.get(run_id).artifact_uri}/{MODEL_FOLDER}", f"runs:/{run_id}")
+    def _of_run(self, reference: str) -> Path:
+        if (self._bundle_of(reference) / BUNDLE).exists():
+            return self._bundle_of(reference)
+        unknown = None
+        try:
+            run_id = Ledger(self._ledger_url).get(reference).id
+        except NotFound as error:
+            # Another ledger may have it; a model that it registered is found all the same.
+            run_id, unknown = reference, error
+        if (self._bundle_of(run_id) / BUNDLE).exists():
+            return self._bundle_of(run_id)
+        made = [version for version in read_versions(self._tracker) if version.run_id == run_id]
+        if not made:
+            raise unknown or NotFound(f"run {run_id} has no bundle on this machine, and registered no model")
+        return self._of_version(max(made, key=lambda version: version.created))
 
-    def _fetched(self, source: str, reference: str) -> Path:
-        return _required(local_copy(source, self._tracker, cache=self._home / "cache" / "models"), reference)
+    def _bundle_of(self, run_id: str) -> Path:
+        return self._home / "runs" / run_id / "bundle"
+
+    def _of_version(self, version: ModelVersion) -> Path:
+        cache = self._home / "cache" / "models"
+        folder = local_copy(version.source, self._tracker, digest=version.digest, cache=cache)
+        return _required(folder, f"models:/{version.model}/{version.version}")
 
     def _suggestion(self, path: str) -> str:
         known = [
@@ -259,18 +316,19 @@ class Registry:
         return did_you_mean(f"models:/{path}", known)
 
 
-def _trail(moves: Sequence[AliasMove], current: int) -> list[int]:
-    """Versions that an alias went through to the current one, those it was rolled back from left out."""
-    trail: list[int] = []
-    ends: list[Any] = [number for move in moves for number in (move.from_version, move.to_version)]
-    for number in [*ends, current]:
-        if number is None or (trail and trail[-1] == number):
-            continue
-        if len(trail) > 1 and trail[-2] == number:
-            trail.pop()
-        else:
-            trail.append(number)
-    return trail
+def _new_move(
+    name: str, alias: str, versions: Sequence[ModelVersion], target: int, why: str, *, rollback: bool = False
+) -> AliasMove:
+    return AliasMove(
+        model=name,
+        alias=alias,
+        from_version=next((version.version for version in versions if alias in version.aliases), None),
+        to_version=target,
+        who=_who(),
+        moved=datetime.now(UTC),
+        why=why,
+        rollback=rollback,
+    )
 
 
 def _numbered(name: str, versions: Sequence[ModelVersion], number: int) -> ModelVersion:

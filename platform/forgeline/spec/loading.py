@@ -16,6 +16,7 @@ from typing import Any
 from forgeline import plugins
 from forgeline.errors import SpecError
 from forgeline.kinds import get_kind
+from forgeline.masking import masked
 from forgeline.spec.envelope import Envelope
 from forgeline.spec.overrides import apply_overrides, parse_overrides, plain
 from forgeline.spec.source import Document, kind_of, read_document, scalar
@@ -69,7 +70,12 @@ def load(
 
 def dump(spec: Envelope) -> str:
     """The spec as YAML with every key written out."""
-    return "\n".join(_block(spec.resolved(), "")) + "\n"
+    return _written(spec.resolved())
+
+
+def dump_masked(spec: Envelope) -> str:
+    """The same without passwords and tokens, for places that others can read; it cannot be run again."""
+    return _written(masked(spec.resolved()))
 
 
 def _model(document: Document) -> type[Envelope]:
@@ -84,6 +90,10 @@ def _model(document: Document) -> type[Envelope]:
     except SpecError as error:
         origin, line = document.place(("kind",))
         raise error.located(line=line, source=origin) from error
+
+
+def _written(data: Mapping[str, Any]) -> str:
+    return "\n".join(_block(data, "")) + "\n"
 
 
 def _block(data: Mapping[str, Any], indent: str) -> Iterator[str]:

@@ -13,7 +13,7 @@ from pathlib import PurePath
 from typing import Any, TypeVar
 
 from forgeline.errors import SpecError
-from forgeline.spec.masking import SECRET, looks_secret
+from forgeline.masking import SECRET, looks_secret
 from forgeline.spec.source import MAX_DEPTH, Document, KeyPath, dotted, kind_of, parse_value
 
 Known = TypeVar("Known")

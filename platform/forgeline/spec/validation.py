@@ -14,8 +14,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from forgeline.errors import SpecError
+from forgeline.masking import SECRET, looks_secret, redact
 from forgeline.spec.fields import all_paths, keys_at
-from forgeline.spec.masking import SECRET, looks_secret, without_credentials
 from forgeline.spec.source import Document, KeyPath, dotted, kind_of
 from forgeline.suggestions import did_you_mean, nearest
 
@@ -130,7 +130,7 @@ def _message(group: Sequence[ErrorDetails], path: KeyPath, at: KeyPath) -> str:
         text = text.replace(str(value), SECRET) if str(value) else text
     if not text.startswith("got ") and not (first["type"] == "value_error" and isinstance(value, Mapping)):
         text = f"got {_shown(value, at)}; {text}"
-    return without_credentials(text)
+    return redact(text)
 
 
 def _said(details: ErrorDetails) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from forgeline.tracking.redaction import redact
+from forgeline.masking import redact, redact_source
 
 if TYPE_CHECKING:
     from forgeline.tracking.tracker import Tracker
@@ -34,7 +34,7 @@ class Code:
         commit: None before the first one.
         branch: None when the head is detached.
         remote: URL of `origin`, without credentials.
-        diff: what is not committed of tracked files, up to 1 MiB.
+        diff: what is not committed of tracked files, up to 1 MiB, passwords and the like masked.
         untracked: number of files that git neither tracks nor ignores.
     """
 
@@ -83,7 +83,7 @@ def code(folder: Path | None = None) -> Code | None:
         commit=commit,
         branch=_git(where, "symbolic-ref", "--short", "-q", "HEAD"),
         remote=redact(remote) if remote else None,
-        diff=_git(where, *diff, strip=False) or "",
+        diff=redact_source(_git(where, *diff, strip=False) or ""),
         untracked=len(untracked.splitlines()),
     )
 

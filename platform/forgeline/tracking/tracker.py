@@ -23,16 +23,14 @@ from urllib.parse import quote
 from forgeline.errors import NotFound, TrackingError
 from forgeline.ledger.sql_reading import sqlite_file
 from forgeline.ledger.states import State
+from forgeline.masking import redact
 from forgeline.tracking.names import PARAM_LIMIT, TAG_LIMIT, tracked_key, tracked_value
-from forgeline.tracking.redaction import redact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
 T = TypeVar("T")
-
-__all__ = ["Point", "TrackedRun", "Tracker", "redact", "silence_mlflow"]
 
 # What MLflow takes in one call.
 MAX_POINTS = 1000

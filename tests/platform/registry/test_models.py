@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from forgeline.errors import BundleError, NotFound, UsageError
+from forgeline.errors import BundleError, BundleTampered, LedgerError, NotFound, TrackingError, UsageError
+from forgeline.ledger.ledger import Ledger
 from forgeline.registry import catalogue, fetching
+from forgeline.registry.gates import GateResult
 from forgeline.registry.models import Lineage, Registry
 from forgeline.tracking.tracker import Tracker
 
@@ -74,6 +79,115 @@ def test_a_folder_without_a_bundle_is_not_registered(registry: Registry, tmp_pat
         registry.register(name="n", mlflow_model_folder=tmp_path, run_id="r", metrics={}, lineage=LINEAGE)
 
 
+def test_a_run_that_registers_again_leaves_its_earlier_version_as_it_was(
+    registry: Registry, tracker: Tracker, tmp_path: Path
+) -> None:
+    run_id = tracker.create_run("tests", "resumed")
+    for number in (1, 2):
+        (tmp_path / "bundle").mkdir(exist_ok=True)
+        (tmp_path / "bundle" / "bundle.json").write_text(f'{{"weights": {number}}}')
+        made = registry.register(
+            name="resumed", mlflow_model_folder=tmp_path, run_id=run_id, metrics={}, lineage=LINEAGE
+        )
+        assert made == number
+    for number in (1, 2):
+        content = (registry.resolve(f"models:/resumed/{number}") / "bundle.json").read_text()
+        assert content == f'{{"weights": {number}}}'
+    assert registry.resolve(f"runs:/{run_id}") == registry.resolve("models:/resumed/2")
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_a_bundle_that_is_not_the_registered_one_is_refused(
+    remote: bool, registry: Registry, register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"overwritten-{remote}"
+    number = register(name, salt=float(remote))
+    (registry.resolve(f"models:/{name}/{number}") / "bundle.json").write_text(f'{{"other": "{name}"}}')
+    if remote:
+        monkeypatch.setattr(fetching, "_local_path", lambda source: None)
+        monkeypatch.setattr(registry, "_home", registry._home / "elsewhere")
+    for _ in range(2):
+        with pytest.raises(BundleTampered, match="not the one that was registered"):
+            registry.resolve(f"models:/{name}/{number}")
+
+
+def test_metrics_of_a_thousand_classes_are_in_the_bundle_only(
+    registry: Registry, tracker: Tracker, tmp_path: Path
+) -> None:
+    metrics = {"val/accuracy": 0.5} | {f"val/recall[class number {number}]": 0.5 for number in range(3000)}
+    (tmp_path / "bundle.json").write_text(json.dumps({"metrics": metrics}))
+    run_id = tracker.create_run("tests", "many")
+    registry.register(name="many", mlflow_model_folder=tmp_path, run_id=run_id, metrics=metrics, lineage=LINEAGE)
+    registry.promote("many", 1)
+    assert registry.version("many").metrics == {"val/accuracy": 0.5}
+    assert registry.metrics_of("many", of_classes=True) == metrics
+
+
+@pytest.mark.parametrize("alias", ["latest", "Latest", "v2", "V10", "2nd", "a b", ""])
+def test_an_alias_that_mlflow_would_refuse_is_a_usage_error(alias: str, registry: Registry) -> None:
+    with pytest.raises(UsageError, match="an alias is a letter"):
+        registry.promote("digits", 1, alias)
+
+
+def test_a_verdict_counts_when_the_alias_moves_and_not_before(registry: Registry, register: Register) -> None:
+    for accuracy in (0.7, 0.9, 0.8):
+        register("race", accuracy=accuracy)
+    registry.promote("race", 1)
+    judging, judged = threading.Event(), threading.Event()
+
+    def slow() -> GateResult:
+        judging.set()
+        assert not judged.wait(0.3), "another verdict was given between this one and its move"
+        return beats(0.9)
+
+    def beats(accuracy: float) -> GateResult:
+        champion = (registry.metrics_of("race") or {})["accuracy"]
+        return GateResult(passed=accuracy > champion, reasons=(f"{accuracy} against {champion}",))
+
+    def fast() -> GateResult:
+        judged.set()
+        return beats(0.8)
+
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(registry.promote_if, "race", 2, "champion", slow)
+        judging.wait()
+        assert not registry.promote_if("race", 3, "champion", fast).passed
+        assert first.result().passed
+    assert registry.version("race", alias="champion").version == 2
+    assert [move.why for move in registry.history("race")][-1] == "0.9 against 0.7"
+
+
+def test_a_move_that_fails_is_not_in_the_history(
+    registry: Registry, register: Register, tracker: Tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register("failing")
+    monkeypatch.setattr(tracker.client, "set_registered_model_alias", lambda *_: 1 / 0)
+    with pytest.raises(TrackingError):
+        registry.promote("failing", 1)
+    assert registry.history("failing") == []
+
+
+def test_a_move_that_cannot_be_written_down_is_not_made(
+    registry: Registry, register: Register, tracker: Tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register("unwritten")
+    monkeypatch.setattr("forgeline.registry.models._who", lambda: None)
+    with pytest.raises(LedgerError):
+        registry.promote("unwritten", 1)
+    assert registry.version("unwritten").aliases == ()
+
+
+def test_a_rollback_undoes_a_promotion_backwards(registry: Registry, register: Register) -> None:
+    for version in (1, 2, 3):
+        register("backwards")
+        registry.promote("backwards", version)
+    registry.promote("backwards", 2, why="3 is slow")
+    assert [registry.rollback("backwards").to_version for _ in range(3)] == [3, 2, 1]
+    registry.promote("backwards", 3)
+    assert registry.rollback("backwards").to_version == 1
+    assert [move.rollback for move in registry.history("backwards")] == [False] * 4 + [True] * 3 + [False, True]
+
+
 def test_aliases_move_and_history_remembers(registry: Registry, register: Register) -> None:
     assert registry.metrics_of("moves") is None
     for accuracy in (0.7, 0.8, 0.9):
@@ -130,6 +244,22 @@ def test_references_lead_to_the_bundle(registry: Registry, register: Register, h
     own.mkdir(parents=True)
     (own / "bundle.json").write_text("{}")
     assert registry.resolve(f"runs:/{first.run_id}") == own
+
+
+def test_a_run_is_named_as_in_every_other_command(
+    registry: Registry, register: Register, tracker: Tracker, home: Path
+) -> None:
+    register("named")
+    run_id = str(registry.version("named").run_id)
+    ledger = Ledger(f"sqlite:///{home / 'ledger.db'}")
+    ledger.create_run(id=run_id, name="named-run", kind="train", spec="")
+    whole = registry.resolve(f"runs:/{run_id}")
+    assert registry.resolve(f"runs:/{run_id[:8]}") == registry.resolve("runs:/named-run") == whole
+    ledger.create_run(id=f"{run_id[:8]}-another", name="another", kind="train", spec="")
+    with pytest.raises(UsageError, match="is ambiguous"):
+        registry.resolve(f"runs:/{run_id[:8]}")
+    with pytest.raises(NotFound, match="registered no model"):
+        registry.resolve("runs:/another")
 
 
 def test_what_is_not_there_is_not_found(registry: Registry, register: Register, tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forgeline.masking import redact
 from forgeline.tracking.names import KEY_LIMIT, tracked_key, tracked_value
-from forgeline.tracking.redaction import redact
 
 
 @pytest.mark.parametrize(
