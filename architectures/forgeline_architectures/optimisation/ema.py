@@ -7,8 +7,7 @@ weights, as timm's ModelEmaV3 does; counters are copied.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +32,7 @@ class ExponentialMovingAverage:
             self._same_as[name] = seen.setdefault(id(tensor), name)
             if self._same_as[name] == name:
                 self._averages[name] = tensor.detach().clone()
-        self._swapped = False
+        self._kept: list[Tensor] | None = None  # the weights, while the averages stand in their place
 
     @torch.no_grad()
     def update(self) -> None:
@@ -46,32 +45,26 @@ class ExponentialMovingAverage:
         self.steps += 1
         averages, weights = self._pairs()
         floating = [index for index, average in enumerate(averages) if average.is_floating_point()]
-        torch._foreach_lerp_([averages[i] for i in floating], [weights[i] for i in floating], 1 - decay)
+        # Averages stay as they were made when the model is trained in half precision, which would swallow small moves.
+        targets = [weights[i].to(averages[i].dtype) for i in floating]
+        torch._foreach_lerp_([averages[i] for i in floating], targets, 1 - decay)
         for index in set(range(len(averages))) - set(floating):
             averages[index].copy_(weights[index])
 
     @torch.no_grad()
     def swap(self) -> None:
-        """Exchange weights and averages in place; a second call puts them back."""
-        for average, weight in zip(*self._pairs(), strict=True):
-            kept = average.clone()
-            average.copy_(weight)
-            weight.copy_(kept)
-        self._swapped = not self._swapped
-
-    @contextmanager
-    def swapped(self) -> Iterator[None]:
-        """The model with averaged weights, within a `with` block."""
-        self.swap()
-        try:
-            yield
-        finally:
-            self.swap()
+        """Put the averages in the place of the weights; a second call puts the weights back."""
+        averages, weights = self._pairs()
+        if self._kept is None:
+            self._kept = [weight.clone() for weight in weights]
+            source = averages
+        else:
+            source, self._kept = self._kept, None
+        for weight, value in zip(weights, source, strict=True):
+            weight.copy_(value)
 
     def averages(self) -> dict[str, Tensor]:
         """The averages under the names of the model's state dict."""
-        if self._swapped:
-            return {name: tensor.detach() for name, tensor in self.model.state_dict().items()}
         return {name: self._averages[first] for name, first in self._same_as.items()}
 
     def state_dict(self) -> dict[str, object]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 
+from forgeline.errors import TrackingError
 from forgeline.tracking.tracker import Point
 from forgeline_jobs.evaluate.spec import EvaluateSpec
 from forgeline_jobs.remote import run_task
@@ -45,17 +47,24 @@ class EvaluateKind:
             folder=str(context.paths.artifacts),
         )
         result = run_task(context, measure_task, asdict(task))
-        now_ms = time.time_ns() // 1_000_000
-        context.tracker.log_points(
-            context.run_id,
-            [Point(key=key, value=value, step=0, time_ms=now_ms) for key, value in result["metrics"].items()],
-        )
-        context.tracker.log_params(context.run_id, {"data.fingerprint": result["fingerprint"]})
-        context.tracker.log_artifacts(context.run_id, context.paths.artifacts, "report")
+        try:
+            _track(context, result)
+        except TrackingError as error:
+            context.message(f"figures and report did not reach the tracking store: {error}", level="warning")
         for remark in result["remarks"]:
             context.message(remark, level="warning")
         context.message(f"wrote the report to {context.paths.artifacts / 'report.md'}")
         return result
+
+
+def _track(context: RunContext, result: Mapping[str, Any]) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    context.tracker.log_points(
+        context.run_id,
+        [Point(key=key, value=value, step=0, time_ms=now_ms) for key, value in result["metrics"].items()],
+    )
+    context.tracker.log_params(context.run_id, {"data.fingerprint": result["fingerprint"]})
+    context.tracker.log_artifacts(context.run_id, context.paths.artifacts, "report")
 
 
 def measure_task(task: dict[str, Any]) -> dict[str, Any]:

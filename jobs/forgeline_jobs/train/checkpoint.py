@@ -1,7 +1,7 @@
 """Checkpoints on disk: a folder each, written under a temporary name, synced, renamed, and sealed by a manifest.
 
-A folder without a manifest, or whose bytes differ from the manifest's digest, is not a checkpoint: `newest` passes over
-it, says so, and takes the one before.
+A folder without a manifest, or whose bytes differ from the manifest's digest, is not a checkpoint: `newest` sets it
+aside, says so, and takes the one before.
 """
 
 from __future__ import annotations
@@ -102,11 +102,20 @@ def folder_name(step: int) -> str:
 
 
 def newest(root: Path, *, warn: Callable[[str], None]) -> Path | None:
-    """The newest intact checkpoint; each damaged one on the way is reported through `warn`."""
+    """The newest intact checkpoint; each damaged one on the way is reported through `warn` and set aside.
+
+    Left in its place, it would count as newer than what is written next, which `keep_last` would then delete.
+    """
     for folder in reversed(folders(root)):
         if verified(folder) is not None:
             return folder
-        warn(f"checkpoint {folder.name} is damaged (its bytes differ from its manifest); trying the one before it")
+        aside = root / f"damaged-{folder.name}"
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)
+        warn(
+            f"checkpoint {folder.name} is damaged (its bytes differ from its manifest) and is now {aside.name}; "
+            "trying the one before it"
+        )
     return None
 
 

@@ -77,7 +77,9 @@ class Fitting:
                 weights_only=True,
             )
         if self.rank == 0:
-            outcome.hand_over(self.job, self.spec, self.data, module, callbacks.checkpoints)
+            # Lightning leaves the module on the CPU.
+            device = trainer.strategy.root_device
+            outcome.hand_over(self.job, self.spec, self.data, module, callbacks.checkpoints, device)
 
     @cached_property
     def data(self) -> PreparedData:
@@ -116,7 +118,7 @@ class Fitting:
 
     @cached_property
     def schedule(self) -> Schedule:
-        return Schedule.of(self.spec.trainer, batches_per_epoch=len(self.train_loader))
+        return Schedule.of(self.spec.trainer, batches=len(self.train_loader))
 
     def _module(self) -> TaskModule:
         architecture = cast(
@@ -147,7 +149,7 @@ class Fitting:
             stop_request=paths.stop_request(attempt=self.job.attempt),
             total_steps=self.schedule.total_steps,
             steps_per_epoch=self.schedule.steps_per_epoch,
-            batch_size=spec.data.batch_size,
+            samples_per_step=spec.data.batch_size * spec.trainer.accumulate,
             every=spec.trainer.log_every or (LOG_EVERY_GPU if gpu else 1),
             describe_batch=cast(TrainBatches, self.train_loader.sampler).describe,
         )
@@ -173,6 +175,7 @@ class Fitting:
         return Trainer(
             **trainer_arguments(self.spec),
             max_epochs=spec.epochs if spec.epochs is not None else -1,
+            limit_train_batches=self.schedule.batches_per_epoch,
             max_steps=spec.steps if spec.steps is not None else -1,
             accumulate_grad_batches=spec.accumulate,
             gradient_clip_val=spec.gradient_clip,

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from forgeline import metrics, plugins
-from forgeline.errors import DataError, RunCancelled, RunFailed, SpecError
+from forgeline.errors import DataError, RunCancelled, RunFailed, SpecError, TrackingError
 from forgeline.spec.loading import dump
+from forgeline.suggestions import did_you_mean
 from forgeline_jobs.train import checkpoint
 from forgeline_jobs.train.attempt import Failure, run_attempt
 from forgeline_jobs.train.preparation import prepare
+from forgeline_jobs.train.schedule import Schedule
 from forgeline_jobs.train.spec import TrainSpec
 from forgeline_jobs.train.worker import RESULT, Job
 
@@ -30,7 +32,7 @@ class TrainKind:
     """Trains a model and registers it."""
 
     def check(self, spec: TrainSpec) -> None:
-        """Read the data and hold architecture, data, length and gate against each other.
+        """Read the data and hold architecture, length, options and gate against each other.
 
         Raises:
             SpecError: what is wrong and which key to change.
@@ -43,8 +45,10 @@ class TrainKind:
                 f"set data.batch_size to at most {rows}",
                 key="data.batch_size",
             )
+        Schedule.of(spec.trainer, batches=rows // spec.data.batch_size)
         self._check_architecture(spec, data)
-        self._check_metric(spec, data.signature.task)
+        self._check_metric(spec, data)
+        self._check_options(spec, data.signature.task)
 
     @staticmethod
     def _check_architecture(spec: TrainSpec, data: PreparedData) -> None:
@@ -58,16 +62,30 @@ class TrainKind:
             raise SpecError(str(error), key="architecture") from error
 
     @staticmethod
-    def _check_metric(spec: TrainSpec, task: str) -> None:
+    def _check_metric(spec: TrainSpec, data: PreparedData) -> None:
         gate = spec.register_.gate if spec.register_ else None
         for key, metric in (
             ("checkpoint.metric", spec.checkpoint.metric),
             ("register.gate.metric", gate.metric if gate else None),
         ):
-            if metric is not None:
-                metrics.metric_info(task, metric, key=key)
-                if not metric.startswith("val/"):
-                    raise SpecError(f"got {metric!r}; training measures the validation split: val/NAME", key=key)
+            if metric is None:
+                continue
+            metrics.metric_info(data.signature.task, metric, key=key)
+            if not metric.startswith("val/"):
+                raise SpecError(f"got {metric!r}; training measures the validation split: val/NAME", key=key)
+            _, bracket, label = metric.removesuffix("]").partition("[")
+            classes = data.preprocessing.classes or ()
+            if bracket and label not in classes:
+                raise SpecError(f"{metric}: there is no class {label!r}; {did_you_mean(label, classes)}", key=key)
+
+    @staticmethod
+    def _check_options(spec: TrainSpec, task: str) -> None:
+        if spec.trainer.label_smoothing and task != "classification":
+            raise SpecError(
+                f"got {spec.trainer.label_smoothing}; label smoothing is for classification and the task is {task}: "
+                "set it to 0",
+                key="trainer.label_smoothing",
+            )
 
     def execute(self, context: RunContext) -> dict[str, Any]:
         """Run attempts until one ends well or the retry budget of a cause is spent; then register the model."""
@@ -131,8 +149,12 @@ class TrainKind:
                 raise RunCancelled("stopped as asked; the last checkpoint is kept")
             raise RunFailed("the workers ended without a result", reason="platform_error")
         result: dict[str, Any] = json.loads(written.read_text(encoding="utf-8"))
-        context.tracker.log_params(context.run_id, {"data.fingerprint": result["fingerprint"]})
-        context.tracker.log_artifacts(context.run_id, context.paths.artifacts, "plots")
+        try:
+            context.tracker.log_params(context.run_id, {"data.fingerprint": result["fingerprint"]})
+            context.tracker.log_artifacts(context.run_id, context.paths.artifacts, "plots")
+        except TrackingError as error:
+            where = context.paths.artifacts
+            context.message(f"the pictures in {where} did not reach the tracking store: {error}", level="warning")
         if spec.register_ is not None:
             # Imports MLflow's model code, which only a run that registers pays for.
             from forgeline_jobs.train.registration import register

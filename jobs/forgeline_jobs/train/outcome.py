@@ -27,15 +27,27 @@ if TYPE_CHECKING:
     from forgeline_jobs.train.worker import Job
 
 
-def hand_over(job: Job, spec: TrainSpec, data: PreparedData, module: TaskModule, checkpoints: Checkpoints) -> None:
-    """Write the bundle, the pictures and, last, the result that tells the driver all is there."""
+def hand_over(
+    job: Job, spec: TrainSpec, data: PreparedData, module: TaskModule, checkpoints: Checkpoints, device: torch.device
+) -> None:
+    """Write the bundle, the pictures and, last, the result that tells the driver all is there.
+
+    Args:
+        job: what the worker was told.
+        spec: the spec of the run.
+        data: what was trained on.
+        module: the trained module; it gets the chosen checkpoint's weights.
+        checkpoints: know which checkpoint is the best.
+        device: where the module was trained, and measures the validation split once more.
+    """
     chosen = _chosen(job.paths.checkpoints, spec, checkpoints)
     manifest = checkpoint.Manifest.read(chosen)
     state = torch.load(chosen / checkpoint.STATE, map_location="cpu", weights_only=True)
     weights = deployed_weights(state)
-    module.cpu().eval()
+    # A bundle computes in float32 whatever it was trained in (precision bf16-true leaves a bfloat16 module).
+    module.to(device).float().eval()
     module.model.load_state_dict(weights)
-    outputs = _outputs(module, data, spec.data.batch_size)
+    outputs = _outputs(module, data, spec.data.batch_size, device)
     Bundle.save(
         job.paths.bundle,
         model_state=weights,
@@ -90,11 +102,13 @@ def _chosen(root: Path, spec: TrainSpec, checkpoints: Checkpoints) -> Path:
 
 
 @torch.inference_mode()
-def _outputs(module: TaskModule, data: PreparedData, batch_size: int) -> Outputs:
+def _outputs(module: TaskModule, data: PreparedData, batch_size: int, device: torch.device) -> Outputs:
     """The chosen model's outputs over the validation split, for pictures and reference statistics."""
     outputs = Outputs()
+    if data.signature.task == "language_modelling":  # whose outputs are not kept
+        return outputs
     for index, batch in enumerate(eval_loader(data.splits["val"], batch_size)):
-        outputs.add(module.validation_step(batch, index))
+        outputs.add(module.validation_step({name: tensor.to(device) for name, tensor in batch.items()}, index))
     return outputs
 
 

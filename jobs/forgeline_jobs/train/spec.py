@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 
 from forgeline.registry.gates import Gate
 from forgeline.spec.envelope import Envelope
@@ -62,7 +62,7 @@ class FineTuneConfig(Part):
     """What to hold still and what to move slowly when training starts from trained weights."""
 
     freeze: tuple[str, ...] = Field(default=(), description="Patterns of parameter names to freeze, e.g. `layer1.*`.")
-    learning_rates: dict[str, float] = Field(
+    learning_rates: dict[str, PositiveFloat] = Field(
         default_factory=dict, description="Pattern of parameter names -> factor on `optimizer.lr`."
     )
 

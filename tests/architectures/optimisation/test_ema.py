@@ -28,7 +28,7 @@ def test_follows_the_formula() -> None:
     assert ema.averages()["weight"].item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_swapped_puts_back_exactly() -> None:
+def test_swapping_twice_puts_back_exactly() -> None:
     model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
     ema = ExponentialMovingAverage(model, 0.5)
     model(torch.randn(8, 3))
@@ -36,9 +36,11 @@ def test_swapped_puts_back_exactly() -> None:
     ema.update()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     averages = {name: tensor.clone() for name, tensor in ema.averages().items()}
-    with ema.swapped():
-        assert all(torch.equal(model.state_dict()[name], averages[name]) for name in averages)
-        assert all(torch.equal(ema.averages()[name], averages[name]) for name in averages)
+    ema.swap()
+    assert all(torch.equal(model.state_dict()[name], averages[name]) for name in averages)
+    assert all(torch.equal(ema.averages()[name], averages[name]) for name in averages)
+    ema.swap()
+    assert all(torch.equal(ema.averages()[name], averages[name]) for name in averages)
     assert all(torch.equal(model.state_dict()[name], before[name]) for name in before)
     assert averages["1.num_batches_tracked"] == 1
 
@@ -50,8 +52,9 @@ def test_tied_weights_are_averaged_and_swapped_once() -> None:
     ema = ExponentialMovingAverage(model, 0.9)
     filled(model, 1.0)
     ema.update()
-    with ema.swapped():
-        assert model[0].weight[0, 0].item() == pytest.approx(0.9)  # decay 1/10 at the first update
+    ema.swap()
+    assert model[0].weight[0, 0].item() == pytest.approx(0.9)  # decay 1/10 at the first update
+    ema.swap()
     assert model[0].weight[0, 0].item() == 1.0
     assert set(ema.averages()) == {"0.weight", "1.weight"}
 
@@ -68,3 +71,18 @@ def test_goes_on_from_a_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> 
     for average in (ema, other):
         average.update()
     assert all(torch.equal(ema.averages()[name], other.averages()[name]) for name in ema.averages())
+
+
+def test_averages_of_a_half_precision_model_stay_in_float32() -> None:
+    model = nn.Linear(1, 1)
+    filled(model, 1.0)
+    ema = ExponentialMovingAverage(model, 0.999)
+    model.bfloat16()
+    filled(model, 1.25)
+    ema.update()
+    average = ema.averages()["weight"].clone()
+    assert average.item() == pytest.approx(1.225)  # bfloat16 knows 1.2265625 and 1.21875
+    ema.swap()
+    ema.swap()
+    assert torch.equal(ema.averages()["weight"], average)
+    assert model.weight.item() == 1.25

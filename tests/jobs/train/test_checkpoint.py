@@ -45,6 +45,7 @@ def test_the_newest_intact_one_is_taken_and_damage_is_told(tmp_path: Path) -> No
     told: list[str] = []
     assert checkpoint.newest(tmp_path, warn=told.append) == older
     assert "step-0000000010" in told[0]
+    assert checkpoint.folders(tmp_path) == [older], "a damaged one counts among the newest to keep"
 
 
 def test_a_folder_without_a_manifest_is_no_checkpoint(tmp_path: Path) -> None:

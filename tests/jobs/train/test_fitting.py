@@ -12,8 +12,11 @@ import pytest
 import torch
 
 from forgeline.bundle import Bundle
+from forgeline.errors import ForgelineError
 from forgeline.spec.loading import load
 from forgeline.tracking.spool import SpoolReader
+from forgeline_architectures.optimisation.schedules import learning_rate_factor
+from forgeline_architectures.tasks.language_modelling import LanguageModellingModule
 from forgeline_jobs.train import checkpoint
 from forgeline_jobs.train.callbacks.step_log import NonFiniteLoss, StepLog, StopRequested
 from forgeline_jobs.train.fitting import Fitting
@@ -54,6 +57,11 @@ def _points(job: Job) -> list[tuple[int, str, float]]:
         for name, value in line["values"].items()
         if not name.startswith(("system/", "train/samples_per_s"))
     ]
+
+
+def _events(job: Job) -> list[Mapping[str, Any]]:
+    lines = SpoolReader(job.paths.spool(attempt=job.attempt, rank=0)).read_new()
+    return [line for line in lines if line["kind"] == "event"]
 
 
 def _last_state(job: Job) -> dict[str, Any]:
@@ -119,21 +127,105 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
     assert got["callbacks"] == expected["callbacks"]
 
 
-def test_a_validation_every_few_steps_is_resumed_exactly(home: Path) -> None:
-    change = {"trainer.validate_every": "5step", "checkpoint.keep_last": 10}
-    job = _fit(home, "steps", **change)
+@pytest.mark.parametrize(
+    ("accumulate", "every", "validated"), [(1, 5, [5, 10, 15, 20, 21]), (2, 4, [4, 8, 9]), (3, 3, [3, 6])]
+)
+def test_a_validation_every_few_steps_is_resumed_exactly(
+    home: Path, accumulate: int, every: int, validated: list[int]
+) -> None:
+    change = {
+        "trainer.accumulate": accumulate,
+        "trainer.validate_every": f"{every}step",
+        "checkpoint.keep_last": 10,
+    }
+    name = f"steps-{accumulate}"
+    job = _fit(home, name, **change)
     steps = [checkpoint.Manifest.read(folder).step for folder in checkpoint.folders(job.paths.checkpoints)]
-    assert steps == [5, 10, 15, 20, 21]
-    expected = _points(job)
-    for folder in checkpoint.folders(job.paths.checkpoints)[2:]:
+    assert steps == validated
+    expected, state = _points(job), _last_state(job)["state_dict"]
+    for folder in checkpoint.folders(job.paths.checkpoints)[1:]:
         checkpoint.shutil.rmtree(folder)
-    resumed = _fit(home, "steps", attempt=2, resume=True, **change)
-    assert _points(resumed) == [point for point in expected if point[0] > 10]
+    resumed = _fit(home, name, attempt=2, resume=True, **change)
+    assert _points(resumed) == [point for point in expected if point[0] > every]
+    torch.testing.assert_close(_last_state(resumed)["state_dict"], state, rtol=0, atol=0)
 
 
-def test_accumulated_batches_make_fewer_steps(home: Path) -> None:
-    points = _points(_fit(home, "accumulated", **{"trainer.accumulate": 2, "trainer.epochs": 1}))
-    assert [step for step, name, _ in points if name == "train/loss"] == [1, 2, 3, 4]
+def test_every_step_is_made_of_as_many_batches(home: Path) -> None:
+    change = {"trainer.accumulate": 2, "trainer.epochs": 2, "trainer.log_every": 1}
+    job = _fit(home, "accumulated", **change)
+    # 7 batches an epoch: the seventh has no partner.
+    assert [step for step, name, _ in _points(job) if name == "train/loss"] == [1, 2, 3, 4, 5, 6]
+    [first, *_] = [line for line in _events(job) if line["event"] == "step"]
+    assert first["eta_s"] == pytest.approx((6 - first["step"]) * 2 * 16 / first["samples_per_s"])
+
+
+def test_the_learning_rate_of_a_step_is_the_one_it_used(whole: Job) -> None:
+    rates = [value for _, name, value in _points(whole) if name == "train/learning_rate"]
+    factor = learning_rate_factor(load(WINE).spec.optimizer, 3 * BATCHES)
+    assert rates == pytest.approx([0.01 * factor(step) for step in range(3 * BATCHES)])
+
+
+@pytest.mark.parametrize("ema", [None, 0.9], ids=["plain", "averaged"])
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"architecture": {"name": "lstm", "hidden": 8}, "data": {"name": "sunspots", "batch_size": 64}}],
+    ids=["mlp", "lstm"],
+)
+def test_a_model_trained_in_bfloat16_is_handed_over(home: Path, ema: float | None, change: dict[str, Any]) -> None:
+    name = f"bf16-{len(change)}-{'averaged' if ema else 'plain'}"
+    job = _fit(home, name, **{"trainer.precision": "bf16-true", "trainer.epochs": 1, "trainer.ema": ema, **change})
+    model = Bundle.load(job.paths.bundle).model
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+def test_of_equal_checkpoints_the_one_with_the_lowest_loss_is_chosen(home: Path) -> None:
+    job = _fit(home, "tied", **{"trainer.epochs": 12, "checkpoint.metric": "val/accuracy"})
+    points = _points(job)
+    losses = {step: value for step, name, value in points if name == "val/loss"}
+    accuracies = {step: value for step, name, value in points if name == "val/accuracy"}
+    best = [losses[step] for step, value in accuracies.items() if value == max(accuracies.values())]
+    assert len(best) > 1
+    assert Bundle.load(job.paths.bundle).metrics["val/loss"] == min(best)
+
+
+def test_best_by_another_metric_is_not_the_best_after_a_resume(home: Path) -> None:
+    _fit(home, "other-metric", **{"trainer.epochs": 1, "checkpoint.metric": "val/accuracy"})
+    change = {"trainer.epochs": 3, "checkpoint.metric": "val/loss"}
+    job = _fit(home, "other-metric", attempt=2, resume=True, **change)
+    losses = [value for step, name, value in _points(job) if name == "val/loss" and step > BATCHES]
+    assert Bundle.load(job.paths.bundle).metrics["val/loss"] == min(losses)
+
+
+def test_a_metric_that_the_validation_split_does_not_give_is_named(home: Path, tmp_path: Path) -> None:
+    table = tmp_path / "few.csv"
+    table.write_text("x,y\n" + "\n".join(f"{i},{i * i}.5" for i in range(12)))
+    change = {
+        "data": {"name": "tabular", "path": str(table), "target": "y", "batch_size": 4},
+        "checkpoint.metric": "val/r2",
+    }
+    with pytest.raises(ForgelineError, match=r"val/r2 cannot be measured.*val/loss.*change checkpoint\.metric"):
+        _fit(home, "few", **change)
+
+
+def test_a_language_model_is_validated_once(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("\n".join(f"line {i} of a short story" for i in range(200)))
+    measured: list[int] = []
+    evaluated = LanguageModellingModule.evaluated
+
+    def counted(module: LanguageModellingModule, batch: Any) -> Any:
+        measured.append(len(batch["target"]))
+        return evaluated(module, batch)
+
+    monkeypatch.setattr(LanguageModellingModule, "evaluated", counted)
+    change = {
+        "architecture": {"name": "gpt", "layers": 1, "heads": 2, "width": 8},
+        "data": {"name": "text", "path": str(text), "context": 16, "batch_size": 8},
+        "trainer": {"epochs": 1},
+    }
+    job = _fit(home, "text", **change)
+    assert sum(measured) == Bundle.load(job.paths.bundle).data.summary["samples"]["val"]  # type: ignore[union-attr]
+    assert (job.paths.artifacts / "sample.txt").exists()
 
 
 def test_a_loss_that_is_not_finite_names_step_and_samples(home: Path) -> None:

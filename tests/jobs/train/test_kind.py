@@ -153,6 +153,13 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_says_where() -> None:
         ({"architecture": {"name": "lstm"}}, "architecture", ["lstm", "series", "numeric"]),
         ({"architecture": {"name": "gpt"}}, "architecture", ["gpt", "language_modelling"]),
         ({"checkpoint.metric": "val/acuracy"}, "checkpoint.metric", ["val/acuracy", "accuracy"]),
+        ({"trainer.accumulate": 8}, "trainer.accumulate", ["got 8", "7 batches", "at most 7"]),
+        ({"checkpoint.metric": "val/f1[clas_1]"}, "checkpoint.metric", ["clas_1", "`class_1`"]),
+        (
+            {"data": {"name": "diabetes", "batch_size": 16}, "trainer.label_smoothing": 0.1, "register": None},
+            "trainer.label_smoothing",
+            ["0.1", "regression"],
+        ),
         ({"register.gate.metric": "val/rmse"}, "register.gate.metric", ["val/rmse"]),
         ({"register.gate.metric": "test/accuracy"}, "register.gate.metric", ["test/accuracy", "validation"]),
     ],

@@ -41,6 +41,7 @@ def test_ten_epochs_unless_a_length_is_given() -> None:
         ({"architecture.name": "resnet81"}, ["architecture.name", "resnet81", "did you mean"]),
         ({"data.name": "wines"}, ["data.name", "wines", "`wine`"]),
         ({"strategy": "dpp"}, ["strategy", "ddp"]),
+        ({"fine_tune.learning_rates": {"head.*": 0}}, ["fine_tune.learning_rates", "head.*", "greater than 0"]),
         ({"trainer.epochs": "many"}, ["trainer.epochs", "many"]),
     ],
 )

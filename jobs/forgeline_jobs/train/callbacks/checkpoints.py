@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from forgeline.errors import ForgelineError
 from forgeline.tracking.spool import Spool
 from forgeline_architectures.tasks.lightning_import import Callback, LightningModule, Trainer
 from forgeline_jobs.train import checkpoint
 from forgeline_jobs.train.callbacks.step_log import StepLog, StopRequested
 from forgeline_jobs.train.callbacks.validation import Validation
+
+LOSS = "val/loss"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,7 @@ class Checkpoints(Callback):
 
     Attributes:
         best: folder name of the best checkpoint, empty before the first validation.
-        best_value: its value of the monitored metric.
+        best_score: its value of the monitored metric, the better the higher; then the same of its loss.
     """
 
     def __init__(self, policy: Policy, *, spool: Spool | None, step_log: StepLog, validation: Validation) -> None:
@@ -55,7 +58,7 @@ class Checkpoints(Callback):
         self.step_log = step_log
         self.validation = validation
         self.best = ""
-        self.best_value = math.nan
+        self.best_score: tuple[float, float] = (-math.inf, -math.inf)
         self._written_at = -1
 
     def on_train_batch_end(
@@ -100,16 +103,31 @@ class Checkpoints(Callback):
 
     def _after_validation(self, trainer: Trainer) -> None:
         self.step_log.flush(trainer)
+        score = self._score()
         self.step_log.shown = {name: self.validation.measured[name] for name in self._shown()}
-        value = self.validation.measured[self.policy.monitor]
-        if not self.best or (value > self.best_value if self.policy.higher_is_better else value < self.best_value):
-            self.best, self.best_value = checkpoint.folder_name(trainer.global_step), value
+        if not self.best or score > self.best_score:
+            self.best, self.best_score = checkpoint.folder_name(trainer.global_step), score
         self._write(trainer)
         if self.step_log.stop_agreed:
             raise StopRequested
 
+    def _score(self) -> tuple[float, float]:
+        """What makes a checkpoint the best: the monitored metric and, where that is equal (saturated), the loss.
+
+        Raises:
+            ForgelineError: the validation split does not give the metric.
+        """
+        measured, monitor = self.validation.measured, self.policy.monitor
+        if monitor not in measured:
+            raise ForgelineError(
+                f"{monitor} cannot be measured on the validation split: it has too few samples, or none of a class; "
+                f"measured are {', '.join(measured)}: change checkpoint.metric or the gate's metric, or hold out more"
+            )
+        value = measured[monitor]
+        return (value if self.policy.higher_is_better else -value), -measured[LOSS]
+
     def _shown(self) -> list[str]:
-        return ["val/loss"] if self.policy.monitor == "val/loss" else ["val/loss", self.policy.monitor]
+        return [LOSS] if self.policy.monitor == LOSS else [LOSS, self.policy.monitor]
 
     def _write(self, trainer: Trainer) -> None:
         step = trainer.global_step
@@ -149,7 +167,10 @@ class Checkpoints(Callback):
                 shutil.rmtree(folder)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "best_value": self.best_value}
+        return {"monitor": self.policy.monitor, "best": self.best, "best_score": self.best_score}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best, self.best_value = state_dict["best"], state_dict["best_value"]
+        # What is no longer there, or was best by another metric, is not the best one now.
+        comparable = state_dict.get("monitor") == self.policy.monitor
+        if comparable and checkpoint.verified(self.policy.root / state_dict["best"]) is not None:
+            self.best, self.best_score = state_dict["best"], state_dict["best_score"]

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 import torch.distributed
+from torch.optim import Optimizer
 
 from forgeline.tracking.spool import Spool
 from forgeline_architectures.tasks.lightning_import import Callback, LightningModule, Trainer
@@ -37,7 +38,7 @@ class StepLog(Callback):
         stop_request: the file whose existence asks the run to stop.
         total_steps: optimizer steps of the whole run.
         steps_per_epoch: optimizer steps of one epoch.
-        batch_size: samples of a global batch.
+        samples_per_step: samples of an optimizer step, over all ranks and accumulated batches.
         every: steps between reductions.
         describe_batch: (epoch, batch) -> which samples it held, for the message of a non-finite loss.
     """
@@ -49,7 +50,7 @@ class StepLog(Callback):
         stop_request: Path,
         total_steps: int,
         steps_per_epoch: int,
-        batch_size: int,
+        samples_per_step: int,
         every: int,
         describe_batch: Callable[[int, int], str],
     ) -> None:
@@ -58,7 +59,7 @@ class StepLog(Callback):
         self.total_steps = total_steps
         self.steps_per_epoch = steps_per_epoch
         self.epochs = math.ceil(total_steps / steps_per_epoch)
-        self.batch_size = batch_size
+        self.samples_per_step = samples_per_step
         self.every = every
         self.describe_batch = describe_batch
         self.stop_agreed = False
@@ -66,6 +67,7 @@ class StepLog(Callback):
         self._losses: list[torch.Tensor] = []
         self._places: list[tuple[int, int, int, float]] = []  # step, epoch, batch, learning rate
         self._norms: list[torch.Tensor | None] = []
+        self._learning_rate = 0.0
         self._open: torch.Tensor | None = None
         self._samples = 0
         self._flushed_at = time.perf_counter()
@@ -75,19 +77,22 @@ class StepLog(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.restart_clock()
 
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        # When the batch ends, the scheduler has set the next step's rate already.
+        self._learning_rate = float(optimizer.param_groups[0]["lr"])
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         # Lightning has divided each micro-batch's loss by the number accumulated: their sum is the step's loss.
         loss = outputs["loss"].detach()
         self._open = loss if self._open is None else self._open + loss
-        self._samples += self.batch_size
         if trainer.fit_loop._should_accumulate():
             return
+        self._samples += self.samples_per_step
         self._losses.append(self._open)
         self._norms.append(getattr(pl_module, "last_gradient_norm", None))
-        learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
-        self._places.append((trainer.global_step, trainer.current_epoch, batch_idx, learning_rate))
+        self._places.append((trainer.global_step, trainer.current_epoch, batch_idx, self._learning_rate))
         self._open = None
         if len(self._losses) >= self.every:
             self.flush(trainer)
@@ -132,7 +137,6 @@ class StepLog(Callback):
         if now - self._progress_at >= PROGRESS_INTERVAL_S or places[-1][0] >= self.total_steps:
             self._progress_at = now
             step, epoch, _, _ = places[-1]
-            per_step_s = self.batch_size / self._rate
             self.spool.event(
                 "step",
                 step=step,
@@ -142,7 +146,7 @@ class StepLog(Callback):
                 loss=losses[-1],
                 metrics=self.shown,
                 samples_per_s=self._rate,
-                eta_s=(self.total_steps - step) * per_step_s,
+                eta_s=(self.total_steps - step) * self.samples_per_step / self._rate,
             )
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
