@@ -231,6 +231,11 @@ def load_gpt2(model: GPT, state: Mapping[str, Tensor]) -> None:
         weight = source.get(theirs)
         if weight is not None and weight.ndim == 2 and name.startswith("blocks."):
             weight = weight.t()
+        if name == "tokens.weight" and weight is not None and len(weight) != len(tensor):
+            raise ValueError(
+                f"the GPT-2 weights know {len(weight)} tokens, the data have a vocabulary of {len(tensor)}; "
+                "change data.tokenizer, data.vocabulary or architecture.pretrained"
+            )
         if weight is None or weight.shape != tensor.shape:
             got = "is missing" if weight is None else f"has the shape {tuple(weight.shape)}"
             raise ValueError(

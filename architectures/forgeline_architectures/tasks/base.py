@@ -1,7 +1,7 @@
 """What the Lightning modules of all tasks share: optimiser, schedule, frozen layers, averaged weights, gradient norm.
 
-Unusual: nothing is logged from in here. `self.log` costs more than a small model's step, so the module only keeps the
-detached `last_loss` and `last_gradient_norm` for callbacks to read when they want to.
+Unusual: nothing is logged from in here. `self.log` costs more than a small model's step, so the module only keeps
+`last_gradient_norm` for callbacks to read when they want to.
 """
 
 from __future__ import annotations
@@ -46,7 +46,6 @@ class TaskModule(LightningModule):
         model: the family's model; its state dict is what a bundle stores.
         signature: what the data promised.
         options: optimiser, schedule, smoothing, averaging, freezing.
-        last_loss: detached loss of the newest micro-batch, None before the first.
         last_gradient_norm: global L2 norm before clipping at the newest optimizer step, None before the first.
         ema: averaged weights, None where the options ask for none.
     """
@@ -56,7 +55,6 @@ class TaskModule(LightningModule):
         self.model = model
         self.signature = signature
         self.options = options
-        self.last_loss: Tensor | None = None
         self.last_gradient_norm: Tensor | None = None
         freeze(model, options.freeze)
         self._held = frozen_norms(model)
@@ -79,14 +77,9 @@ class TaskModule(LightningModule):
         return cast(Tensor, self.model(batch))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        loss = self.loss(batch)
-        self.last_loss = loss.detach()
-        return loss
+        return self.loss(batch)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Evaluated:
-        return self.evaluated(batch)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> Evaluated:
         return self.evaluated(batch)
 
     def configure_optimizers(self) -> Any:
@@ -110,13 +103,11 @@ class TaskModule(LightningModule):
     ) -> None:
         """Clip by the global norm where asked, and keep the norm: one pass over the gradients serves both."""
         parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
-        if gradient_clip_val and gradient_clip_algorithm in (None, "norm"):
+        if gradient_clip_val:
             self.last_gradient_norm = nn.utils.clip_grad_norm_(parameters, gradient_clip_val).detach()
             return
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         self.last_gradient_norm = nn.utils.get_total_norm(gradients).detach()
-        if gradient_clip_val:
-            nn.utils.clip_grad_value_(parameters, gradient_clip_val)
 
     def optimizer_step(
         self,
@@ -148,12 +139,6 @@ class TaskModule(LightningModule):
                     "the checkpoint has no averaged weights; it was written without trainer.ema: remove it"
                 )
             self.ema.load_state_dict(checkpoint["ema"])
-
-    def deployed_state(self) -> dict[str, Tensor]:
-        """The weights to deploy, under the names of `model`: the averaged ones where there are any."""
-        if self.ema is not None:
-            return self.ema.averages()
-        return {name: tensor.detach() for name, tensor in self.model.state_dict().items()}
 
 
 def deployed_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:

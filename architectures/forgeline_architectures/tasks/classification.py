@@ -31,13 +31,13 @@ class ClassificationModule(TaskModule):
         self.register_buffer("class_weights", None if weights is None else torch.tensor(weights), persistent=False)
 
     def loss(self, batch: Batch) -> Tensor:
-        # With class weights this is the weighted mean, divided by the sum of the weights of the batch's samples.
+        logits, target, smoothing = self.model(batch), batch["target"], self.options.label_smoothing
+        if self.class_weights is None:
+            return F.cross_entropy(logits, target, label_smoothing=smoothing)
+        # Divided by the number of samples, which is the same on every worker, where the sum of their weights is not.
         return F.cross_entropy(
-            self.model(batch),
-            batch["target"],
-            weight=self.class_weights,
-            label_smoothing=self.options.label_smoothing,
-        )
+            logits, target, weight=self.class_weights, label_smoothing=smoothing, reduction="sum"
+        ) / len(target)
 
     def evaluated(self, batch: Batch) -> Evaluated:
         # In float32, since the probabilities of half-precision logits do not sum to 1.

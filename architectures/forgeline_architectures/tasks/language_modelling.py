@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
@@ -45,7 +45,7 @@ class LanguageModellingModule(TaskModule):
 
     def loss(self, batch: Batch) -> Tensor:
         total, count = self._summed(batch)
-        return total / count.clamp(min=1)
+        return total / _even_share(count)
 
     def evaluated(self, batch: Batch) -> Evaluated:
         total, count = self._summed(batch)
@@ -81,6 +81,19 @@ def chunked_cross_entropy(head: Callable[[Tensor], Tensor], hidden: Tensor, targ
     ):
         total = total + checkpoint(part_loss, states, wanted, use_reentrant=False)
     return total
+
+
+def _even_share(count: Tensor) -> Tensor:
+    """Learnt tokens of all workers (at least one), divided by the workers.
+
+    Divided by it, the workers' losses have the mean over all tokens as their mean, however many each has: the loss
+    does not depend on the number of workers.
+    """
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return count.clamp(min=1)
+    everyone = count.clone()
+    distributed.all_reduce(everyone)
+    return everyone.clamp(min=1) / distributed.get_world_size()
 
 
 def _summed_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:

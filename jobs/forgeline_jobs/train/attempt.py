@@ -85,15 +85,19 @@ def per_worker(resources: Resources) -> dict[str, float]:
 def _cause(error: Exception, folder: Path) -> Failure:
     """From a worker's own evidence first, from Ray's exception where the worker could leave none."""
     evidence = folder / FAILURE
-    if evidence.exists():
-        return _own_cause(json.loads(evidence.read_text(encoding="utf-8")))
+    own = json.loads(evidence.read_text(encoding="utf-8")) if evidence.exists() else None
+    if own is not None and not _lost_contact(own):
+        return _own_cause(own)
     from ray.exceptions import OutOfMemoryError, RayActorError, WorkerCrashedError
 
-    for failure in _chain(error):
-        if isinstance(failure, OutOfMemoryError):
-            return Failure(
-                reason=Reason.OUT_OF_MEMORY, message="a worker was killed because its node ran out of memory"
-            )
+    chain = _chain(error)
+    if any(isinstance(failure, OutOfMemoryError) for failure in chain):
+        return Failure(reason=Reason.OUT_OF_MEMORY, message="a worker was killed because its node ran out of memory")
+    if own is not None:
+        return Failure(
+            reason=Reason.NODE_LOST, message=f"a worker process died; rank {own['rank']} lost contact with it"
+        )
+    for failure in chain:
         if isinstance(failure, RayActorError | WorkerCrashedError):
             return Failure(
                 reason=Reason.NODE_LOST, message=f"a worker process died without a word: {_first_line(failure)}"
@@ -101,13 +105,14 @@ def _cause(error: Exception, folder: Path) -> Failure:
     return Failure(reason=Reason.PLATFORM_ERROR, message=f"{type(error).__name__}: {_first_line(error)}")
 
 
+def _lost_contact(evidence: dict[str, Any]) -> bool:
+    """A symptom on a rank that lives: whichever rank fails by its own fault writes its evidence before this one."""
+    marked = any(mark in evidence["message"] for mark in _LOST_CONTACT_MARKS)
+    return marked or evidence["type"] in _LOST_CONTACT
+
+
 def _own_cause(evidence: dict[str, Any]) -> Failure:
     kind, message = evidence["type"], evidence["message"]
-    if kind in _LOST_CONTACT or any(mark in message for mark in _LOST_CONTACT_MARKS):
-        # A symptom on a rank that lives: whichever rank failed by its own fault wrote its evidence before this one.
-        return Failure(
-            reason=Reason.NODE_LOST, message=f"a worker process died; rank {evidence['rank']} lost contact with it"
-        )
     if kind in _NON_FINITE:
         return Failure(reason=Reason.NON_FINITE_LOSS, message=message)
     reason = Reason.OUT_OF_MEMORY if kind in _OUT_OF_MEMORY else Reason.USER_ERROR
@@ -118,7 +123,7 @@ def _chain(error: BaseException) -> list[BaseException]:
     """The error, what caused it, and what each worker raised."""
     found: list[BaseException] = [error]
     for failure in getattr(error, "worker_failures", {}).values():
-        found += [failure, *([failure.__cause__] if failure.__cause__ else [])]
+        found += _chain(failure)
     if error.__cause__ is not None:
         found += _chain(error.__cause__)
     return found

@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING, cast
 from forgeline import plugins
 
 if TYPE_CHECKING:
-    from forgeline.plugins import DataDescriptor
     from forgeline_jobs.data.base import DataConfig, PreparedData
+    from forgeline_jobs.data.descriptor import DataSource
 
 
-def prepare(config: DataConfig) -> PreparedData:
+def prepare(config: DataConfig, *, verify: bool = True) -> PreparedData:
     """Prepare the data of a spec's `data` block.
+
+    Args:
+        config: the block.
+        verify: go through every sample; False where the check before the run has done it.
 
     Raises:
         DataError: the data are not what the spec promises.
     """
-    source = cast("DataDescriptor", plugins.find(plugins.DATA, config.name, key="data.name"))
-    return cast("PreparedData", source.prepare(config))
+    source = cast("DataSource", plugins.find(plugins.DATA, config.name, key="data.name"))
+    return source.prepare(config, verify=verify)

@@ -76,8 +76,10 @@ def test_weights_are_read_from_a_file(reference: Any, tmp_path: Path) -> None:
     config = {**CONFIG, "pretrained": str(tmp_path / "gpt2.safetensors")}
     module: Any = ARCHITECTURE.build_module(config, signature(), {"total_steps": 1})
     assert torch.equal(module.model.tokens.weight, reference.transformer.wte.weight)
-    with pytest.raises(ValueError, match=r"wte\.weight has the shape \(37, 32\), the model needs \(38, 32\)"):
+    with pytest.raises(ValueError, match=r"37 tokens.*vocabulary of 38; change data\.tokenizer, data\.vocabulary"):
         ARCHITECTURE.build_module(config, signature(vocabulary=38), {"total_steps": 1})
+    with pytest.raises(ValueError, match=r"wte\.weight has the shape \(37, 32\), the model needs \(37, 16\)"):
+        ARCHITECTURE.build_module({**config, "width": 16}, signature(), {"total_steps": 1})
     with pytest.raises(ValueError, match=r"architecture\.pretrained"):
         ARCHITECTURE.build_module({**CONFIG, "pretrained": "nowhere.safetensors"}, signature(), {"total_steps": 1})
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed
+import torch.multiprocessing
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
@@ -56,6 +58,24 @@ def fit(model: TaskModule, folder: Path, *, epochs: int = 2, checkpoint: Path | 
     return trainer
 
 
+def _ragged() -> tuple[Tensor, Tensor]:
+    tokens = torch.arange(32).view(4, 8) % 7
+    target = tokens.roll(-1, 1)
+    target[0, 1:] = target[2, 5:] = -100
+    return tokens, target
+
+
+def _one_of_two(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    model = GPT.build_module(SMALL_GPT, TEXT, {"total_steps": 2})
+    model.load_state_dict(torch.load(f"{folder}/weights.pt"))
+    tokens, target = _ragged()
+    loss = model.training_step({"tokens": tokens[rank::2], "target": target[rank::2]}, 0)
+    torch.save(loss.detach(), f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
 class TestLosses:
     def test_label_smoothing_is_the_published_mixture(self) -> None:
         model = module(label_smoothing=0.1)
@@ -74,10 +94,26 @@ class TestLosses:
         )
 
     def test_class_weights_weigh(self) -> None:
-        model = module(class_weights=(1.0, 5.0, 2.0))
+        weights = torch.tensor([1.0, 5.0, 2.0])
+        model = module(class_weights=tuple(weights.tolist()))
         data = batch()
-        expected = F.cross_entropy(model.model(data), data["target"], weight=torch.tensor([1.0, 5.0, 2.0]))
-        torch.testing.assert_close(model.training_step(data, 0), expected)
+        each = F.cross_entropy(model.model(data), data["target"], reduction="none")
+        torch.testing.assert_close(model.training_step(data, 0), (weights[data["target"]] * each).mean())
+
+    def test_the_mean_over_workers_is_the_loss_of_the_whole_batch(self) -> None:
+        model = module(class_weights=(1.0, 5.0, 2.0)).eval()
+        data = batch(8)
+        parts = [{name: tensor[rank::2] for name, tensor in data.items()} for rank in range(2)]
+        mean = torch.stack([model.training_step(part, 0) for part in parts]).mean()
+        torch.testing.assert_close(mean, model.training_step(data, 0))
+
+    def test_workers_with_unequal_numbers_of_tokens_have_the_mean_of_all_as_their_mean(self, tmp_path: Path) -> None:
+        tokens, target = _ragged()
+        whole = GPT.build_module(SMALL_GPT, TEXT, {"total_steps": 2})
+        torch.save(whole.state_dict(), tmp_path / "weights.pt")
+        torch.multiprocessing.start_processes(_one_of_two, (str(tmp_path),), nprocs=2, start_method="fork")
+        losses = torch.stack([torch.load(tmp_path / f"{rank}.pt") for rank in range(2)])
+        torch.testing.assert_close(losses.mean(), whole.training_step({"tokens": tokens, "target": target}, 0).detach())
 
     def test_probabilities_sum_to_one(self) -> None:
         outputs = module().eval().validation_step(batch(), 0)["outputs"]
@@ -139,14 +175,15 @@ class TestTrainer:
         fit(second, tmp_path, epochs=4, checkpoint=tmp_path / "half.ckpt", gradient_clip_val=0.5)
         for name, tensor in whole.state_dict().items():
             assert torch.equal(tensor, second.state_dict()[name]), name
-        for name, tensor in whole.deployed_state().items():
-            assert torch.equal(tensor, second.deployed_state()[name]), name
+        assert whole.ema is not None and second.ema is not None
+        for name, tensor in whole.ema.averages().items():
+            assert torch.equal(tensor, second.ema.averages()[name]), name
 
     def test_averaged_weights_are_validated_and_deployed(self, tmp_path: Path) -> None:
         model = module(ema=0.99)
         trainer = fit(model, tmp_path)
-        state, averages = model.model.state_dict(), model.deployed_state()
         assert model.ema is not None and model.ema.steps == 4
+        state, averages = model.model.state_dict(), model.ema.averages()
         assert not torch.equal(state["head.weight"], averages["head.weight"])
         trainer.save_checkpoint(tmp_path / "x.ckpt")
         checkpoint = torch.load(tmp_path / "x.ckpt", weights_only=True)
@@ -157,7 +194,7 @@ class TestTrainer:
         model = module()
         fit(model, tmp_path).save_checkpoint(tmp_path / "x.ckpt")
         deployed = deployed_weights(torch.load(tmp_path / "x.ckpt", weights_only=True))
-        assert set(deployed) == set(model.model.state_dict()) == set(model.deployed_state())
+        assert set(deployed) == set(model.model.state_dict())
 
     def test_averaging_once_per_optimizer_step(self, tmp_path: Path) -> None:
         model = module(ema=0.9)

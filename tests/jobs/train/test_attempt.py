@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from ray.exceptions import OutOfMemoryError
+from ray.train.v2.api.exceptions import WorkerGroupError
 
 from forgeline.ledger.states import Reason
 from forgeline_jobs.train.attempt import _cause
@@ -36,6 +38,14 @@ def test_the_first_rank_to_fail_keeps_its_place(tmp_path: Path, capsys: pytest.C
     _record_failure(tmp_path, 0, RuntimeError(GLOO))
     failure = _cause(RuntimeError("worker group failed"), tmp_path)
     assert (failure.reason, "rank 1" in failure.message) == (Reason.USER_ERROR, True)
+
+
+def test_a_worker_killed_for_memory_is_not_a_lost_node(tmp_path: Path) -> None:
+    _record_failure(tmp_path, 0, RuntimeError(GLOO))
+    lost = RuntimeError("rank 1 died")
+    lost.__cause__ = OutOfMemoryError("the node ran low on memory")
+    error = WorkerGroupError("two workers failed", {0: RuntimeError(GLOO), 1: lost})
+    assert _cause(error, tmp_path).reason is Reason.OUT_OF_MEMORY
 
 
 def test_without_evidence_the_platform_is_to_blame(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from forgeline.spec.loading import load
 from forgeline.tracking.spool import SpoolReader
 from forgeline_architectures.optimisation.schedules import learning_rate_factor
 from forgeline_architectures.tasks.language_modelling import LanguageModellingModule
+from forgeline_jobs.data.descriptor import DataSource
 from forgeline_jobs.train import checkpoint
 from forgeline_jobs.train.callbacks.step_log import NonFiniteLoss, StepLog, StopRequested
 from forgeline_jobs.train.fitting import Fitting
@@ -247,3 +248,16 @@ def test_data_that_changed_are_refused_at_resume(home: Path, tmp_path: Path) -> 
 def test_a_worker_imports_nothing_that_only_unused_metrics_need() -> None:
     printed = subprocess.run([sys.executable, "-W", "ignore", "-c", LEAN], capture_output=True, text=True, check=True)
     assert printed.stdout.strip() == "[]"
+
+
+def test_a_worker_does_not_go_through_every_sample_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    verified: list[bool] = []
+    prepare = DataSource.prepare
+
+    def noted(source: DataSource, config: Any, *, verify: bool = True) -> Any:
+        verified.append(verify)
+        return prepare(source, config, verify=verify)
+
+    monkeypatch.setattr(DataSource, "prepare", noted)
+    _fit(home, "verified", **{"trainer.epochs": 1})
+    assert verified == [False]
