@@ -146,7 +146,7 @@ def find(group: str, name: str, *, key: str) -> Descriptor:
         if name in _answers(plugin):
             return plugin
     what = group.removeprefix("forgeline.").removesuffix("s")
-    raise SpecError(f"unknown {what} {name!r}; {did_you_mean(name, all_names(group))}", key=key)
+    raise SpecError(f"unknown {what} {name!r}; {did_you_mean(name, all_names(group), first=names(group))}", key=key)
 
 
 def _answers(plugin: Descriptor) -> set[str]:

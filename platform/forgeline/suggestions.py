@@ -12,13 +12,16 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
-def did_you_mean(name: str, known: Iterable[str], *, limit: int = 12) -> str:
+def did_you_mean(name: str, known: Iterable[str], *, limit: int = 12, first: Iterable[str] = ()) -> str:
     """The tail of an error message: the nearest name where there is one, else (up to `limit` of) what is known.
+
+    Those in `first` are listed before the others.
 
     >>> did_you_mean("resnet81", ["resnet18", "vgg16"])
     'did you mean `resnet18`?'
     """
-    names = sorted(set(known))
+    ahead = set(first)
+    names = sorted(set(known), key=lambda one: (one not in ahead, one))
     meant = nearest(name, names)
     if meant is not None:
         return f"did you mean `{meant}`?"

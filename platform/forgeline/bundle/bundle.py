@@ -6,6 +6,7 @@ verifies every file's sha256 and imports no torch; the network is built when it 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -76,7 +77,7 @@ class Bundle:
         run_id: str | None = None,
         reference: Reference | None = None,
     ) -> Bundle:
-        """Write a bundle; a reader sees the old one or the new one, never half of it.
+        """Write a bundle; a reader never sees half of one, and what is replaced is deleted last.
 
         Args:
             folder: made anew; a bundle that is there is replaced.
@@ -113,9 +114,7 @@ class Bundle:
                 digests={path.name: sha256_of(path) for path in sorted(fresh.iterdir())},
             )
             (fresh / MANIFEST).write_text(manifest.text(), encoding="utf-8")
-            if target.exists():
-                shutil.rmtree(target)
-            fresh.rename(target)
+            _put(fresh, target)
         except OSError as error:
             raise BundleError(f"cannot write a bundle to {target}: {error.strerror or error}") from error
         finally:
@@ -314,6 +313,21 @@ class Bundle:
         texts = [prompts] if isinstance(prompts, str) else list(prompts)
         preprocessing = cast("TextPreprocessing", self.preprocessing)
         return continue_texts(self.model.to(place), preprocessing, texts, seed=seed, **sampling)
+
+
+def _put(fresh: Path, target: Path) -> None:
+    """Move a folder to its place; the one that is there keeps it when that fails."""
+    aside = fresh.with_name(f"{fresh.name}.replaced")
+    shutil.rmtree(aside, ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):
+        target.rename(aside)
+    try:
+        fresh.rename(target)
+    except OSError:
+        with contextlib.suppress(FileNotFoundError):
+            aside.rename(target)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def find_folder(reference: str | Path) -> Path:

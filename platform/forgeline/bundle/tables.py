@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgeline.errors import DataError
-from forgeline.preprocessing.reading import TABLE_SUFFIXES, existing, read_table
+from forgeline.preprocessing.reading import TABLE_SUFFIXES, existing, read_table, unreadable
 from forgeline.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -110,6 +110,8 @@ class TableFile:
         try:
             with self.path.open(encoding="utf-8-sig", newline="") as lines:
                 first = next((line for line in lines if line.strip()), "")
+        except OSError as error:
+            raise unreadable(self.path, error, self.key) from error
         except UnicodeDecodeError as error:
             raise self._not_utf8(error) from error
         separator = max((",", ";", "\t"), key=first.count)
@@ -182,6 +184,8 @@ class TableFile:
                 dtype=types,
             ) as reader:
                 yield from reader
+        except OSError as error:
+            raise unreadable(self.path, error, self.key) from error
         except UnicodeDecodeError as error:
             raise self._not_utf8(error) from error
         except (pd.errors.ParserError, ValueError) as error:

@@ -21,7 +21,12 @@ _TIED = "tied"
 
 
 def write_weights(path: Path, state: Mapping[str, Tensor]) -> None:
-    """Write a state dict, wherever its tensors live."""
+    """Write a state dict, wherever its tensors live.
+
+    Raises:
+        BundleError: the disk does not take it.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     kept: dict[str, Tensor] = {}
@@ -36,7 +41,10 @@ def write_weights(path: Path, state: Mapping[str, Tensor]) -> None:
             owners[identity] = name
         # A copy, because a view of a larger tensor would still share its memory.
         kept[name] = tensor.detach().cpu().clone().contiguous()
-    save_file(kept, path, metadata={_TIED: json.dumps(tied, sort_keys=True)})
+    try:
+        save_file(kept, path, metadata={_TIED: json.dumps(tied, sort_keys=True)})
+    except (SafetensorError, OSError) as error:
+        raise BundleError(f"cannot write {path}: {error}") from error
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -115,13 +115,16 @@ class LiveDisplay:
         self._status.start()
 
     def show(self, event: Event) -> None:
+        from rich.text import Text
+
         if event["event"] == "step":
             self._step(event)
             return
         if event["event"] == "epoch":
             self._metrics = metrics_text(event.get("metrics") or {}, limit=2)
         if event["event"] == "state":
-            self._status.update(str(event["state"]) + (f": {event['message']}" if event.get("message") else ""))
+            text = str(event["state"]) + (f": {event['message']}" if event.get("message") else "")
+            self._status.update(Text(text))
             return
         if (line := describe(event)) is not None:
             self._out.print(line, markup=False)

@@ -208,25 +208,26 @@ def _follow_log(run: Run, attempt: int | None, rank: int) -> str:
     """Print a worker's log until the run has ended, its next attempts too; returns the state."""
     position, number = 0, attempt or _last_attempt(run)
     while True:
-        state = run.state
-        newest = attempt or _last_attempt(run)
-        position = _print_from(run.paths.rank_log(attempt=number, rank=rank), position)
+        # Looked at before the log is read: what is read afterwards is all there will be.
+        state, newest = run.state, attempt or _last_attempt(run)
+        complete = newest != number or state in EXIT_CODES
+        position = _print_from(run.paths.rank_log(attempt=number, rank=rank), position, to_the_end=complete)
         if newest != number:
             position, number = 0, newest
-        elif state in EXIT_CODES:
+        elif complete:
             return state
         else:
             time.sleep(0.3)
 
 
-def _print_from(path: Path, position: int) -> int:
+def _print_from(path: Path, position: int, *, to_the_end: bool) -> int:
     try:
         with path.open("rb") as file:
             file.seek(position)
             chunk = file.read()
     except FileNotFoundError:
         return position
-    # A character cut in two by the end of the file waits for its other half.
-    whole = chunk[: chunk.rfind(b"\n") + 1]
+    # A line, or character, cut in two by the end of the file waits for its other half.
+    whole = chunk if to_the_end else chunk[: chunk.rfind(b"\n") + 1]
     print(whole.decode("utf-8", "replace"), end="", flush=True)
     return position + len(whole)

@@ -42,7 +42,7 @@ def existing(path: str | Path, *, key: str | None = None) -> Path:
         if place.is_file() and place.stat().st_size == 0:
             raise DataError(f"`{place}` is empty", key=key)
     except OSError as error:
-        raise DataError(f"`{place}` cannot be read: {error.strerror or error}", key=key) from error
+        raise unreadable(place, error, key) from error
     return place
 
 
@@ -74,9 +74,12 @@ def read_text(path: Path, *, key: str | None = None) -> str:
     """A UTF-8 text file, line ends as they are.
 
     Raises:
-        DataError: it is not UTF-8; the message has the byte and the line.
+        DataError: it cannot be read, or is not UTF-8; the message has the byte and the line.
     """
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, error, key) from error
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -136,6 +139,8 @@ def _read_csv(place: Path, key: str | None) -> pd.DataFrame:
     try:
         with place.open(encoding="utf-8-sig", newline="") as lines:
             first = next((line for line in lines if line.strip()), "")
+    except OSError as error:
+        raise unreadable(place, error, key) from error
     except UnicodeDecodeError:
         read_text(place, key=key)
         raise
@@ -145,6 +150,8 @@ def _read_csv(place: Path, key: str | None) -> pd.DataFrame:
     _refuse_duplicates(next(csv.reader([first], delimiter=separator)), place, key)
     try:
         return pd.read_csv(place, sep=separator, encoding="utf-8-sig", skipinitialspace=True, low_memory=False)
+    except OSError as error:
+        raise unreadable(place, error, key) from error
     except UnicodeDecodeError:
         read_text(place, key=key)
         raise
@@ -157,6 +164,11 @@ def _refuse_duplicates(names: list[str], place: Path, key: str | None) -> None:
     if twice:
         listed = ", ".join(repr(name) for name in twice[:5])
         raise DataError(f"`{place}` has more than one column named {listed}; every name must be unique", key=key)
+
+
+def unreadable(place: Path, error: OSError, key: str | None) -> DataError:
+    """The error for a file that the system does not let us read."""
+    return DataError(f"`{place}` cannot be read: {error.strerror or error}", key=key)
 
 
 def _first_line(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,54 @@ def test_building_the_network_leaves_random_numbers_alone(table_bundle: Bundle) 
     torch.manual_seed(5)
     _ = Bundle.load(table_bundle.folder).model
     assert torch.equal(torch.rand(3), expected)
+
+
+def again(bundle: Bundle, folder: Path, number: int) -> Bundle:
+    """The same model saved to `folder`, told apart by its metric."""
+    return Bundle.save(
+        folder,
+        model_state=bundle.model.state_dict(),
+        architecture=bundle.manifest.architecture,
+        signature=bundle.manifest.signature,
+        preprocessing=bundle.preprocessing,
+        metrics={"number": number},
+    )
+
+
+def test_the_old_bundle_stays_until_the_new_one_is_in_its_place(
+    table_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "bundle"
+    again(table_bundle, folder, 1)
+    rename = Path.rename
+
+    def failing(path: Path, target: Path) -> Path:
+        if target == folder and not path.name.endswith(".replaced"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", failing)
+        with pytest.raises(BundleError, match="No space left"):
+            again(table_bundle, folder, 2)
+    assert Bundle.load(folder).metrics == {"number": 1}
+    again(table_bundle, folder, 3)
+    assert Bundle.load(folder).metrics == {"number": 3}
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_secrets_of_the_data_are_not_sealed_into_the_bundle(table_bundle: Bundle, tmp_path: Path) -> None:
+    config = {"name": "warehouse", "password": "hunter2", "url": "postgresql://me:hunter2@h/x", "rows": 5}
+    manifest = Bundle.save(
+        tmp_path / "bundle",
+        model_state=table_bundle.model.state_dict(),
+        architecture=table_bundle.manifest.architecture,
+        signature=table_bundle.manifest.signature,
+        preprocessing=table_bundle.preprocessing,
+        data={"name": "warehouse", "config": config, "fingerprint": "ab" * 32},
+    ).manifest
+    assert "hunter2" not in (tmp_path / "bundle" / "bundle.json").read_text()
+    assert manifest.data is not None and manifest.data.config["rows"] == 5
 
 
 def test_a_table_in_every_form(table_bundle: Bundle, customers: pd.DataFrame, tmp_path: Path) -> None:

@@ -35,6 +35,11 @@ def test_tied_weights_are_stored_once_and_come_back_under_both_names(tmp_path: P
     assert torch.equal(other.head.weight, model.head.weight)
 
 
+def test_a_disk_that_takes_nothing_is_a_bundle_error(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="cannot write"):
+        write_weights(tmp_path, {"weight": torch.ones(2)})
+
+
 def test_views_and_odd_tensors(tmp_path: Path) -> None:
     base = torch.arange(12.0)
     state = {

@@ -46,7 +46,9 @@ def test_a_plug_ins_command_runs(forgeline: Any) -> None:
         (["predict", "x", "nothing.csv"], "nothing.csv"),
         (["schema", "trane"], "did you mean `train`?"),
         (["architectures", "show", "resnet81"], "resnet"),
+        (["architectures", "show", "zzzzzz"], "known: gpt, lstm, mlp, "),
         (["ui", "--port", "0"], "--port"),
+        (["models", "promote", "digits", "1", "--alias", "latest"], "an alias is a letter"),
     ],
 )
 def test_usage_errors_are_one_error_line_and_exit_2(arguments: list[str], said: str, forgeline: Any) -> None:
@@ -112,10 +114,17 @@ def test_the_schema_of_a_kind(forgeline: Any) -> None:
     assert "properties" in json.loads(forgeline("schema", "toy").stdout)
 
 
-def test_the_doctor_masks_secrets(forgeline: Any) -> None:
-    done = forgeline("doctor", "--format", "json", FORGELINE_TRACKING_URI="http://me:hunter2@127.0.0.1:9/")
+@pytest.mark.parametrize(
+    ("tracking", "ledger", "answers"),
+    [
+        ("http://me:hunter2@127.0.0.1:9/", "", "ok"),
+        ("http://127.0.0.1:9/?token=hunter2", "postgresql://me:hunter2@[broken/x", "failed"),
+    ],
+)
+def test_the_doctor_masks_secrets(tracking: str, ledger: str, answers: str, forgeline: Any) -> None:
+    done = forgeline("doctor", "--format", "json", FORGELINE_TRACKING_URI=tracking, FORGELINE_LEDGER_URL=ledger)
     assert "hunter2" not in done.stdout + done.stderr
     found = {check["check"]: check["status"] for check in json.loads(done.stdout)["checks"]}
-    assert (found["python"], found["home"], found["ledger"]) == ("ok", "ok", "ok")
+    assert (found["python"], found["home"], found["ledger"]) == ("ok", "ok", answers)
     assert found["tracking"] == "failed"
     assert done.returncode == 1

@@ -69,6 +69,8 @@ def test_a_terminal_gets_a_bar_and_lines_above_it() -> None:
     display = LiveDisplay(Console(file=out, force_terminal=True, width=120, highlight=False))
     for event in (
         {"event": "run", "run_id": "1", "kind": "train", "name": "digits"},
+        {"event": "state", "state": "stopping", "message": "no space left on [/some/disk]"},
+        {"event": "message", "text": "what is in [/brackets] is no markup"},
         {"event": "state", "state": "running"},
         STEP,
         {"event": "epoch", "epoch": 1, "epochs": 2, "step": 5, "metrics": {"val/loss": 0.25}},
@@ -78,6 +80,8 @@ def test_a_terminal_gets_a_bar_and_lines_above_it() -> None:
     display.close()
     text = out.getvalue()
     assert "run 1 (train digits)" in text
+    assert "no space left on [/some/disk]" in text
+    assert "what is in [/brackets]" in text
     assert "100 %" in text
     assert "val/loss 0.25" in text
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from forgeline.bundle.tables import TableFile
 from forgeline.errors import DataError
-from forgeline.preprocessing.reading import existing, read_arrays, read_table
+from forgeline.preprocessing.reading import existing, read_arrays, read_table, read_text
 
 
 def refused(path: Path, content: bytes) -> str:
@@ -35,6 +38,21 @@ def test_bad_tables(tmp_path: Path) -> None:
     assert "line 3" in refused(tmp_path / "a.csv", b"a,b\n1,2\n1,2,3,4\n")
     assert "not a table" in refused(tmp_path / "a.xlsx", b"PK")
     assert "as Parquet" in refused(tmp_path / "a.parquet", b"not parquet")
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.txt"])
+def test_a_file_that_may_not_be_read_is_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    (tmp_path / name).write_text("a\n1\n")
+    # Not by the file's mode: root may read everything.
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    for read in (read_table, lambda path: list(TableFile(path).pieces())) if name == "a.csv" else (read_text,):
+        with pytest.raises(DataError, match=f"{name}` cannot be read: Permission denied") as caught:
+            read(tmp_path / name)
+        assert caught.value.exit_code == 2
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])

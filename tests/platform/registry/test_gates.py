@@ -86,6 +86,8 @@ def test_a_metric_that_is_not_there_names_the_known_ones() -> None:
         {"metric": "m", "at_least": math.nan},
         {"metric": "m", "at_leats": 1},
         {"metric": "m", "beats": "not an alias"},
+        {"metric": "m", "beats": "latest"},
+        {"metric": "m", "beats": "v2"},
     ],
 )
 def test_a_gate_that_cannot_be_meant_is_refused(wrong: dict[str, object]) -> None:

@@ -89,14 +89,15 @@ def test_packages_and_hardware_are_those_of_this_machine() -> None:
 
 
 def test_all_of_it_is_logged(tracker: Tracker, run_id: str, repository: Path) -> None:
-    (repository / "model.py").write_text("layers = 3\n")
+    (repository / "model.py").write_text("layers = 3\npassword = 'secret'\nstore = 's3://me:secret@store'\n")
     environment.log(tracker, run_id, folder=repository)
     run = tracker.get(run_id)
     assert run.tags["mlflow.source.git.commit"] == git(repository, "rev-parse", "HEAD")
     assert run.tags["forgeline.code.dirty"] == "true"
     assert run.tags["forgeline.package.torch"]
     folder = Path(run.artifact_uri.removeprefix("file://")) / "environment"
-    assert "+layers = 3" in (folder / "uncommitted.diff").read_text()
+    diff = (folder / "uncommitted.diff").read_text()
+    assert "+layers = 3" in diff and "secret" not in diff
     assert json.loads((folder / "packages.json").read_text())["mlflow"]
     assert json.loads((folder / "hardware.json").read_text())["logical_cpus"] >= 1
     assert "secret" not in repr(run)
