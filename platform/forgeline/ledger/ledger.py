@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from forgeline.ledger.migrations import HEAD
 from forgeline.ledger.records import AttemptRecord, RunRecord
 from forgeline.ledger.rows import attempt_of, run_of
 from forgeline.ledger.sql_reading import SqlReader, sqlite_file
-from forgeline.ledger.states import ACTIVE, RESUMABLE, TRANSITIONS, Reason, State
+from forgeline.ledger.states import ACTIVE, RESUMABLE, TRANSITIONS, IllegalTransition, Reason, State
 from forgeline.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ class Ledger:
         priority: int = 0,
         labels: Mapping[str, str] | None = None,
         cluster: str | None = None,
+        submission_id: str | None = None,
         driver_host: str | None = None,
         driver_pid: int | None = None,
     ) -> RunRecord:
@@ -92,6 +93,7 @@ class Ledger:
             id: its MLflow run id.
             spec: the resolved specification as YAML.
             cluster: address of the cluster that it is sent to; None for local Ray.
+            submission_id: the Ray job that its driver is there.
             driver_host: host of the process that owns it.
             driver_pid: id of that process.
 
@@ -106,32 +108,51 @@ class Ledger:
             "priority": priority,
             "labels": dict(labels or {}),
             "cluster": cluster,
+            "submission_id": submission_id,
         }
         self.writer.create_run(row, host=driver_host, pid=driver_pid)
         return self._fetch(id)
 
     def transition(
-        self, run_id: str, state: State | str, reason: Reason | str | None = None, message: str | None = None
+        self,
+        run_id: str,
+        state: State | str,
+        reason: Reason | str | None = None,
+        message: str | None = None,
+        *,
+        gpus: Sequence[str] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        result: Mapping[str, Any] | None = None,
     ) -> None:
         """Move a run to another state; a final one closes its open attempts too.
 
+        Args:
+            gpus: those that it holds from now on.
+            metrics: its summary metrics, in place of those that it had.
+            result: what its kind returned.
+
         Raises:
-            LedgerError: the move is not legal from where the run stands now.
+            IllegalTransition: the move is not legal from where the run stands now.
             NotFound: no such run.
         """
         target, why = State(state), Reason(reason) if reason is not None else None
-        if not self.writer.transition(run_id, target, why, message or None):
+        given = {"gpus": gpus, "metrics": None if metrics is None else dict(metrics), "result": result}
+        also = {key: value for key, value in given.items() if value is not None}
+        if not self.writer.transition(run_id, target, why, message or None, also=also):
             now = self._fetch(run_id).state
             allowed = ", ".join(sorted(TRANSITIONS[now])) or f"nothing, {now} is final"
-            raise LedgerError(f"run {run_id} is {now} and cannot become {target}; allowed: {allowed}")
+            raise IllegalTransition(f"run {run_id} is {now} and cannot become {target}; allowed: {allowed}")
 
     def resume(
         self,
         run_id: str,
         *,
         spec: str | None = None,
+        name: str | None = None,
         priority: int | None = None,
         labels: Mapping[str, str] | None = None,
+        cluster: str | None = None,
+        submission_id: str | None = None,
         driver_host: str | None = None,
         driver_pid: int | None = None,
     ) -> None:
@@ -139,15 +160,19 @@ class Ledger:
 
         Args:
             spec: the resolved specification that it goes on with; the stored one without it.
+            name: that it now has; unchanged without it.
             priority: that it now has; unchanged without it.
             labels: that it now has; unchanged without them.
+            cluster: address of the cluster that it is now sent to; None for local Ray, wherever it was before.
+            submission_id: the Ray job that its driver is there.
 
         Raises:
             UsageError: it has succeeded, or still goes on.
             NotFound: no such run.
         """
-        given = {"spec": spec, "priority": priority, "labels": None if labels is None else dict(labels)}
-        changed = {key: value for key, value in given.items() if value is not None}
+        given = {"spec": spec, "name": name, "priority": priority, "labels": None if labels is None else dict(labels)}
+        changed: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+        changed |= {"cluster": cluster, "submission_id": submission_id}
         if not self.writer.resume(run_id, changed, host=driver_host, pid=driver_pid):
             state = self._fetch(run_id).state
             raise UsageError(
@@ -235,6 +260,10 @@ class Ledger:
         found = [run_of(row) for row in self._reader.rows(sql, {"host": driver_process.this_host()})]
         return [record.id for record in found if self._reap(record)]
 
+    def close_dead(self, record: RunRecord) -> None:
+        """Close a run whose driver is known to be gone, unless it ended or has another driver since it was read."""
+        self.writer.transition(record.id, State.FAILED, Reason.PLATFORM_ERROR, DRIVER_DIED, owner=record)
+
     def get(self, reference: str) -> RunRecord:
         """One run.
 
@@ -277,27 +306,6 @@ class Ledger:
         if not rows:
             raise self._unknown(run_id)
         return rows[0]["cancel_requested"] is not None
-
-    def queued_ahead(self, run_id: str) -> list[RunRecord]:
-        """Queued runs of the same cluster (or host) whose turn comes before this one's, the next one first.
-
-        Raises:
-            NotFound: no such run.
-        """
-        self._fetch(run_id)
-        self.reap_dead()
-        sql = """
-            SELECT other.* FROM runs AS other, runs AS own
-            WHERE own.id = :id AND other.id <> own.id AND other.state = 'queued'
-            AND (other.cluster = own.cluster
-                 OR (own.cluster IS NULL AND other.cluster IS NULL AND other.driver_host = own.driver_host))
-            AND (other.priority > own.priority
-                 OR (other.priority = own.priority
-                     AND (other.submitted < own.submitted
-                          OR (other.submitted = own.submitted AND other.id < own.id))))
-            ORDER BY other.priority DESC, other.submitted, other.id
-        """
-        return [run_of(row) for row in self._reader.rows(sql, {"id": run_id})]
 
     def attempts(self, run_id: str) -> list[AttemptRecord]:
         """A run's attempts, first to last."""
@@ -345,12 +353,7 @@ class Ledger:
             return False
         if driver_process.is_alive(record.driver_pid, record.driver_started_s):
             return False
-        try:
-            self.transition(record.id, State.FAILED, Reason.PLATFORM_ERROR, DRIVER_DIED)
-        except LedgerError:
-            # It ended, or somebody else closed it, since the record was read.
-            if not self._fetch(record.id).is_final:
-                raise
+        self.close_dead(record)
         return True
 
     def _unknown(self, reference: str) -> NotFound:

@@ -22,6 +22,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, IntegrityEr
 
 from forgeline.errors import LedgerError
 from forgeline.ledger.migrations import HEAD
+from forgeline.ledger.sql_reading import not_a_url
 from forgeline.masking import redact
 
 WRITING = {"forgeline_writes": True}
@@ -49,16 +50,6 @@ class Database:
     def close(self) -> None:
         """Give back the connections."""
         self._engine.dispose()
-
-    @contextmanager
-    def reading(self) -> Iterator[sa.Connection]:
-        """A connection that reads.
-
-        Raises:
-            LedgerError: the database does not answer.
-        """
-        with self._guarded(), self._engine.connect() as connection:
-            yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
@@ -113,10 +104,9 @@ def _engine(url: str) -> sa.Engine:
                 f"FORGELINE_LEDGER_URL: {redact(url)!r} is a {backend} database; allowed: sqlite, postgresql"
             )
         engine = sa.create_engine(parsed, pool_pre_ping=backend != "sqlite")
-    except (ArgumentError, NoSuchModuleError) as error:
-        raise LedgerError(
-            f"FORGELINE_LEDGER_URL: {redact(url)!r} is no database URL; allowed: sqlite:///FILE, postgresql://…"
-        ) from error
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        # Their text, and their traceback, may hold a piece of the password.
+        raise LedgerError(not_a_url(url)) from None
     except ModuleNotFoundError as error:
         raise LedgerError(
             f"FORGELINE_LEDGER_URL: {redact(url)!r} needs the package {error.name!r}; install it, or use sqlite:///FILE"

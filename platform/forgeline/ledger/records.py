@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +20,8 @@ class RunRecord:
         reason: why it ended as it did; None while it goes on, and for success.
         message: the same in words.
         cluster: address of the cluster it was sent to; None for local Ray.
+        submission_id: the Ray job that its driver is on that cluster.
+        gpus: the GPUs that were given to it on its host, as in CUDA_VISIBLE_DEVICES; None before its turn came.
         driver_host: host of the process that owns it.
         driver_pid: id of that process.
         driver_started_s: seconds from the host's boot to the start of that process.
@@ -42,6 +44,8 @@ class RunRecord:
     priority: int
     labels: Mapping[str, str]
     cluster: str | None
+    submission_id: str | None
+    gpus: Sequence[str] | None
     driver_host: str | None
     driver_pid: int | None
     driver_started_s: float | None

@@ -9,14 +9,13 @@ import json
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from forgeline.ledger.records import AliasMove, AttemptRecord, RunRecord
 from forgeline.ledger.states import Reason, State
 
 _MOMENTS = ("created", "submitted", "started", "ended", "cancel_requested", "moved")
-_OBJECTS = ("labels", "metrics", "result")
+_OBJECTS = ("labels", "gpus", "metrics", "result")
 
 
 def run_of(row: Mapping[str, Any]) -> RunRecord:
@@ -41,16 +40,17 @@ def alias_move_of(row: Mapping[str, Any]) -> AliasMove:
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON can hold it: JSON has no NaN and no infinity (PostgreSQL refuses them), nor paths."""
+    """`value` as JSON can hold it, which has no NaN and no infinity (PostgreSQL refuses them); what else, as text."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(item) for item in value]
     if value is None or isinstance(value, bool | int | str):
         return value
-    if isinstance(value, Path):
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
         return str(value)
-    number = float(value)
     return number if math.isfinite(number) else None
 
 

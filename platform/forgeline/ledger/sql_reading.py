@@ -29,6 +29,14 @@ def sqlite_file(url: str) -> Path | None:
     return Path(path) if scheme.partition("+")[0] == "sqlite" and path not in ("", ":memory:") else None
 
 
+def not_a_url(url: str) -> str:
+    """What to say of a URL that SQLAlchemy cannot read."""
+    return (
+        f"FORGELINE_LEDGER_URL: {redact(url)!r} is no database URL; allowed: sqlite:///FILE, postgresql://… "
+        "(in a password, write `/` as %2F and `@` as %40)"
+    )
+
+
 class SqlReader:
     """Reads rows as dictionaries; SQLite gives times and JSON as text. May be used from several threads.
 
@@ -72,6 +80,9 @@ class SqlReader:
         try:
             with self._engine.connect() as connection:
                 return [dict(row) for row in connection.execute(sa.text(sql), parameters).mappings()]
+        except ValueError:
+            # Its text, and its traceback, hold a piece of the password.
+            raise LedgerError(not_a_url(self._url)) from None
         except (SQLAlchemyError, ImportError) as error:
             raise LedgerError(f"{redact(self._url)} did not answer: {redact(str(error))}") from error
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
+from forgeline.errors import LedgerError
+
 
 class State(StrEnum):
     """Where a run stands."""
@@ -36,6 +38,10 @@ class Reason(StrEnum):
     DEADLINE = "deadline"
     IDLE = "idle"
     CANCELLED = "cancelled"
+
+
+class IllegalTransition(LedgerError):
+    """A run stands where the state that was asked for cannot follow."""
 
 
 FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.TIMED_OUT})

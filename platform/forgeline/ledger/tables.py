@@ -51,6 +51,9 @@ runs = Table(
     Column("priority", Integer, nullable=False),
     Column("labels", JSON, nullable=False),
     Column("cluster", Text),
+    Column("submission_id", String(64)),
+    # none_as_null: without a value it is an SQL NULL, as in a row from before the column was there.
+    Column("gpus", JSON(none_as_null=True)),
     Column("driver_host", String(255)),
     Column("driver_pid", Integer),
     # Seconds between the host's boot and the start of the driver: a process id alone is used again.

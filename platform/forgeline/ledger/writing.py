@@ -15,10 +15,12 @@ import sqlalchemy as sa
 
 from forgeline.ledger import driver_process
 from forgeline.ledger.opening import Database
-from forgeline.ledger.records import AliasMove
+from forgeline.ledger.records import AliasMove, RunRecord
 from forgeline.ledger.rows import plain
 from forgeline.ledger.states import ACTIVE, FINAL, RESUMABLE, Reason, State, sources
 from forgeline.ledger.tables import alias_moves, attempts, runs
+
+_OWNER = ("driver_host", "driver_pid", "driver_started_s", "submission_id")
 
 
 class LedgerWriter:
@@ -46,10 +48,25 @@ class LedgerWriter:
         with self._database.writing() as connection:
             connection.execute(sa.insert(runs).values({**fields, **row}))
 
-    def transition(self, run_id: str, target: State, reason: Reason | None, message: str | None) -> bool:
-        """Move a run, from a state that allows it; a final one closes its open attempts too."""
+    def transition(
+        self,
+        run_id: str,
+        target: State,
+        reason: Reason | None,
+        message: str | None,
+        *,
+        also: Mapping[str, Any] | None = None,
+        owner: RunRecord | None = None,
+    ) -> bool:
+        """Move a run, from a state that allows it; a final one closes its open attempts too.
+
+        Args:
+            also: further columns to write with it.
+            owner: move it only while its driver is still the one that this record names.
+        """
         now = datetime.now(UTC)
-        values: dict[str, Any] = {"state": target, "reason": reason, "message": message}
+        values: dict[str, Any] = {"state": target, "reason": reason, "message": message, **plain(also or {})}
+        owned = [] if owner is None else [runs.c[key].is_not_distinct_from(getattr(owner, key)) for key in _OWNER]
         if target is State.RUNNING:
             values["started"] = sa.func.coalesce(runs.c.started, now)
         if target is State.QUEUED:
@@ -58,7 +75,7 @@ class LedgerWriter:
             values["ended"] = now
         with self._database.writing() as connection:
             moved = connection.execute(
-                sa.update(runs).where(runs.c.id == run_id, runs.c.state.in_(sources(target))).values(values)
+                sa.update(runs).where(runs.c.id == run_id, runs.c.state.in_(sources(target)), *owned).values(values)
             )
             if moved.rowcount and target in FINAL:
                 connection.execute(
@@ -74,7 +91,7 @@ class LedgerWriter:
             **changed,
             "state": State.QUEUED,
             "submitted": datetime.now(UTC),
-            **dict.fromkeys(("reason", "message", "ended", "cancel_requested")),
+            **dict.fromkeys(("reason", "message", "ended", "cancel_requested", "gpus")),
             **_driver(host, pid),
         }
         return self._update(values, runs.c.id == run_id, runs.c.state.in_(RESUMABLE))

@@ -41,6 +41,14 @@ def test_a_killed_driver_never_leaves_a_run_running(
     assert ledger.reap_dead() == []
 
 
+def test_a_run_that_was_resumed_meanwhile_is_not_taken_for_dead(ledger: Ledger, new_run: NewRun) -> None:
+    stale = new_run("run1", driver_host=socket.gethostname(), driver_pid=2**22 + 1)
+    ledger.transition("run1", "cancelled", "cancelled")
+    ledger.resume("run1", driver_host=socket.gethostname(), driver_pid=os.getpid())
+    ledger.close_dead(stale)
+    assert ledger.get("run1").state == "queued"
+
+
 def test_a_zombie_counts_as_dead(ledger: Ledger, new_run: NewRun, sleeper: subprocess.Popen[bytes]) -> None:
     new_run("run1", driver_host=socket.gethostname(), driver_pid=sleeper.pid)
     sleeper.send_signal(signal.SIGKILL)

@@ -5,13 +5,15 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 
 from forgeline.errors import LedgerError, NotFound, UsageError
 from forgeline.ledger.ledger import Ledger
 from forgeline.ledger.records import RunRecord
-from forgeline.ledger.states import ACTIVE, Reason, State
+from forgeline.ledger.states import ACTIVE, IllegalTransition, Reason, State
 
 NewRun = Callable[..., RunRecord]
 
@@ -168,22 +170,28 @@ def test_metrics_and_result_survive_what_json_cannot_hold(ledger: Ledger, new_ru
         ledger.set_result("other", {})
 
 
-def test_the_queue_goes_by_priority_then_by_submission(ledger: Ledger, new_run: NewRun) -> None:
-    here = {"driver_host": "elsewhere"}
-    for run_id, priority in (("low", 0), ("early", 5), ("mine", 5), ("late", 5), ("high", 9)):
-        new_run(run_id, priority=priority, **here)
-    new_run("other-host", priority=9, driver_host="third")
-    new_run("on-cluster", priority=9, cluster="http://head:8265", **here)
-    new_run("under-way", priority=9, **here)
-    ledger.transition("under-way", "starting")
-    assert [run.id for run in ledger.queued_ahead("mine")] == ["high", "early"]
-    assert [run.id for run in ledger.queued_ahead("high")] == []
-    assert ledger.queued_ahead("on-cluster") == []
-    ledger.transition("early", "cancelled")
-    ledger.resume("early", driver_host="elsewhere")
-    assert [run.id for run in ledger.queued_ahead("mine")] == ["high"], "who comes back goes to the end"
-    with pytest.raises(NotFound):
-        ledger.queued_ahead("other")
+def test_what_belongs_to_the_end_is_written_with_it(ledger: Ledger, new_run: NewRun) -> None:
+    new_run("run1")
+    for state in ("starting", "running"):
+        ledger.transition("run1", state)
+    ledger.update_metrics("run1", {"val/loss": 0.5, "val/accuracy": 0.9})
+    result = {"when": datetime(2024, 5, 1, tzinfo=UTC), "weights": np.arange(2.0), "metrics": {"val/loss": 0.1}}
+    ledger.transition("run1", "succeeded", metrics={"val/loss": 0.1}, result=result)
+    record = ledger.get("run1")
+    assert (record.state, record.metrics) == ("succeeded", {"val/loss": 0.1})
+    assert record.result == {"when": "2024-05-01 00:00:00+00:00", "weights": "[0. 1.]", "metrics": {"val/loss": 0.1}}
+    with pytest.raises(IllegalTransition, match="succeeded is final"):
+        ledger.transition("run1", "failed")
+
+
+def test_a_resumed_run_is_where_it_was_sent_last(ledger: Ledger, new_run: NewRun) -> None:
+    new_run("run1", cluster="http://head:8265", submission_id="forgeline-1")
+    ledger.transition("run1", "starting", gpus=["3"])
+    assert ledger.get("run1").gpus == ["3"]
+    ledger.transition("run1", "cancelled", "cancelled")
+    ledger.resume("run1", name="digits-2")
+    record = ledger.get("run1")
+    assert (record.name, record.cluster, record.submission_id, record.gpus) == ("digits-2", None, None, None)
 
 
 def test_of_many_that_end_a_run_one_wins(ledger: Ledger, new_run: NewRun) -> None:
