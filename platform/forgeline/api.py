@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 Progress = Callable[[Event], None]
 
+_ASK_CLUSTER_S = 15.0
+
 
 def load(path: str | Path, *, set: Mapping[str, Any] | Sequence[str] = ()) -> LoadedSpec:
     """Read and check a specification.
@@ -94,7 +96,9 @@ def get(reference: str) -> Run:
         NotFound: no such run.
     """
     environment = settings()
-    return Run(_ledger(environment).get(reference).id, environment)
+    found = Run(_ledger(environment).get(reference).id, environment)
+    found._settle()
+    return found
 
 
 class Run:
@@ -106,11 +110,10 @@ class Run:
     >>> print("\\n".join(run.logs()))         # doctest: +SKIP
     """
 
-    def __init__(self, run_id: str, environment: Settings, *, seen: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, run_id: str, environment: Settings) -> None:
         self._id = run_id
         self._settings = environment
         self._ledger = _ledger(environment)
-        self._seen: Mapping[str, Any] = seen or {}
 
     def __repr__(self) -> str:
         return f"<Run {self.id} {self.name!r} {self.state}>"
@@ -216,7 +219,11 @@ class Run:
             NotFinished: it still goes on after `timeout`.
         """
         until = None if timeout is None else time.monotonic() + timeout
+        ask_at = time.monotonic() + _ASK_CLUSTER_S
         while True:
+            if time.monotonic() >= ask_at:
+                self._settle()
+                ask_at = time.monotonic() + _ASK_CLUSTER_S
             state = self.state
             if state in EXIT_CODES:
                 return state
@@ -232,6 +239,14 @@ class Run:
         """
         if not self._ledger.request_cancel(self._id):
             raise UsageError(f"run {self._id} has ended already ({self.state}); there is nothing to cancel")
+
+    def _settle(self) -> None:
+        """Notice that the Ray job of a run on a cluster died; it takes importing Ray, so no listing does it."""
+        record = self.record
+        if record.cluster is not None and not record.is_final:
+            from forgeline.launching.cluster import close_if_job_ended
+
+            close_if_job_ended(self._ledger, record)
 
     def _to_be_resumed(self, loaded: LoadedSpec) -> str:
         from forgeline.launching.resuming import check_unchanged
@@ -264,13 +279,10 @@ def _ledger(environment: Settings) -> Ledger:
 def _watch(started: Launch, environment: Settings, *, detach: bool, progress: Progress) -> Run:
     """Follow a launch to its end (or to its identity); Ctrl-C is passed on as a wish to stop."""
     run: Run | None = None
-    seen: dict[str, Any] = {}
     with _interrupts_go_to(started.interrupt):
         for event in started.events():
             if event["event"] == "run":
-                run = Run(event["run_id"], environment, seen=seen)
-            elif event["event"] in ("state", "result"):
-                seen.update({key: value for key, value in event.items() if key not in ("event", "time")})
+                run = Run(event["run_id"], environment)
             progress(event)
             if event["event"] == "error":
                 raise _error_of(event)

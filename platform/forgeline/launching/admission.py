@@ -1,7 +1,8 @@
 """Whether a run fits this machine at all, and when its turn comes.
 
-A run holds workers * cpus_per_worker of the host's logical CPUs from its start to its end. Waiting runs start by
-priority, then by submission time; a small run never overtakes a large one, or the large one would wait for ever.
+A run holds workers * cpus_per_worker of the host's logical CPUs, its memory and its GPUs from its start to its end.
+Waiting runs start by priority, then by submission time; a small run never overtakes a large one, or the large one would
+wait for ever. A GPU belongs to one run, unless runs need less than one each and fit on it together.
 """
 
 from __future__ import annotations
@@ -54,15 +55,15 @@ class Capacity:
                 "(fractions such as 0.5 are allowed), or declare logical CPUs with FORGELINE_LOCAL_CPUS",
                 key="resources.cpus_per_worker",
             )
-        gpus = resources.workers * resources.gpus_per_worker
+        gpus = needed_gpus(resources)
         if gpus > self.gpus + 1e-9:
             raise SpecError(
                 f"{resources.workers} workers with {resources.gpus_per_worker:g} GPUs each need {gpus:g} GPUs, "
                 f"{self.place} has {self.gpus:g}; lower resources.gpus_per_worker (0 trains on CPUs)",
                 key="resources.gpus_per_worker",
             )
-        each = resources.memory_per_worker
-        if each is not None and resources.workers * each.bytes > self.memory:
+        if needed_memory(resources) > self.memory:
+            each = resources.memory_per_worker
             raise SpecError(
                 f"{resources.workers} workers with {each} of memory each do not fit: {self.place} has "
                 f"{self.memory / 2**30:.1f} GiB; lower resources.workers or resources.memory_per_worker",
@@ -76,7 +77,10 @@ class Claim:
 
     Attributes:
         run_id: its identity.
-        cpus: what it needs, or holds.
+        cpus: logical CPUs that it needs, or holds.
+        gpus: GPUs that it needs, or holds; less than 1 is a share of one.
+        memory: bytes that it needs, or holds.
+        devices: the GPUs that it holds.
         priority: higher starts first.
         submitted: any time scale, as long as it is the same for all.
         waiting: queued, as opposed to holding its CPUs.
@@ -84,6 +88,9 @@ class Claim:
 
     run_id: str
     cpus: float
+    gpus: float = 0.0
+    memory: float = 0.0
+    devices: Sequence[str] = ()
     priority: int
     submitted: float
     waiting: bool
@@ -94,18 +101,39 @@ def needed_cpus(resources: Resources) -> float:
     return float(resources.workers * resources.cpus_per_worker)
 
 
-def visible_gpus() -> int:
-    """GPUs that this process may use, found without importing torch."""
+def needed_gpus(resources: Resources) -> float:
+    """GPUs that a run holds: whole ones, or a share of one when all its workers fit on it."""
+    each = resources.gpus_per_worker
+    total = float(resources.workers * each)
+    if total < 1 or each >= 1:
+        return total
+    workers_on_one = math.floor(1 / each + 1e-9)
+    return float(math.ceil(resources.workers / workers_on_one))
+
+
+def needed_memory(resources: Resources) -> float:
+    """Bytes that are reserved for a run."""
+    each = resources.memory_per_worker
+    return 0.0 if each is None else float(resources.workers * each.bytes)
+
+
+def gpu_devices() -> list[str]:
+    """GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; found without importing torch."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return len([device for device in visible.split(",") if device.strip() not in ("", "-1")])
+        return [device.strip() for device in visible.split(",") if device.strip() not in ("", "-1")]
     import pynvml  # type: ignore[import-untyped]
 
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
-        return 0
-    return int(pynvml.nvmlDeviceGetCount())
+        return []
+    return [str(number) for number in range(pynvml.nvmlDeviceGetCount())]
+
+
+def visible_gpus() -> int:
+    """How many GPUs this process may use."""
+    return len(gpu_devices())
 
 
 def machine_memory() -> int:
@@ -122,20 +150,44 @@ def machine_memory() -> int:
     return min(limits)
 
 
-def may_start(run_id: str, claims: Sequence[Claim], capacity: float) -> bool:
-    """Whether it is this run's turn.
+def may_start(
+    run_id: str, claims: Sequence[Claim], capacity: Capacity, devices: Sequence[str] = ()
+) -> Sequence[str] | None:
+    """The GPUs that this run gets if it is its turn (an empty list for a run that needs none); None while it waits.
 
     >>> a = Claim(run_id="a", cpus=2, priority=0, submitted=1, waiting=False)
     >>> b = Claim(run_id="b", cpus=1, priority=0, submitted=2, waiting=True)
-    >>> may_start("b", [a, b], capacity=2), may_start("b", [a, b], capacity=3)
-    (False, True)
+    >>> may_start("b", [a, b], Capacity(cpus=2, gpus=0)), may_start("b", [a, b], Capacity(cpus=3, gpus=0))
+    (None, [])
+
+    Args:
+        capacity: CPUs and memory of this host.
+        devices: the GPUs to choose from.
     """
     waiting = sorted((claim for claim in claims if claim.waiting), key=lambda c: (-c.priority, c.submitted, c.run_id))
     if not waiting or waiting[0].run_id != run_id:
-        return False
-    held = sum(claim.cpus for claim in claims if not claim.waiting)
-    # A run that declares more than there is (the setting was lowered meanwhile) still gets its turn, alone.
-    return held == 0 or held + waiting[0].cpus <= capacity + 1e-9
+        return None
+    own, holding = waiting[0], [claim for claim in claims if not claim.waiting]
+    chosen = _choose(own.gpus, holding, devices)
+    if not holding:
+        # A run that declares more than there is (a setting was lowered meanwhile) still gets its turn, alone.
+        return devices if chosen is None else chosen
+    cpus = sum(claim.cpus for claim in holding) + own.cpus
+    memory = sum(claim.memory for claim in holding) + own.memory
+    return chosen if cpus <= capacity.cpus + 1e-9 and memory <= capacity.memory else None
+
+
+def _choose(needed: float, holding: Sequence[Claim], devices: Sequence[str]) -> list[str] | None:
+    load = dict.fromkeys(devices, 0.0)
+    for claim in holding:
+        for device in claim.devices:
+            load[device] = load.get(device, 0.0) + min(1.0, claim.gpus)
+    if 0 < needed < 1:
+        # The fullest with room: whole ones are left for those that need whole ones.
+        roomy = [device for device in devices if load[device] + needed <= 1 + 1e-9]
+        return sorted(roomy, key=lambda device: -load[device])[:1] or None
+    free, count = [device for device in devices if not load[device]], math.ceil(needed)
+    return free[:count] if len(free) >= count else None
 
 
 @contextmanager

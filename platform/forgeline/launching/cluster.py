@@ -7,6 +7,7 @@ this process travel with the job.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import queue
 import threading
@@ -15,19 +16,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forgeline.errors import UsageError
-from forgeline.launching.events import MARKER, Event, is_last, parse_lines
+from forgeline.errors import ForgelineError, UsageError
+from forgeline.launching.events import MARKER, NOT_FINISHED, Event, is_last, parse_lines
 from forgeline.launching.request import VARIABLE, Request
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
+    from forgeline.ledger.ledger import Ledger
+    from forgeline.ledger.records import RunRecord
     from forgeline.settings import Settings
 
 ENTRYPOINT = "exec python -m forgeline.launching.driver --request env"
 _PASSED_ON = ("FORGELINE_", "MLFLOW_TRACKING_")
 _RETRIES = 5
 _RETRY_S = 2.0
+_ANSWER_S = 10.0
 
 
 class ClusterLaunch:
@@ -46,8 +50,9 @@ class ClusterLaunch:
 
     def __init__(self, address: str, *, spec: str, settings: Settings, resume: str | None, threads: int) -> None:
         self._client = _connect(address)
-        token = uuid.uuid4().hex
-        request = Request(spec=spec, token=token, resume=resume, cluster=address)
+        self._settings = settings
+        self._run_id: str | None = None
+        request = Request(spec=spec, token=uuid.uuid4().hex, resume=resume, cluster=address)
         variables = {key: value for key, value in os.environ.items() if key.startswith(_PASSED_ON)}
         variables |= {
             VARIABLE: request.to_json(),
@@ -57,25 +62,34 @@ class ClusterLaunch:
             "RAY_JOB_STOP_WAIT_TIME_S": str(int(settings.cancel_grace_s) + 15),
         }
         self._job_id: str = self._client.submit_job(
-            entrypoint=ENTRYPOINT, submission_id=f"forgeline-{token}", runtime_env={"env_vars": variables}
+            entrypoint=ENTRYPOINT, submission_id=request.submission_id, runtime_env={"env_vars": variables}
         )
 
     def events(self) -> Iterator[Event]:
         """The run's events until the last one."""
-        seen = 0
-        for attempt in range(_RETRIES):
-            for number, event in enumerate(self._tail()):
-                if number < seen:
-                    continue
-                seen += 1
-                yield event
-                if is_last(event):
-                    return
-            # The connection ended before the run did: the log is read again, what was seen passed over.
-            if self._ended():
-                break
-            threading.Event().wait(_RETRY_S * attempt)
-        yield self._death()
+        seen = unanswered = 0
+        while unanswered < _RETRIES:
+            # Asked before reading: what a job wrote before it ended is still read.
+            ended, before, whole = self._ended(), seen, True
+            try:
+                for number, event in enumerate(self._tail()):
+                    # After a broken connection the log is read again, what was seen passed over.
+                    if number < seen:
+                        continue
+                    seen += 1
+                    if event["event"] == "run":
+                        self._run_id = event["run_id"]
+                    yield event
+                    if is_last(event):
+                        return
+            except _Broken:
+                whole = False
+            if ended and (whole or seen == before):
+                yield self._death()
+                return
+            unanswered = unanswered + 1 if ended is None and seen == before else 0
+            threading.Event().wait(_RETRY_S * max(1, unanswered))
+        yield self._lost()
 
     def interrupt(self) -> None:
         """Ask the job for a graceful stop."""
@@ -84,39 +98,94 @@ class ClusterLaunch:
     def finish(self) -> None:
         """The cluster looks after its own processes."""
 
-    def _ended(self) -> bool:
-        return bool(self._client.get_job_status(self._job_id).is_terminal())
+    def _ended(self) -> bool | None:
+        """Whether the job ended; None when the cluster does not answer."""
+        try:
+            return bool(self._client.get_job_status(self._job_id).is_terminal())
+        except Exception:
+            return None
 
     def _death(self) -> Event:
-        info = self._client.get_job_info(self._job_id)
-        tail = [line for line in self._client.get_job_logs(self._job_id).splitlines() if MARKER not in line][-3:]
-        said = f"; it said: {' / '.join(tail)}" if tail else ""
-        message = f"the Ray job {self._job_id} ended ({info.status}) without telling how the run ended{said}"
+        """What is known of a job that ended without a last event."""
+        if self._run_id is not None:
+            with contextlib.suppress(ForgelineError):
+                return self._closed(self._run_id)
+        message = f"the Ray job {self._job_id} ended without telling how the run ended{self._last_words()}"
         return {"event": "error", "message": message, "exit_code": 1}
+
+    def _closed(self, run_id: str) -> Event:
+        """The final state of a run, which the ledger is told if it does not know it."""
+        from forgeline.ledger.ledger import Ledger
+
+        ledger = Ledger(self._settings.resolved_ledger_url)
+        record = ledger.get(run_id)
+        if record.submission_id == self._job_id:
+            ledger.close_dead(record)
+            record = ledger.get(run_id)
+        return {"event": "state", "state": record.state, "reason": record.reason, "message": record.message}
+
+    def _last_words(self) -> str:
+        try:
+            lines = self._client.get_job_logs(self._job_id).splitlines()
+        except Exception:
+            return ""
+        tail = [line for line in lines if MARKER not in line][-3:]
+        return f"; it said: {' / '.join(tail)}" if tail else ""
+
+    def _lost(self) -> Event:
+        """The cluster does not answer any more, which says nothing about the run."""
+        hint = f"; `forgeline runs wait {self._run_id}` goes on waiting for it" if self._run_id else ""
+        message = f"the connection to the cluster was lost; the Ray job {self._job_id} may still go on{hint}"
+        return {"event": "error", "message": message, "exit_code": NOT_FINISHED}
 
     def _tail(self) -> Iterator[Event]:
         """Events from the job's log; asyncio stays in a thread so that Ctrl-C is answered at once."""
-        chunks: queue.Queue[str | None] = queue.Queue()
+        chunks: queue.Queue[str | Exception | None] = queue.Queue()
 
         async def read() -> None:
-            try:
-                async for chunk in self._client.tail_job_logs(self._job_id):
-                    chunks.put(chunk)
-            finally:
-                chunks.put(None)
+            async for chunk in self._client.tail_job_logs(self._job_id):
+                chunks.put(chunk)
 
         def run() -> None:
             try:
                 asyncio.run(read())
-            except Exception:
-                # A broken connection; whoever reads the events tries again.
-                return
+                chunks.put(None)
+            except Exception as error:
+                chunks.put(error)
 
         threading.Thread(target=run, daemon=True).start()
         rest = ""
         while (chunk := chunks.get()) is not None:
+            if isinstance(chunk, Exception):
+                raise _Broken from chunk
             *lines, rest = (rest + chunk).split("\n")
             yield from parse_lines(line.removeprefix(MARKER) for line in lines if line.startswith(MARKER))
+
+
+class _Broken(Exception):
+    """The connection ended before the log did."""
+
+
+def close_if_job_ended(ledger: Ledger, record: RunRecord) -> None:
+    """Close a run of a cluster when its Ray job ended without a word, which only the cluster knows.
+
+    A cluster that does not answer soon, or does not know the job, leaves the run as it is.
+    """
+    if record.is_final or record.cluster is None or record.submission_id is None:
+        return
+    address, submission_id = record.cluster, record.submission_id
+    ended = threading.Event()
+
+    def ask() -> None:
+        with contextlib.suppress(Exception):
+            if _connect(address).get_job_status(submission_id).is_terminal():
+                ended.set()
+        answered.set()
+
+    answered = threading.Event()
+    threading.Thread(target=ask, daemon=True).start()
+    if answered.wait(_ANSWER_S) and ended.is_set():
+        ledger.close_dead(record)
 
 
 def _has_token() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from forgeline.launching.admission import Capacity
@@ -18,8 +19,8 @@ class ClusterRay:
     def __init__(self) -> None:
         self.started = False
 
-    def start(self, resources: Resources) -> None:
-        """Connect, and see whether the cluster can ever hold the run.
+    def start(self, resources: Resources, gpus: Sequence[str] = ()) -> None:
+        """Connect, and see whether the cluster can ever hold the run; it gives out its GPUs itself.
 
         Raises:
             SpecError: it is too small.

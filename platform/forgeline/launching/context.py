@@ -84,5 +84,8 @@ class RunContext:
         self.ledger.end_attempt(self.run_id, self.attempt, "failed", reason=reason, message=message)
         self.attempt = self.ledger.start_attempt(self.run_id, cause)
         self.paths.attempt(self.attempt).mkdir(parents=True, exist_ok=True)
+        if self.cancel_requested():
+            # Whoever passes the wish on may have seen the attempt before.
+            self.paths.stop_request(attempt=self.attempt).touch()
         self.emit("attempt", number=self.attempt, cause=cause)
         return self.attempt

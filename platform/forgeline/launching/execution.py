@@ -9,17 +9,19 @@ import contextlib
 import signal
 import threading
 import traceback
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from forgeline.errors import ForgelineError
 from forgeline.kinds import get_kind
-from forgeline.launching.admission import needed_cpus, visible_gpus
 from forgeline.launching.cluster_ray import ClusterRay
 from forgeline.launching.context import RunContext
+from forgeline.launching.delivery import leftovers
 from forgeline.launching.events import EventLog, exit_code
 from forgeline.launching.local_ray import LocalRay
 from forgeline.launching.outcome import Outcome, outcome_of
+from forgeline.launching.patience import patiently
 from forgeline.launching.queueing import HostQueue
 from forgeline.launching.recording import RunRecorder
 from forgeline.launching.request import Request
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from forgeline.spec.envelope import Envelope
 
 _DELIVERY_S = 20.0
+_CLOSING_S = 60.0
 
 
 class Execution:
@@ -59,10 +62,9 @@ class Execution:
         self._recorder = RunRecorder(
             request, settings=settings, spec=self._spec, ledger=self._ledger, tracker=self._tracker
         )
-        self._queue = HostQueue(self._ledger, settings)
-        self._ray: LocalRay | ClusterRay = (
-            ClusterRay() if request.cluster else LocalRay(cpus=settings.available_cpus, gpus=visible_gpus())
-        )
+        self._queue = HostQueue(self._ledger, settings, self._spec.resources)
+        self._ray: LocalRay | ClusterRay = ClusterRay() if request.cluster else LocalRay(cpus=settings.available_cpus)
+        self._gpus: Sequence[str] = ()
         self._run_id = ""
         self._early_error: Exception | None = None
         self._stream: SpoolStream | None = None
@@ -90,9 +92,10 @@ class Execution:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, frame: self._stop.signalled())
 
-    def _start_ray(self) -> None:
+    def _start_ray(self, gpus: Sequence[str] = ()) -> None:
+        self._gpus = gpus
         try:
-            self._ray.start(self._spec.resources)
+            self._ray.start(self._spec.resources, gpus)
         except SystemExit:
             # While it starts, Ray answers SIGTERM itself, with an exit.
             self._stop.request("cancelled")
@@ -104,8 +107,9 @@ class Execution:
         with ThreadPoolExecutor(1, "record") as pool:
             opening = pool.submit(self._recorder.open)
             try:
-                if self._request.cluster or self._queue.is_free(needed_cpus(self._spec.resources)):
-                    self._start_ray()
+                gpus = () if self._request.cluster else self._queue.free_now()
+                if gpus is not None:
+                    self._start_ray(gpus)
             except Exception as error:
                 # It belongs to the run: raised again once there is a record to fail.
                 self._early_error = error
@@ -122,9 +126,12 @@ class Execution:
     def _run_kind(self, paths: RunPaths) -> Outcome:
         if self._early_error is not None:
             raise self._early_error
-        self._take_place()
+        gpus = self._take_place()
+        if self._ray.started and list(gpus) != list(self._gpus):
+            # They were free when Ray started, and another run was quicker.
+            self._ray.stop()
         if not self._ray.started:
-            self._start_ray()
+            self._start_ray(gpus)
         context = self._context(paths)
         self._move("running")
         describing = threading.Thread(target=self._describe, daemon=True)
@@ -144,17 +151,19 @@ class Execution:
             traceback.print_exception(ended.error)
         return outcome_of(ended.error, self._stop, killed=ended.killed)
 
-    def _take_place(self) -> None:
-        """From `queued` to `starting`."""
+    def _take_place(self) -> Sequence[str]:
+        """From `queued` to `starting`; returns the GPUs of this host that the run now holds."""
+        gpus: Sequence[str] = ()
         if self._request.cluster:
             self._ledger.transition(self._run_id, "starting")
         else:
-            self._queue.wait_for_turn(
+            gpus = self._queue.wait_for_turn(
                 self._run_id,
                 stop=self._stop.requested,
                 on_wait=lambda text: self._events.emit("message", text=text, level="info"),
             )
         self._tell("starting")
+        return gpus
 
     def _context(self, paths: RunPaths) -> RunContext:
         resumed = self._request.resume is not None
@@ -165,6 +174,7 @@ class Execution:
             run_id=self._run_id,
             events=self._events,
             on_metrics=lambda metrics: self._ledger.update_metrics(self._run_id, metrics),
+            leftovers=leftovers(paths.root) if resumed else [],
         )
         timeout = self._spec.timeout
         self._context_of_kind = context = RunContext(
@@ -185,15 +195,16 @@ class Execution:
         return context
 
     def _on_stop(self, context: RunContext) -> None:
-        context.paths.stop_request(attempt=context.attempt).touch()
-        self._move("stopping")
+        try:
+            context.paths.stop_request(attempt=context.attempt).touch()
+        finally:
+            self._move("stopping")
 
     def _describe(self) -> None:
         try:
             self._recorder.describe(self._run_id)
         except Exception as error:
-            text = f"the run's parameters and environment could not be tracked: {error}"
-            self._events.emit("message", text=text, level="warning")
+            self._warn(f"the run's parameters and environment could not be tracked: {error}")
         # Other runs' affairs must not trouble this one; the next driver tries again.
         with contextlib.suppress(ForgelineError):
             self._recorder.finish_abandoned()
@@ -224,23 +235,39 @@ class Execution:
         except Exception as error:
             undelivered = undelivered or f"the final state could not be written to the tracking store: {error}"
         if undelivered:
-            self._events.emit("message", text=undelivered, level="warning")
+            self._warn(undelivered)
 
     def _write_ledger(self, outcome: Outcome) -> None:
+        """The final state with what belongs to it; if it must be, without."""
+        try:
+            patiently(lambda: self._close(outcome), within_s=_CLOSING_S)
+        except Exception as error:
+            self._warn(f"the result could not be written to the ledger: {error}")
+            try:
+                self._ledger.transition(self._run_id, outcome.state, reason=outcome.reason)
+            except Exception as again:
+                self._warn(f"the final state, {outcome.state}, could not be written to the ledger: {again}")
         context = self._context_of_kind
-        if context is not None:
-            self._ledger.end_attempt(
-                self._run_id,
-                context.attempt,
-                outcome.state,
-                reason=outcome.reason,
-                message=outcome.message,
-                last_step=self._stream.last_step if self._stream is not None else None,
-            )
+        if context is not None and self._stream is not None:
+            # The step is good to know, no more.
+            with contextlib.suppress(ForgelineError):
+                self._ledger.end_attempt(self._run_id, context.attempt, outcome.state, last_step=self._stream.last_step)
+
+    def _close(self, outcome: Outcome) -> None:
         if outcome.state == State.SUCCEEDED and "metrics" in self._result:
             # The model's own: what its training passed through is history.
-            self._ledger.update_metrics(self._run_id, self._result["metrics"], replace=True)
-        elif self._stream is not None:
-            self._ledger.update_metrics(self._run_id, self._stream.last_metrics)
-        self._ledger.set_result(self._run_id, self._result)
-        self._ledger.transition(self._run_id, outcome.state, reason=outcome.reason, message=outcome.message)
+            metrics = self._result["metrics"]
+        else:
+            newest = self._stream.last_metrics if self._stream is not None else {}
+            metrics = {**self._ledger.get(self._run_id).metrics, **newest}
+        self._ledger.transition(
+            self._run_id,
+            outcome.state,
+            reason=outcome.reason,
+            message=outcome.message,
+            metrics=metrics,
+            result=self._result,
+        )
+
+    def _warn(self, text: str) -> None:
+        self._events.emit("message", text=text, level="warning")

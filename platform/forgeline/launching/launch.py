@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from forgeline.errors import SpecError
 from forgeline.kinds import get_kind
 from forgeline.launching.admission import Capacity, machine_memory, visible_gpus
 from forgeline.launching.events import Event
@@ -42,8 +40,7 @@ def check(loaded: LoadedSpec, settings: Settings, *, cluster: str | None) -> Non
         SpecError: what is wrong and which key to change.
     """
     check_capacity(loaded, settings, cluster=cluster)
-    with _located(loaded):
-        get_kind(loaded.spec.kind).kind().check(loaded.spec)
+    loaded.located(lambda: get_kind(loaded.spec.kind).kind().check(loaded.spec))
 
 
 def check_capacity(loaded: LoadedSpec, settings: Settings, *, cluster: str | None) -> None:
@@ -56,8 +53,7 @@ def check_capacity(loaded: LoadedSpec, settings: Settings, *, cluster: str | Non
         gpus = visible_gpus() if loaded.spec.resources.gpus_per_worker else 0
         memory = machine_memory() if loaded.spec.resources.memory_per_worker else math.inf
         capacity = Capacity(cpus=settings.available_cpus, gpus=gpus, memory=memory)
-        with _located(loaded):
-            capacity.check(loaded.spec.resources)
+        loaded.located(lambda: capacity.check(loaded.spec.resources))
 
 
 def launch(loaded: LoadedSpec, settings: Settings, *, cluster: str | None, resume: str | None) -> Launch:
@@ -82,13 +78,3 @@ def launch(loaded: LoadedSpec, settings: Settings, *, cluster: str | None, resum
     except BaseException:
         driver.abandon()
         raise
-
-
-@contextmanager
-def _located(loaded: LoadedSpec) -> Iterator[None]:
-    """Give a SpecError the line of the key that it names."""
-    try:
-        yield
-    except SpecError as error:
-        source, line = loaded.document.place(tuple(error.key.split(".")) if error.key else ())
-        raise error.located(line=line, source=source) from error

@@ -7,6 +7,7 @@ and anything is written, only when the request arrives on its standard input. Wi
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from forgeline.launching.events import Event
+from forgeline.launching.events import Event, is_last
 from forgeline.launching.follow import follow
 from forgeline.launching.request import EVENTS, LOG, Request
 
@@ -114,6 +115,8 @@ class LocalLaunch:
         for event in follow(Path(self._request.staging, EVENTS), alive=self._driver.alive, on_death=self._death):
             if event["event"] == "run":
                 self._run_id = event["run_id"]
+            elif is_last(event) and self._run_id is None:
+                shutil.rmtree(self._request.staging, ignore_errors=True)
             yield event
 
     def interrupt(self) -> None:

@@ -50,26 +50,30 @@ ENVIRONMENT: Mapping[str, str] = {
 class LocalRay:
     """The local Ray of one run; `stop` may be called at any time, more than once."""
 
-    def __init__(self, *, cpus: float, gpus: int) -> None:
+    def __init__(self, *, cpus: float) -> None:
         self._cpus = cpus
-        self._gpus = gpus
+        # A secret of this run alone; Ray would make one for all, in a file outside of FORGELINE_HOME. It stays when Ray
+        # is started again: Ray reads it once in a process.
+        self._token = secrets.token_hex(32)
         self._folder: Path | None = None
 
     @property
     def started(self) -> bool:
         return self._folder is not None
 
-    def start(self, resources: Resources) -> None:
+    def start(self, resources: Resources, gpus: Sequence[str] = ()) -> None:
         """Start Ray and connect to it; call it from the main thread.
 
         Args:
             resources: of the run, for the threads that numeric libraries use in one worker.
+            gpus: that the run holds, as in CUDA_VISIBLE_DEVICES; its workers get no others.
         """
         os.environ.update(ENVIRONMENT)
         os.environ["OMP_NUM_THREADS"] = str(max(1, int(resources.cpus_per_worker)))
         os.environ.pop("RAY_ADDRESS", None)
-        # A secret of this run alone; Ray would make one for all, in a file outside of FORGELINE_HOME.
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        os.environ["RAY_AUTH_TOKEN"] = self._token
+        if gpus:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
         remove_dead_sessions()
         self._folder = Path(tempfile.mkdtemp(prefix=f"fl-{os.getpid()}-", dir="/tmp"))
         import ray
@@ -77,7 +81,7 @@ class LocalRay:
         ray.init(
             address="local",
             num_cpus=math.ceil(self._cpus),
-            num_gpus=self._gpus,
+            num_gpus=len(gpus),
             # What admission held the run against; Ray by itself offers what is free at the moment, and would wait.
             _memory=machine_memory(),
             include_dashboard=False,

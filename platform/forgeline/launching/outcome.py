@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from forgeline.errors import ForgelineError, RunCancelled, RunFailed, RunTimedOut, SpecError
 from forgeline.launching.stopping import StopControl
+from forgeline.ledger.states import Reason
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +42,9 @@ def outcome_of(error: BaseException | None, stop: StopControl, *, killed: bool =
             return Outcome(state="timed_out", reason="deadline", message=f"the run met its deadline (timeout){how}")
         return Outcome(state="cancelled", reason="cancelled", message=f"cancelled on request{how}")
     if isinstance(error, RunFailed):
-        return Outcome(state="failed", reason=error.reason, message=str(error))
+        # A kind of somebody else's may have words of its own.
+        reason = error.reason if error.reason in set(Reason) else "platform_error"
+        return Outcome(state="failed", reason=reason, message=str(error))
     if isinstance(error, SpecError):
         return Outcome(state="failed", reason="user_error", message=str(error))
     if isinstance(error, ForgelineError):

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from forgeline.errors import RunCancelled
-from forgeline.launching.admission import Claim, may_start, needed_cpus, queue_lock
+from forgeline.errors import RunCancelled, SpecError
+from forgeline.launching.admission import (
+    Capacity,
+    Claim,
+    gpu_devices,
+    machine_memory,
+    may_start,
+    needed_cpus,
+    needed_gpus,
+    needed_memory,
+    queue_lock,
+)
+from forgeline.launching.patience import patiently
 from forgeline.ledger.states import ACTIVE, State
+from forgeline.spec.envelope import Resources
+from forgeline.spec.source import read_document
 
 if TYPE_CHECKING:
     from forgeline.ledger.ledger import Ledger
@@ -17,73 +31,116 @@ if TYPE_CHECKING:
     from forgeline.settings import Settings
 
 _POLL_S = 0.3
+_PATIENCE_S = 60.0
 
 
 class HostQueue:
-    """The runs that share this host's CPUs.
+    """The runs that share this host's CPUs, memory and GPUs, as one of them sees it.
 
     Args:
         ledger: the authority on runs.
         settings: of this installation.
+        resources: that the run needs.
     """
 
-    def __init__(self, ledger: Ledger, settings: Settings) -> None:
+    def __init__(self, ledger: Ledger, settings: Settings, resources: Resources) -> None:
         self._ledger = ledger
         self._settings = settings
+        self._resources = resources
+        self._devices = gpu_devices() if resources.gpus_per_worker else []
+        self._capacity = Capacity(cpus=settings.available_cpus, gpus=len(self._devices), memory=machine_memory())
 
-    def is_free(self, cpus: float) -> bool:
-        """Whether a run of this size would start at once if it were submitted now."""
+    def free_now(self) -> Sequence[str] | None:
+        """The GPUs that the run would get (none for one that needs none) if it were submitted now; None if it waited.
+
+        It promises nothing: another run may come first.
+        """
         claims = self._claims()
-        own = Claim(run_id="", cpus=cpus, priority=0, submitted=time.time(), waiting=True)
-        return not any(claim.waiting for claim in claims) and may_start("", [*claims, own], self._capacity)
+        if any(claim.waiting for claim in claims):
+            return None
+        own = _claim("", self._resources, priority=0, submitted=time.time(), waiting=True, devices=())
+        return may_start("", [*claims, own], self._capacity, self._devices)
 
-    def wait_for_turn(self, run_id: str, *, stop: Callable[[], bool], on_wait: Callable[[str], None]) -> None:
-        """Return once the run holds its CPUs, its state being `starting`.
+    def wait_for_turn(self, run_id: str, *, stop: Callable[[], bool], on_wait: Callable[[str], None]) -> Sequence[str]:
+        """Return once the run holds its CPUs, memory and GPUs, its state being `starting`.
 
         Args:
             run_id: a run in state `queued`.
             stop: whether the run should stop waiting.
             on_wait: told once, in words, what the run waits for.
 
+        Returns:
+            Its GPUs.
+
         Raises:
             RunCancelled: it was asked to stop before its turn came.
+            LedgerError: the ledger does not answer for long.
         """
         told = False
         while True:
-            if stop() or self._ledger.cancel_requested(run_id):
+            if stop() or patiently(lambda: self._ledger.cancel_requested(run_id), within_s=_PATIENCE_S, unless=stop):
                 raise RunCancelled("cancelled while it was queued")
-            with queue_lock(self._settings.home_folder):
-                claims = self._claims()
-                if may_start(run_id, claims, self._capacity):
-                    self._ledger.transition(run_id, State.STARTING)
-                    return
+            claims, gpus = patiently(lambda: self._try(run_id), within_s=_PATIENCE_S, unless=stop)
+            if gpus is not None:
+                return gpus
             if not told:
                 told = True
-                others = [claim for claim in claims if claim.run_id != run_id]
-                held = sum(claim.cpus for claim in others if not claim.waiting)
-                on_wait(
-                    f"queued: {held:g} of {self._capacity:g} CPUs are held by other runs, "
-                    f"{sum(claim.waiting for claim in others)} more are waiting"
-                )
+                on_wait(self._in_words([claim for claim in claims if claim.run_id != run_id]))
             time.sleep(_POLL_S)
 
-    @property
-    def _capacity(self) -> float:
-        return self._settings.available_cpus
+    def _try(self, run_id: str) -> tuple[list[Claim], Sequence[str] | None]:
+        with queue_lock(self._settings.home_folder):
+            claims = self._claims()
+            gpus = may_start(run_id, claims, self._capacity, self._devices)
+            if gpus is not None:
+                self._ledger.transition(run_id, State.STARTING, gpus=gpus)
+        return claims, gpus
+
+    def _in_words(self, others: Sequence[Claim]) -> str:
+        holding = [claim for claim in others if not claim.waiting]
+        held = f"{sum(claim.cpus for claim in holding):g} of {self._capacity.cpus:g} CPUs"
+        if self._devices:
+            taken = {device for claim in holding for device in claim.devices}
+            held += f" and {len(taken.intersection(self._devices))} of {len(self._devices)} GPUs"
+        return f"queued: {held} are held by other runs, {len(others) - len(holding)} more are waiting"
 
     def _claims(self) -> list[Claim]:
         host = socket.gethostname()
         active = self._ledger.list_runs(state=ACTIVE)
-        return [_claim(record) for record in active if record.driver_host == host and record.cluster is None]
+        return [_claim_of(record) for record in active if record.driver_host == host and record.cluster is None]
 
 
-def _claim(record: RunRecord) -> Claim:
-    from forgeline.spec.loading import load
-
-    return Claim(
-        run_id=record.id,
-        cpus=needed_cpus(load(record.spec).spec.resources),
+def _claim_of(record: RunRecord) -> Claim:
+    return _claim(
+        record.id,
+        _resources(record.spec),
         priority=record.priority,
         submitted=record.submitted.timestamp(),
         waiting=record.state is State.QUEUED,
+        devices=record.gpus or (),
     )
+
+
+def _claim(
+    run_id: str, resources: Resources, *, priority: int, submitted: float, waiting: bool, devices: Sequence[str]
+) -> Claim:
+    return Claim(
+        run_id=run_id,
+        cpus=needed_cpus(resources),
+        gpus=needed_gpus(resources),
+        memory=needed_memory(resources),
+        devices=devices,
+        priority=priority,
+        submitted=submitted,
+        waiting=waiting,
+    )
+
+
+@lru_cache(maxsize=256)
+def _resources(spec: str) -> Resources:
+    """What a run asked for; of its specification nothing else is looked at, it may be of a kind that is gone."""
+    try:
+        return Resources.model_validate(read_document(spec).data.get("resources") or {})
+    except (SpecError, ValueError):
+        # Another version's words. A run that is there holds something.
+        return Resources()

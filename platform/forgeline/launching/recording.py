@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forgeline.errors import NotFound
+from forgeline.errors import ForgelineError, NotFound
+from forgeline.launching.delivery import leftovers
 from forgeline.launching.events import EventLog
 from forgeline.launching.request import LOG, Request
-from forgeline.ledger.driver_process import this_host
-from forgeline.ledger.ledger import DRIVER_DIED, Ledger
-from forgeline.ledger.states import State
+from forgeline.ledger.ledger import Ledger
+from forgeline.ledger.states import FINAL, Reason, State
 from forgeline.masking import masked
 from forgeline.paths import RunPaths
 from forgeline.spec.loading import dump_masked
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from forgeline.tracking.tracker import Tracker
 
 _ABANDONED = 20
+_STAGING_S = 24 * 3600.0
 
 
 class RunRecorder:
@@ -50,26 +53,41 @@ class RunRecorder:
     def open(self) -> str:
         """The run's id, its record being in state `queued` in both stores."""
         spec, request = self._spec, self._request
-        driver: dict[str, Any] = {"driver_host": socket.gethostname(), "driver_pid": os.getpid()}
-        if request.resume is not None:
-            self._ledger.resume(
-                request.resume, spec=request.spec, priority=spec.priority, labels=dict(spec.labels), **driver
-            )
-            self._tracker.reopen(request.resume)
-            return request.resume
+        fields: dict[str, Any] = {
+            "name": spec.name,
+            "spec": request.spec,
+            "priority": spec.priority,
+            "labels": dict(spec.labels),
+            "cluster": request.cluster,
+            "submission_id": request.submission_id,
+            "driver_host": socket.gethostname(),
+            "driver_pid": os.getpid(),
+        }
+        return self._create(fields) if request.resume is None else self._reopen(request.resume, fields)
+
+    def _create(self, fields: dict[str, Any]) -> str:
+        spec = self._spec
         tags = {"forgeline.kind": spec.kind, "forgeline.name": spec.name}
         tags |= {f"forgeline.label.{key}": value for key, value in spec.labels.items()}
         run_id = self._tracker.create_run(self._settings.experiment, spec.name, tags)
-        self._ledger.create_run(
-            id=run_id,
-            name=spec.name,
-            kind=spec.kind,
-            spec=request.spec,
-            priority=spec.priority,
-            labels=dict(spec.labels),
-            cluster=request.cluster,
-            **driver,
-        )
+        try:
+            self._ledger.create_run(id=run_id, kind=spec.kind, **fields)
+        except BaseException:
+            # Without a row nobody would ever end it.
+            with contextlib.suppress(ForgelineError):
+                self._tracker.finish(run_id, State.FAILED, reason=Reason.PLATFORM_ERROR)
+            raise
+        return run_id
+
+    def _reopen(self, run_id: str, fields: dict[str, Any]) -> str:
+        before = self._ledger.get(run_id)
+        self._ledger.resume(run_id, **fields)
+        try:
+            self._tracker.reopen(run_id)
+        except BaseException:
+            with contextlib.suppress(ForgelineError):
+                self._ledger.transition(run_id, before.state, before.reason, before.message)
+            raise
         return run_id
 
     def settle(self, run_id: str, events: EventLog) -> RunPaths:
@@ -84,6 +102,7 @@ class RunRecorder:
             _make_room(paths.driver_log)
             (staging / LOG).rename(paths.driver_log)
         shutil.rmtree(staging, ignore_errors=True)
+        _clear(self._settings.home_folder / "launching")
         return paths
 
     def describe(self, run_id: str) -> None:
@@ -95,22 +114,22 @@ class RunRecorder:
         environment.log(self._tracker, run_id)
 
     def finish_abandoned(self) -> None:
-        """Write the final state of runs whose driver died on this host to MLflow, where they still seem to go on.
+        """Write the final state of runs to MLflow where they still seem to go on, with the points that wait on disk.
 
-        The ledger closes such a run for whoever asks, mostly without MLflow at hand. The newest few are looked at:
-        every driver does it.
+        Their drivers died, or MLflow was away when they ended. The newest few are looked at: every driver does it.
         """
-        for record in self._ledger.list_runs(state=State.FAILED, limit=_ABANDONED):
-            if record.message != DRIVER_DIED or record.driver_host != this_host():
-                continue
+        for record in self._ledger.list_runs(state=FINAL, limit=_ABANDONED):
             try:
                 running = self._tracker.get(record.id).status == "RUNNING"
             except NotFound:
                 # Deleted there, or tracked in another store.
                 continue
             # It may have been resumed since it was listed.
-            if running and self._ledger.get(record.id).state is State.FAILED:
-                self._tracker.finish(record.id, State.FAILED, reason=record.reason)
+            if running and self._ledger.get(record.id).is_final:
+                for backlog in leftovers(RunPaths(self._settings.home_folder, record.id).root):
+                    while backlog.deliver(self._tracker, record.id):
+                        pass
+                self._tracker.finish(record.id, record.state, reason=record.reason)
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -132,3 +151,11 @@ def _make_room(file: Path) -> None:
     if file.exists():
         number = sum(1 for _ in file.parent.glob(f"{file.stem}.*{file.suffix}")) + 1
         file.rename(file.with_name(f"{file.stem}.{number}{file.suffix}"))
+
+
+def _clear(launching: Path) -> None:
+    """Remove what launches left that never became a run; a launch takes seconds."""
+    for folder in launching.glob("*"):
+        with contextlib.suppress(OSError):
+            if time.time() - folder.stat().st_mtime > _STAGING_S:
+                shutil.rmtree(folder)

@@ -32,6 +32,11 @@ class Request:
     resume: str | None = None
     cluster: str | None = None
 
+    @property
+    def submission_id(self) -> str | None:
+        """The Ray job that the driver is on a cluster; None for local Ray."""
+        return f"forgeline-{self.token}" if self.cluster else None
+
     def to_json(self) -> str:
         return json.dumps(asdict(self))
 

@@ -36,7 +36,7 @@ class Supervisor:
     Args:
         stop: the run's wish to stop.
         cancel_requested: asks the ledger, which other terminals write to; may raise when it is unreachable.
-        on_stop: called once when the run is asked to stop.
+        on_stop: called when the run is asked to stop, until it raises nothing.
         kill: ends the workers, so that the kind's calls return.
         deadline_s: seconds the work may take.
     """
@@ -56,6 +56,7 @@ class Supervisor:
         self._kill = kill
         self._deadline = None if deadline_s is None else time.monotonic() + deadline_s
         self._asked_ledger = 0.0
+        self._tell_at = 0.0
         self._told = False
 
     def run(self, work: Callable[[], dict[str, Any]]) -> Ended:
@@ -89,9 +90,17 @@ class Supervisor:
             self._asked_ledger = now
             if self._ledger_says_stop():
                 self._stop.request("cancelled")
-        if self._stop.requested() and not self._told:
-            self._told = True
+        if self._stop.requested() and not self._told and now >= self._tell_at:
+            self._tell_at = now + _LEDGER_POLL_S
+            self._told = self._pass_on()
+
+    def _pass_on(self) -> bool:
+        try:
             self._on_stop()
+        except Exception:
+            # A full disk or a ledger that is away must not cost the work its grace; a later look tries again.
+            return False
+        return True
 
     def _ledger_says_stop(self) -> bool:
         try:

@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 
 from forgeline.errors import SpecError
-from forgeline.launching.admission import Capacity, Claim, machine_memory, may_start, queue_lock, visible_gpus
+from forgeline.launching.admission import (
+    Capacity,
+    Claim,
+    gpu_devices,
+    machine_memory,
+    may_start,
+    needed_gpus,
+    queue_lock,
+    visible_gpus,
+)
 from forgeline.spec.units import Size
 
 
@@ -20,6 +29,10 @@ def resources(workers: int = 1, cpus: float = 1, gpus: float = 0, memory: str | 
 
 def claim(run_id: str, *, cpus: float = 1, priority: int = 0, submitted: float = 0, waiting: bool = True) -> Claim:
     return Claim(run_id=run_id, cpus=cpus, priority=priority, submitted=submitted, waiting=waiting)
+
+
+def cpus(number: float) -> Capacity:
+    return Capacity(cpus=number, gpus=0)
 
 
 def test_what_fits_is_let_through() -> None:
@@ -47,32 +60,69 @@ def test_the_machine_has_some_memory() -> None:
 
 def test_gpus_are_counted_from_the_variable_that_hides_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3")
-    assert visible_gpus() == 2
+    assert (visible_gpus(), gpu_devices()) == (2, ["0", "3"])
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     assert visible_gpus() == 0
 
 
 def test_a_run_waits_while_the_cpus_are_held() -> None:
     running = claim("a", cpus=2, waiting=False)
-    assert not may_start("b", [running, claim("b")], capacity=2)
-    assert may_start("b", [running, claim("b")], capacity=3)
+    assert may_start("b", [running, claim("b")], cpus(2)) is None
+    assert may_start("b", [running, claim("b")], cpus(3)) == []
 
 
 def test_higher_priority_goes_first_then_earlier_submission() -> None:
     queue = [claim("late", submitted=2), claim("early", submitted=1), claim("urgent", submitted=3, priority=5)]
-    assert may_start("urgent", queue, capacity=1)
-    assert not may_start("early", queue, capacity=1)
-    assert may_start("early", queue[:2], capacity=1)
+    assert may_start("urgent", queue, cpus(1)) == []
+    assert may_start("early", queue, cpus(1)) is None
+    assert may_start("early", queue[:2], cpus(1)) == []
 
 
 def test_a_small_run_does_not_overtake_a_large_one() -> None:
     queue = [claim("running", waiting=False), claim("large", cpus=2, submitted=1), claim("small", submitted=2)]
-    assert not may_start("small", queue, capacity=2)
+    assert may_start("small", queue, cpus(2)) is None
 
 
 def test_a_run_larger_than_the_machine_still_gets_its_turn_alone() -> None:
-    assert may_start("a", [claim("a", cpus=8)], capacity=2)
-    assert not may_start("a", [claim("a", cpus=8), claim("b", waiting=False)], capacity=2)
+    assert may_start("a", [claim("a", cpus=8)], cpus(2)) == []
+    assert may_start("a", [claim("a", cpus=8), claim("b", waiting=False)], cpus(2)) is None
+
+
+@pytest.mark.parametrize(
+    ("workers", "each", "needed"), [(1, 0, 0), (1, 0.5, 0.5), (2, 0.25, 0.5), (2, 1, 2), (4, 0.6, 4), (4, 0.5, 2)]
+)
+def test_how_many_gpus_a_run_holds(workers: int, each: float, needed: float) -> None:
+    assert needed_gpus(resources(workers=workers, gpus=each)) == needed
+
+
+@pytest.mark.parametrize(
+    ("held", "needed", "given"),
+    [
+        ([], 1, ["2"]),
+        ([(1, ["2"])], 1, ["3"]),
+        ([(1, ["2"])], 2, None),
+        ([(2, ["2", "3"])], 0, []),
+        ([(0.5, ["3"])], 0.5, ["3"]),
+        ([(0.5, ["3"])], 0.6, ["2"]),
+        ([(0.5, ["2"]), (0.7, ["3"])], 1, None),
+        # Held by a driver that was given other GPUs to choose from.
+        ([(1, ["0"])], 2, ["2", "3"]),
+    ],
+)
+def test_a_gpu_belongs_to_one_run(held: list[tuple[float, list[str]]], needed: float, given: list[str] | None) -> None:
+    holding = [
+        Claim(run_id=str(number), cpus=1, gpus=gpus, devices=devices, priority=0, submitted=0, waiting=False)
+        for number, (gpus, devices) in enumerate(held)
+    ]
+    own = Claim(run_id="own", cpus=1, gpus=needed, priority=0, submitted=1, waiting=True)
+    assert may_start("own", [*holding, own], cpus(16), ["2", "3"]) == given
+
+
+def test_a_run_waits_while_the_memory_is_held() -> None:
+    running = Claim(run_id="a", cpus=1, memory=600, priority=0, submitted=0, waiting=False)
+    own = Claim(run_id="b", cpus=1, memory=500, priority=0, submitted=1, waiting=True)
+    assert may_start("b", [running, own], Capacity(cpus=4, gpus=0, memory=1000)) is None
+    assert may_start("b", [running, own], Capacity(cpus=4, gpus=0, memory=1100)) == []
 
 
 def test_the_queue_lock_can_be_taken_again(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ def stopped(cause: Cause | None) -> StopControl:
         # It was done before the wish to stop reached it.
         (None, "cancelled", False, "succeeded", None),
         (RunFailed("x", reason="hang"), None, False, "failed", "hang"),
+        (RunFailed("x", reason="a word of the user's own"), None, False, "failed", "platform_error"),
         (SpecError("x", key="data"), None, False, "failed", "user_error"),
         (TrackingError("x"), None, False, "failed", "platform_error"),
         (ValueError("x"), None, False, "failed", "platform_error"),

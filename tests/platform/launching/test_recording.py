@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,10 +12,13 @@ from typing import Any, cast
 
 import pytest
 
-from forgeline.errors import NotFound
+from forgeline.errors import LedgerError, NotFound, TrackingError
+from forgeline.launching.events import EventLog
 from forgeline.launching.recording import RunRecorder
 from forgeline.launching.request import Request
 from forgeline.ledger.ledger import Ledger
+from forgeline.paths import RunPaths
+from forgeline.tracking.spool import Spool
 
 GONE = 2**22 + 1
 """No process has this id."""
@@ -23,8 +28,10 @@ class Store:
     """Stands for MLflow."""
 
     def __init__(self) -> None:
-        self.status = {"dead": "RUNNING", "told": "FAILED", "broken": "RUNNING"}
+        self.status = {"dead": "RUNNING", "told": "FAILED", "unheard": "RUNNING", "alive": "RUNNING"}
         self.finished: list[tuple[str, str, str | None]] = []
+        self.points: list[tuple[str, int]] = []
+        self.away = False
 
     def get(self, run_id: str) -> Any:
         if run_id not in self.status:
@@ -35,7 +42,15 @@ class Store:
         self.finished.append((run_id, state, reason))
 
     def reopen(self, run_id: str) -> None:
+        if self.away:
+            raise TrackingError("away")
         self.status[run_id] = "RUNNING"
+
+    def create_run(self, experiment: str, name: str, tags: Any) -> str:
+        return "taken"
+
+    def log_points(self, run_id: str, points: Any) -> None:
+        self.points += [(run_id, point.step) for point in points]
 
 
 @pytest.fixture
@@ -49,9 +64,10 @@ def new_run(ledger: Ledger, run_id: str, **driver: Any) -> None:
     ledger.create_run(id=run_id, name="digits", kind="train", spec="kind: train\n", **driver)
 
 
-def recorder(ledger: Ledger, store: Store, request: Request) -> RunRecorder:
+def recorder(ledger: Ledger, store: Store, request: Request, home: Path = Path("nowhere")) -> RunRecorder:
     spec = SimpleNamespace(kind="train", name="digits", priority=4, labels={"a": "b"})
-    return RunRecorder(request, settings=cast(Any, None), spec=cast(Any, spec), ledger=ledger, tracker=cast(Any, store))
+    settings = cast(Any, SimpleNamespace(experiment="tests", home_folder=home))
+    return RunRecorder(request, settings=settings, spec=cast(Any, spec), ledger=ledger, tracker=cast(Any, store))
 
 
 def test_a_resumed_run_is_written_down_with_the_spec_it_goes_on_with(ledger: Ledger) -> None:
@@ -63,11 +79,56 @@ def test_a_resumed_run_is_written_down_with_the_spec_it_goes_on_with(ledger: Led
     assert (record.spec, record.priority, record.labels) == (request.spec, 4, {"a": "b"})
 
 
-def test_runs_whose_driver_died_are_finished_in_mlflow_too(ledger: Ledger) -> None:
+def test_a_run_that_mlflow_cannot_take_up_again_stays_as_it_ended(ledger: Ledger) -> None:
+    new_run(ledger, "r")
+    ledger.transition("r", "timed_out", "deadline", "the run met its deadline")
+    store = Store()
+    store.away = True
+    with pytest.raises(TrackingError):
+        recorder(ledger, store, Request(spec="kind: train\n", token="t", resume="r")).open()
+    record = ledger.get("r")
+    assert (record.state, record.reason, record.message) == ("timed_out", "deadline", "the run met its deadline")
+
+
+def test_a_run_that_the_ledger_refuses_does_not_go_on_in_mlflow(ledger: Ledger) -> None:
+    new_run(ledger, "taken")
+    store = Store()
+    with pytest.raises(LedgerError):
+        recorder(ledger, store, Request(spec="kind: train\n", token="t")).open()
+    assert store.finished == [("taken", "failed", "platform_error")]
+
+
+def test_a_cluster_run_is_written_down_with_its_job(ledger: Ledger) -> None:
+    run_id = recorder(ledger, Store(), Request(spec="", token="t", cluster="http://head:8265")).open()
+    assert (ledger.get(run_id).cluster, ledger.get(run_id).submission_id) == ("http://head:8265", "forgeline-t")
+
+
+def test_runs_that_ended_unheard_are_finished_in_mlflow_too(ledger: Ledger, tmp_path: Path) -> None:
     store = Store()
     for run_id in ("dead", "told", "deleted"):
         new_run(ledger, run_id, driver_host=socket.gethostname(), driver_pid=GONE)
-    new_run(ledger, "broken", driver_host=socket.gethostname())
-    ledger.transition("broken", "failed", "platform_error", "its own driver is about to tell")
-    recorder(ledger, store, Request(spec="", token="t")).finish_abandoned()
-    assert store.finished == [("dead", "failed", "platform_error")]
+    for run_id in ("unheard", "alive"):
+        new_run(ledger, run_id, driver_host=socket.gethostname())
+        ledger.transition(run_id, "starting")
+        ledger.transition(run_id, "running")
+    ledger.transition("unheard", "succeeded")
+    spool = RunPaths(tmp_path, "unheard").spool(attempt=1, rank=0)
+    with Spool(spool) as writer:
+        for step in (1, 2):
+            writer.metrics(step, {"train/loss": 1.0})
+            # What was written later was never delivered.
+            if step == 1:
+                spool.with_suffix(".delivered").write_text(str(spool.stat().st_size))
+    recorder(ledger, store, Request(spec="", token="t"), tmp_path).finish_abandoned()
+    assert store.finished == [("unheard", "succeeded", None), ("dead", "failed", "platform_error")]
+    assert store.points == [("unheard", 2)]
+
+
+def test_a_place_to_stage_a_launch_does_not_stay(ledger: Ledger, tmp_path: Path) -> None:
+    for name, age_s in (("forgotten", 2 * 24 * 3600), ("fresh", 0), ("own", 0)):
+        folder = tmp_path / "launching" / name
+        folder.mkdir(parents=True)
+        os.utime(folder, times=(time.time() - age_s,) * 2)
+    events = EventLog(tmp_path / "launching" / "own" / "events.jsonl")
+    recorder(ledger, Store(), Request(spec="", token="own"), tmp_path).settle("r", events)
+    assert [path.name for path in (tmp_path / "launching").iterdir()] == ["fresh"]

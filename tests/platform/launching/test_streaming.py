@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
+from forgeline.launching import delivery
+from forgeline.launching.delivery import leftovers
+from forgeline.launching.events import EventLog, EventReader
 from forgeline.launching.streaming import SpoolStream
 from forgeline.tracking.spool import Spool
 
@@ -29,3 +36,79 @@ def test_the_summary_is_how_good_the_model_is_and_everything_is_shipped(tmp_path
     assert stream.close(within_s=5) is None
     assert told == [{"train/loss": 2.0, "val/accuracy": 0.5}] == [stream.last_metrics]
     assert {point.key for point in shipped} == {"train/loss", "train/lr", "system/cpu_percent", "val/accuracy"}
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_a_store_that_hangs_holds_up_no_progress_and_its_points_come_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "_SHIP_EVERY_S", 0.01)
+    asked, free = threading.Event(), threading.Event()
+
+    def hang(run_id: str, points: Any) -> None:
+        asked.set()
+        free.wait()
+        raise OSError("gone")
+
+    events = EventLog(tmp_path / "events.jsonl")
+    stream = SpoolStream(tracker=cast(Any, SimpleNamespace(log_points=hang)), run_id="r", events=events)
+    path = tmp_path / "attempts" / "1" / "spool-0.jsonl"
+    path.parent.mkdir(parents=True)
+    stream.watch(path)
+    with Spool(path) as spool:
+        spool.metrics(1, {"train/loss": 2.0})
+        assert asked.wait(5)
+        spool.metrics(2, {"train/loss": 1.0})
+        spool.event("step", step=2)
+        reader = EventReader(tmp_path / "events.jsonl")
+        wait_until(lambda: [event["step"] for event in reader.read_new()] == [2])
+        said = stream.close(within_s=0.1)
+    assert said is not None and said.startswith("2 metric points could not be delivered to the tracking store")
+    assert stream.last_metrics == {"train/loss": 1.0}
+    free.set()
+
+    shipped: list[Any] = []
+    tracker = SimpleNamespace(log_points=lambda run_id, points: shipped.extend(points))
+    for _ in range(2):
+        later = SpoolStream(tracker=cast(Any, tracker), run_id="r", events=events, leftovers=leftovers(tmp_path))
+        assert later.close(within_s=5) is None
+        assert [point.step for point in shipped] == [1, 2]
+
+
+def test_a_disk_that_fails_for_a_moment_is_told_and_ends_nothing(tmp_path: Path) -> None:
+    told: list[int] = []
+
+    def emit(event: str, **fields: Any) -> None:
+        if fields["step"] == 1:
+            raise OSError(28, "No space left on device")
+        told.append(fields["step"])
+
+    tracker, events = SimpleNamespace(log_points=lambda run_id, points: None), SimpleNamespace(emit=emit)
+    stream = SpoolStream(tracker=cast(Any, tracker), run_id="r", events=cast(Any, events))
+    stream.watch(tmp_path / "spool-0.jsonl")
+    with Spool(tmp_path / "spool-0.jsonl") as spool:
+        for step in (1, 2):
+            spool.event("step", step=step)
+    said = stream.close(within_s=5)
+    assert told == [2]
+    assert said is not None and "No space left on device" in said
+
+
+def test_a_large_backlog_is_delivered_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "_CHUNK_BYTES", 200)
+    pieces: list[int] = []
+    tracker = SimpleNamespace(log_points=lambda run_id, points: pieces.append(len(points)))
+    with Spool(tmp_path / "spool-0.jsonl") as spool:
+        for step in range(50):
+            spool.metrics(step, {"train/loss": 1.0, "train/lr": 0.1})
+    stream = SpoolStream(tracker=cast(Any, tracker), run_id="r", events=cast(Any, None))
+    stream.watch(tmp_path / "spool-0.jsonl")
+    assert stream.close(within_s=5) is None
+    assert sum(pieces) == 100
+    assert max(pieces) <= 6

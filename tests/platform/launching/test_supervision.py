@@ -6,6 +6,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
+from forgeline.launching import supervision
 from forgeline.launching.stopping import StopControl
 from forgeline.launching.supervision import Supervisor
 
@@ -54,6 +57,22 @@ def test_a_ledger_that_is_away_stops_nothing() -> None:
         raise OSError("away")
 
     assert supervisor(StopControl(grace_s=1), cancel_requested=away).run(lambda: {"a": 1}).error is None
+
+
+def test_a_wish_that_cannot_be_passed_on_is_passed_on_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervision, "_LEDGER_POLL_S", 0.01)
+    stop, told, passed_on = StopControl(grace_s=60), [OSError("full"), OSError("full")], threading.Event()
+
+    def on_stop() -> None:
+        if told:
+            raise told.pop()
+        passed_on.set()
+
+    def work() -> dict[str, Any]:
+        return {"saved": passed_on.wait(5)}
+
+    ended = supervisor(stop, cancel_requested=lambda: True, on_stop=on_stop).run(work)
+    assert (ended.result, ended.error, ended.killed) == ({"saved": True}, None, False)
 
 
 def test_the_deadline_stops_it() -> None:

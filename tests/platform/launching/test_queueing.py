@@ -1,0 +1,92 @@
+"""A place in the queue of this host: what other runs hold as the ledger has it, and a ledger that stumbles."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from forgeline.errors import LedgerError, RunCancelled
+from forgeline.launching.queueing import HostQueue
+from forgeline.ledger.ledger import Ledger
+from forgeline.settings import Settings
+from forgeline.spec.envelope import Resources
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture
+def queue(ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., HostQueue]:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+    settings = Settings(home=tmp_path, local_cpus=4)
+    return lambda **resources: HostQueue(ledger, settings, Resources(**resources))
+
+
+def new_run(ledger: Ledger, run_id: str, resources: str = "{}", **fields: Any) -> None:
+    spec = f"kind: gone\nresources: {resources}\n"
+    driver = {"driver_host": socket.gethostname(), "driver_pid": os.getpid()}
+    ledger.create_run(id=run_id, name="digits", kind="gone", spec=spec, **(driver | fields))
+
+
+def take(queue: HostQueue, run_id: str, told: list[str] | None = None) -> list[str]:
+    """Its GPUs when its turn has come; it gives up where it would have to wait."""
+    said = [] if told is None else told
+    return list(queue.wait_for_turn(run_id, stop=lambda: bool(said), on_wait=said.append))
+
+
+def test_runs_side_by_side_get_different_gpus(ledger: Ledger, queue: Any) -> None:
+    one = queue(gpus_per_worker=1)
+    for run_id, gpu in (("a", "4"), ("b", "5")):
+        assert one.free_now() == [gpu]
+        new_run(ledger, run_id, "{gpus_per_worker: 1}")
+        assert take(one, run_id) == [gpu]
+        assert ledger.get(run_id).gpus == [gpu]
+    assert one.free_now() is None
+    assert queue().free_now() == []
+    new_run(ledger, "c", "{gpus_per_worker: 1}")
+    told: list[str] = []
+    with pytest.raises(RunCancelled):
+        take(one, "c", told)
+    assert told == ["queued: 2 of 4 CPUs and 2 of 2 GPUs are held by other runs, 0 more are waiting"]
+    ledger.transition("a", "failed")
+    assert take(one, "c") == ["4"]
+
+
+def test_a_run_whose_specification_nobody_understands_is_in_nobodys_way(ledger: Ledger, queue: Any) -> None:
+    for run_id, spec in (("broken", "{"), ("strange", "kind: gone\nresources: {workers: many}\n")):
+        new_run(ledger, run_id)
+        ledger.transition(run_id, "cancelled")
+        ledger.resume(run_id, spec=spec, driver_host=socket.gethostname(), driver_pid=os.getpid())
+        ledger.transition(run_id, "starting")
+    new_run(ledger, "own", "{workers: 2}")
+    assert take(queue(workers=2), "own") == []
+
+
+def test_a_cluster_run_that_is_resumed_here_gets_its_turn(ledger: Ledger, queue: Any) -> None:
+    new_run(ledger, "own", cluster="http://head:8265")
+    ledger.transition("own", "cancelled")
+    ledger.resume("own", driver_host=socket.gethostname(), driver_pid=os.getpid())
+    assert take(queue(), "own") == []
+
+
+def test_a_ledger_that_stumbles_costs_no_place(ledger: Ledger, queue: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    new_run(ledger, "own")
+    list_runs, failures = ledger.list_runs, ["locked", "locked"]
+
+    def stumbling(**options: Any) -> Any:
+        if failures:
+            raise LedgerError(failures.pop())
+        return list_runs(**options)
+
+    monkeypatch.setattr(ledger, "list_runs", stumbling)
+    assert take(queue(), "own") == []
+    assert ledger.get("own").state == "starting"
