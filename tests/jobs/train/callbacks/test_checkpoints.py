@@ -1,0 +1,59 @@
+"""What a resumed run still believes of the best checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from forgeline_jobs.train import checkpoint
+from forgeline_jobs.train.callbacks.checkpoints import Checkpoints, Policy
+
+BEST = checkpoint.folder_name(7)
+STATE = {"monitor": "val/accuracy", "best": BEST, "best_score": (0.9, -0.2)}
+
+
+def _resumed(root: Path, state: dict[str, Any]) -> Checkpoints:
+    policy = Policy(
+        root=root,
+        monitor="val/accuracy",
+        higher_is_better=True,
+        keep_last=1,
+        every_steps=None,
+        run_id="r",
+        architecture={"name": "mlp"},
+        fingerprint="f",
+    )
+    nothing: Any = None
+    callback = Checkpoints(policy, spool=None, step_log=nothing, validation=nothing)
+    callback.load_state_dict(state)
+    return callback
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    temporary = tmp_path / ".tmp"
+    temporary.mkdir()
+    (temporary / checkpoint.STATE).write_bytes(b"state")
+    manifest = checkpoint.Manifest(
+        run_id="r", step=7, epoch=1, batch=0, metrics={}, architecture={"name": "mlp"}, fingerprint="f"
+    )
+    checkpoint.seal(temporary, tmp_path / BEST, manifest)
+    return tmp_path
+
+
+def test_the_best_one_stays_the_best(root: Path) -> None:
+    callback = _resumed(root, STATE)
+    assert (callback.best, callback.best_score) == (BEST, (0.9, -0.2))
+
+
+def test_best_by_another_metric_does_not_count(root: Path) -> None:
+    assert _resumed(root, {**STATE, "monitor": "val/loss"}).best == ""
+
+
+def test_best_that_is_damaged_or_gone_does_not_count(root: Path) -> None:
+    (root / BEST / checkpoint.STATE).write_bytes(b"stat")
+    assert _resumed(root, STATE).best == ""
+    (root / BEST).rename(root / "elsewhere")
+    assert _resumed(root, STATE).best == ""
