@@ -1,0 +1,164 @@
+"""How an execution ends whatever goes wrong around it; Ray and MLflow are stood in for, the ledger is real."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from forgeline.errors import LedgerError, NotFound, RunFailed
+from forgeline.launching import execution
+from forgeline.launching.events import Event, EventLog, EventReader
+from forgeline.launching.execution import Execution
+from forgeline.launching.request import Request
+from forgeline.ledger.ledger import Ledger
+from forgeline.ledger.records import RunRecord
+from forgeline.settings import settings
+
+
+class Ray:
+    """Stands for the local Ray."""
+
+    def __init__(self) -> None:
+        self.started = False
+        self.starts: list[list[str]] = []
+        self.has_started = threading.Event()
+
+    def start(self, resources: Any, gpus: Sequence[str]) -> None:
+        self.starts.append(list(gpus))
+        self.started = True
+        self.has_started.set()
+
+    def stop(self) -> None:
+        self.started = False
+
+    def kill(self) -> None:
+        """Nothing of it would outlive a test."""
+
+
+class Store:
+    """Stands for MLflow."""
+
+    def __init__(self, before: Callable[[], None] = lambda: None) -> None:
+        self._before = before
+        self.finished: list[str] = []
+
+    def create_run(self, experiment: str, name: str, tags: Mapping[str, str]) -> str:
+        self._before()
+        return "own"
+
+    def finish(self, run_id: str, state: str, *, reason: str | None = None) -> None:
+        self.finished.append(state)
+
+    def log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
+        raise NotFound("away")
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def ray(monkeypatch: pytest.MonkeyPatch) -> Ray:
+    ray = Ray()
+    monkeypatch.setattr(execution, "LocalRay", lambda cpus: ray)
+    return ray
+
+
+@pytest.fixture
+def execute(home: Path, ray: Ray, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, RunRecord, list[Event]]]:
+    """Executes a kind that does `work`; gives exit code, record and events."""
+
+    def run(work: Callable[[Any], Any], *, store: Store | None = None, resources: str = "{}") -> Any:
+        monkeypatch.setattr(execution, "get_kind", lambda name: SimpleNamespace(kind=lambda: kind))
+        monkeypatch.setattr(execution, "Tracker", lambda *place: store or Store())
+        kind = SimpleNamespace(execute=work)
+        request = Request(spec=f"kind: toy\nname: count\nresources: {resources}\n", token="t")
+        events = EventLog(home / "launching" / "t" / "events.jsonl")
+        code = Execution(request, settings(), events).run()
+        record = Ledger(settings().resolved_ledger_url).get("own")
+        return code, record, EventReader(home / "runs" / "own" / "events.jsonl").read_new()
+
+    return run
+
+
+def test_the_end_is_written_once_the_ledger_is_back(execute: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    transition, failures = Ledger.transition, ["locked", "locked"]
+
+    def stumbling(ledger: Ledger, run_id: str, state: str, *args: Any, **also: Any) -> None:
+        if state == "succeeded" and failures:
+            raise LedgerError(failures.pop())
+        transition(ledger, run_id, state, *args, **also)
+
+    monkeypatch.setattr(Ledger, "transition", stumbling)
+    when = datetime(2024, 5, 1, tzinfo=UTC)
+    code, record, events = execute(lambda context: {"metrics": {"val/loss": 0.5}, "when": when})
+    assert (code, record.state, record.metrics) == (0, "succeeded", {"val/loss": 0.5})
+    assert record.result["when"] == str(when)
+    assert events[-1]["state"] == "succeeded"
+
+
+def test_a_result_that_cannot_be_kept_does_not_cost_the_final_state(execute: Any) -> None:
+    code, record, events = execute(lambda context: {"metrics": 7})
+    assert (code, record.state, record.metrics) == (0, "succeeded", {})
+    [said] = [event["text"] for event in events if "result could not be written" in event.get("text", "")]
+    assert "ledger" in said
+
+
+def test_a_reason_of_the_kinds_own_fails_the_run_and_no_more(execute: Any) -> None:
+    def fail(context: Any) -> None:
+        raise RunFailed("the moon was wrong", reason="moon")
+
+    store = Store()
+    code, record, _ = execute(fail, store=store)
+    assert (code, record.state, record.reason) == (100, "failed", "platform_error")
+    assert record.message == "the moon was wrong"
+    assert store.finished == ["failed"]
+
+
+def test_ray_starts_again_when_another_run_took_its_gpu(
+    execute: Any, ray: Ray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+
+    def be_quicker() -> None:
+        assert ray.has_started.wait(10)
+        ledger = Ledger(settings().resolved_ledger_url)
+        spec = "kind: toy\nresources: {gpus_per_worker: 1}\n"
+        ledger.create_run(id="other", name="other", kind="toy", spec=spec, driver_host=socket.gethostname())
+        ledger.transition("other", "starting", gpus=["4"])
+
+    code, record, _ = execute(lambda context: {}, store=Store(be_quicker), resources="{gpus_per_worker: 1}")
+    assert (code, record.gpus) == (0, ["5"])
+    assert ray.starts == [["4"], ["5"]]
+
+
+def test_a_stop_between_two_attempts_reaches_the_new_one(execute: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+    start_attempt = Ledger.start_attempt
+
+    def work(context: Any) -> dict[str, Any]:
+        def stopped_meanwhile(ledger: Ledger, *args: Any, **options: Any) -> int:
+            context.stop.request("cancelled")
+            while not context.paths.stop_request(attempt=1).exists():
+                threading.Event().wait(0.01)
+            return start_attempt(ledger, *args, **options)
+
+        monkeypatch.setattr(Ledger, "start_attempt", stopped_meanwhile)
+        number = context.next_attempt("node_lost", reason="node_lost")
+        seen.append(context.paths.stop_request(attempt=number).exists())
+        return {}
+
+    execute(work)
+    assert seen == [True]
