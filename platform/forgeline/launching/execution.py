@@ -220,7 +220,11 @@ class Execution:
         """Deliver what is waiting while Ray goes down, then write the final state everywhere."""
         delivering = threading.Thread(target=self._deliver, args=(outcome,), daemon=True)
         delivering.start()
-        self._ray.stop()
+        try:
+            self._ray.stop()
+        except Exception:
+            # What is left of Ray ends with this process.
+            traceback.print_exc()
         delivering.join(2 * _DELIVERY_S)
         self._write_ledger(outcome)
         self._events.emit("result", **self._result)
@@ -242,11 +246,12 @@ class Execution:
         try:
             patiently(lambda: self._close(outcome), within_s=_CLOSING_S)
         except Exception as error:
-            self._warn(f"the result could not be written to the ledger: {error}")
+            lost = "the result"
             try:
                 self._ledger.transition(self._run_id, outcome.state, reason=outcome.reason)
-            except Exception as again:
-                self._warn(f"the final state, {outcome.state}, could not be written to the ledger: {again}")
+            except Exception:
+                lost = f"the final state, {outcome.state},"
+            self._warn(f"{lost} could not be written to the ledger: {error}")
         context = self._context_of_kind
         if context is not None and self._stream is not None:
             # The step is good to know, no more.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from forgeline.errors import RunCancelled, SpecError
+from forgeline.errors import LedgerError, RunCancelled, SpecError
 from forgeline.launching.admission import (
     Capacity,
     Claim,
@@ -55,7 +55,11 @@ class HostQueue:
 
         It promises nothing: another run may come first.
         """
-        claims = self._claims()
+        try:
+            claims = self._claims()
+        except LedgerError:
+            # The run is still to wait for its turn, with more patience.
+            return None
         if any(claim.waiting for claim in claims):
             return None
         own = _claim("", self._resources, priority=0, submitted=time.time(), waiting=True, devices=())

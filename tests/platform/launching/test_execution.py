@@ -116,6 +116,17 @@ def test_a_result_that_cannot_be_kept_does_not_cost_the_final_state(execute: Any
     assert "ledger" in said
 
 
+def test_a_ray_that_does_not_go_down_does_not_cost_the_final_state(
+    execute: Any, ray: Ray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(ray, "stop", refuse)
+    code, record, _ = execute(lambda context: {})
+    assert (code, record.state) == (0, "succeeded")
+
+
 def test_a_reason_of_the_kinds_own_fails_the_run_and_no_more(execute: Any) -> None:
     def fail(context: Any) -> None:
         raise RunFailed("the moon was wrong", reason="moon")

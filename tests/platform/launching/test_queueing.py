@@ -80,7 +80,7 @@ def test_a_cluster_run_that_is_resumed_here_gets_its_turn(ledger: Ledger, queue:
 
 def test_a_ledger_that_stumbles_costs_no_place(ledger: Ledger, queue: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     new_run(ledger, "own")
-    list_runs, failures = ledger.list_runs, ["locked", "locked"]
+    list_runs, failures = ledger.list_runs, ["locked", "locked", "locked"]
 
     def stumbling(**options: Any) -> Any:
         if failures:
@@ -88,5 +88,6 @@ def test_a_ledger_that_stumbles_costs_no_place(ledger: Ledger, queue: Any, monke
         return list_runs(**options)
 
     monkeypatch.setattr(ledger, "list_runs", stumbling)
+    assert queue().free_now() is None
     assert take(queue(), "own") == []
     assert ledger.get("own").state == "starting"
