@@ -96,7 +96,11 @@ class Split(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PreparedData:
-    """Data, read, checked, split, and encoded by what was fitted on the train split."""
+    """Data, read, checked, split, and encoded by what was fitted on the train split.
+
+    Attributes:
+        tokens_per_character: of each split's text, with the tokens that close documents; nothing for other data.
+    """
 
     signature: Signature
     preprocessing: Preprocessing
@@ -105,6 +109,7 @@ class PreparedData:
     summary: dict[str, Any]
     input_example: Any
     class_weights: tuple[float, ...] | None = None
+    tokens_per_character: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default=())
 
 

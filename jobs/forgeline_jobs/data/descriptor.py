@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from forgeline.errors import DataError
 from forgeline.plugins import load_object
 
 if TYPE_CHECKING:
@@ -51,11 +50,4 @@ class DataSource:
         """
         function = cast("Callable[..., PreparedData]", load_object(self.prepare_path))
         optional = {"verify": verify} if "verify" in signature(function).parameters else {}
-        prepared = function(config, **optional)
-        rows = len(prepared.splits["train"])
-        if config.batch_size > rows:
-            raise DataError(
-                f"batch_size {config.batch_size} is larger than the train split of {rows}; set it to at most {rows}",
-                key="data.batch_size",
-            )
-        return prepared
+        return function(config, **optional)

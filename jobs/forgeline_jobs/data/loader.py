@@ -34,15 +34,10 @@ class TrainBatches(Sampler[Request]):
         seed: seed of order and augmentation.
 
     Raises:
-        DataError: the batch is larger than the split, or the workers cannot share it evenly.
+        DataError: the workers cannot share a batch evenly.
     """
 
     def __init__(self, length: int, batch_size: int, *, rank: int, world: int, seed: int) -> None:
-        if batch_size > length:
-            raise DataError(
-                f"batch_size {batch_size} is larger than the train split of {length}; set it to at most {length}",
-                key="data.batch_size",
-            )
         if batch_size % world:
             raise DataError(
                 f"batch_size {batch_size} cannot be shared evenly by {world} workers; set it to a multiple of {world}",

@@ -142,12 +142,12 @@ def prepare_corpus(corpus: Corpus, config: TokenConfig, *, split: SplitConfig, p
             tokenizer=tokenizer,
             context=config.context,
             field=corpus.field,
-            tokens_per_character=_tokens_per_character(tokenizer, tokens["train"], parts["train"]),
         ),
         splits=splits,
         fingerprint=_fingerprint(texts, documents),
         summary=summary,
         input_example=[parts["train"][0][: config.context]],
+        tokens_per_character={name: tokens[name] / sum(len(text) for text in parts[name]) for name in SPLITS},
     )
 
 
@@ -183,12 +183,6 @@ def _fit_tokenizer(texts: list[str], config: TokenConfig, documents: bool) -> To
 
 def _closed(ids: Indices, end: int | None) -> Indices:
     return ids if end is None else np.append(ids, end)
-
-
-def _tokens_per_character(tokenizer: Tokenizer, tokens: int, texts: list[str]) -> float:
-    """Of the texts themselves, without the token that closes each document."""
-    closing = 0 if tokenizer.end is None else len(texts)
-    return (tokens - closing) / sum(len(text) for text in texts)
 
 
 def _windows(name: str, encoded: list[Indices], context: int, packed: bool) -> Split:

@@ -95,7 +95,8 @@ def measure(task: Task) -> dict[str, Any]:
     sample = None
     if bundle.task == "language_modelling":
         loss = language_loss(bundle.model.to(task.device), _batches(split, task.batch_size), device=task.device)
-        values, pictures = metrics.from_loss(bundle.task, loss, bundle.preprocessing), []
+        ratio = data.tokens_per_character.get(task.split)
+        values, pictures = metrics.from_loss(bundle.task, loss, tokens_per_character=ratio), []
         sample = _sample(bundle, data, task.device)
     else:
         translation = Translation(data.preprocessing, bundle.preprocessing)

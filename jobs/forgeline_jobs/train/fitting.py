@@ -154,7 +154,7 @@ class Fitting:
             describe_batch=cast(TrainBatches, self.train_loader.sampler).describe,
         )
         task = self.data.signature.task
-        validation = Validation(self.spool, task=task, preprocessing=self.data.preprocessing, epochs=log.epochs)
+        validation = Validation(self.spool, data=self.data, epochs=log.epochs)
         policy = Policy(
             root=paths.checkpoints,
             monitor=spec.monitor,

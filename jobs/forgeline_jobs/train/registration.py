@@ -27,7 +27,7 @@ def register(context: RunContext, config: RegisterConfig, result: Mapping[str, A
     # A gate that cannot be judged must not leave a version behind.
     _judge(registry, config, result)
     folder = context.paths.root / "model"
-    save_mlflow_model(context.paths.bundle, folder, prepare(context.spec.data).input_example)
+    save_mlflow_model(context.paths.bundle, folder, prepare(context.spec.data, verify=False).input_example)
     version = registry.register(
         name=config.model,
         mlflow_model_folder=folder,

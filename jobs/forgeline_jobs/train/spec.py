@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 
+from forgeline.registry.aliases import Alias
 from forgeline.registry.gates import Gate
 from forgeline.spec.envelope import Envelope
 from forgeline.spec.parts import plugin_part
@@ -82,9 +83,7 @@ class RegisterConfig(Part):
     """Under which name the model is registered, and what it must show to get the alias."""
 
     model: str = Field(description="Name of the registered model.", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    alias: str = Field(
-        default="champion", description="Alias that a passing gate sets.", pattern=r"^[A-Za-z][A-Za-z0-9_-]*$"
-    )
+    alias: Alias = Field(default="champion", description="Alias that a passing gate sets.")
     gate: Gate | None = Field(default=None, description="What must hold before the alias moves; nothing: always.")
 
 

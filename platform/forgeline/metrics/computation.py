@@ -76,11 +76,9 @@ def from_outputs(
     )
 
 
-def from_loss(task: str, loss: float, preprocessing: Preprocessing) -> dict[str, float]:
+def from_loss(task: str, loss: float, *, tokens_per_character: float | None = None) -> dict[str, float]:
     """`compute` for language models, whose outputs are not kept."""
-    return compute(
-        task, None, None, loss=loss, tokens_per_character=getattr(preprocessing, "tokens_per_character", None)
-    )
+    return compute(task, None, None, loss=loss, tokens_per_character=tokens_per_character)
 
 
 def _check(task: str, outputs: NDArray[Any], targets: NDArray[Any]) -> None:

@@ -32,8 +32,6 @@ class TextPreprocessing(FittedPreprocessing):
     tokenizer: Tokenizer
     context: int = Field(ge=1)
     field: str = "text"
-    # Over the train text; None in what was written before it was measured.
-    tokens_per_character: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
     def encode(self, raw: str | Sequence[str]) -> Arrays:
         """Texts -> their last `context` tokens, filled up on the right by token 0 behind `length`.

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forgeline.errors import DataError
 from forgeline.preprocessing import load_preprocessing
 from forgeline_jobs.data import sources
 from forgeline_jobs.data.base import SPLITS, PreparedData
@@ -105,11 +104,6 @@ class TestEverySource:
         again = source.prepare(source.config_model()(name=source.name))
         assert again.fingerprint == data.fingerprint and len(data.fingerprint) == 64
         assert again.preprocessing == data.preprocessing
-
-    def test_a_batch_larger_than_train_is_refused(self, source: DataSource) -> None:
-        with pytest.raises(DataError, match="larger than the train split") as caught:
-            source.prepare(source.config_model()(name=source.name, batch_size=10**7))
-        assert caught.value.key == "data.batch_size"
 
 
 def sizes(name: str, **settings: Any) -> dict[str, int]:

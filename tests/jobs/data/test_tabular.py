@@ -129,7 +129,6 @@ def test_home_and_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ({}, {"categorical": ["town"]}, "data.categorical", "no column 'town'"),
         ({}, {"split": {"column": "spit"}}, "data.split.column", "no column 'spit'"),
         ({}, {"split": {"column": "city"}}, "data.split.column", "allowed: train, val, test"),
-        ({}, {"batch_size": 100}, "data.batch_size", "larger than the train split"),
         ({"plan": ["x"] + ["y"] * 59}, {}, "data.target", "class 'x' has 1 sample; each class needs at least 3"),
         ({"plan": ["x"] * 60}, {}, "data.target", "single class, 'x'"),
         ({"plan": [None] + ["x", "y"] * 29 + ["x"]}, {}, "data.target", "missing in 1 of 60 rows (first: row 0)"),

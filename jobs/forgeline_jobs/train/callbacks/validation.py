@@ -9,10 +9,10 @@ import torch
 import torch.distributed
 
 from forgeline import metrics
-from forgeline.preprocessing import Preprocessing
 from forgeline.tracking.spool import Spool
 from forgeline_architectures.tasks.base import Evaluated
 from forgeline_architectures.tasks.lightning_import import Callback, LightningModule, Trainer
+from forgeline_jobs.data.base import PreparedData
 
 
 class Outputs:
@@ -59,12 +59,13 @@ class Outputs:
         """Targets as the model saw them."""
         return np.concatenate(self._targets) if self._targets else None
 
-    def measure(self, task: str, preprocessing: Preprocessing) -> dict[str, float]:
-        """The task's metrics, plus `loss`."""
+    def measure(self, data: PreparedData) -> dict[str, float]:
+        """The metrics of the data's task on their validation split, plus `loss`."""
+        task = data.signature.task
         loss = self.loss_sum / max(self.count, 1.0)
         if self.outputs is None or self.targets is None:
-            return metrics.from_loss(task, loss, preprocessing)
-        return metrics.from_outputs(task, self.outputs, self.targets, preprocessing, loss=loss)
+            return metrics.from_loss(task, loss, tokens_per_character=data.tokens_per_character.get("val"))
+        return metrics.from_outputs(task, self.outputs, self.targets, data.preprocessing, loss=loss)
 
 
 class Validation(Callback):
@@ -74,10 +75,9 @@ class Validation(Callback):
         measured: newest metrics, with the prefix `val/`.
     """
 
-    def __init__(self, spool: Spool | None, *, task: str, preprocessing: Preprocessing, epochs: int) -> None:
+    def __init__(self, spool: Spool | None, *, data: PreparedData, epochs: int) -> None:
         self.spool = spool
-        self.task = task
-        self.preprocessing = preprocessing
+        self.data = data
         self.epochs = epochs
         self.measured: dict[str, float] = {}
         self.measured_at = -1
@@ -98,7 +98,7 @@ class Validation(Callback):
             torch.distributed.all_gather_object(gathered, self._pass.packed)
             self._pass.merge(gathered)
         step = trainer.global_step
-        values = self._pass.measure(self.task, self.preprocessing)
+        values = self._pass.measure(self.data)
         self.measured = {f"val/{name}": value for name, value in values.items()}
         # A resume repeats the validation that its checkpoint already holds: it is measured again, not written again.
         if self.spool is not None and step != self.measured_at:
