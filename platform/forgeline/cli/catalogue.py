@@ -25,8 +25,10 @@ def list_architectures(form: FormatOption = Format.TABLE) -> None:
 
 @architectures.command("show")
 def show_architecture(name: NameArgument, form: FormatOption = Format.TABLE) -> None:
-    """Show one architecture: its paper, when to use it, its settings."""
-    plugin = cast("plugins.ArchitectureDescriptor", plugins.find(plugins.ARCHITECTURES, name, key="name"))
+    """Show one architecture or family: its paper, when to use it, its settings."""
+    family = next((each for each in plugins.descriptors(plugins.ARCHITECTURES) if each.name == name), None)
+    found = family or plugins.find(plugins.ARCHITECTURES, name, key="name")
+    plugin = cast("plugins.ArchitectureDescriptor", found)
     row = _architecture(plugin) | {"paper": plugin.paper, "when": plugin.when, "cost": plugin.cost}
     _show(row | {"settings": _settings(plugin)}, form)
 

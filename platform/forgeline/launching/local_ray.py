@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 _OBJECT_STORE_BYTES = 256 * 2**20
 _SHUTDOWN_S = 5.0
+# Ray gives its own daemons 30 seconds to come up, which cannot be set; a busy host takes longer now and then.
+_STARTS = 3
+_SLOW_START = "timed out during startup"
 _FOLDER = re.compile(r"fl-(\d+)-\w+")
 
 ENVIRONMENT: Mapping[str, str] = {
@@ -75,13 +78,22 @@ class LocalRay:
         if gpus:
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
         remove_dead_sessions()
+        for left in reversed(range(_STARTS)):
+            try:
+                return self._init(len(gpus))
+            except Exception as error:
+                self.stop()
+                if not left or _SLOW_START not in str(error):
+                    raise
+
+    def _init(self, gpus: int) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix=f"fl-{os.getpid()}-", dir="/tmp"))
         import ray
 
         ray.init(
             address="local",
             num_cpus=math.ceil(self._cpus),
-            num_gpus=len(gpus),
+            num_gpus=gpus,
             # What admission held the run against; Ray by itself offers what is free at the moment, and would wait.
             _memory=machine_memory(),
             include_dashboard=False,
