@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from benchmarks import bars, exactness, results_file
+from benchmarks import bars, exactness, results_file, zoo_images
 
 Row = Callable[[], dict[str, Any]]
 
@@ -31,6 +31,7 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
         "same spec and seed twice": partial(exactness.repeated, _say),
         "killed in epoch 3 and resumed": partial(exactness.resumed, _say),
     },
+    "images": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_images.BARS},
 }
 
 

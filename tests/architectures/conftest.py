@@ -17,6 +17,7 @@ install_import_hook(
         "forgeline_architectures.generation",
         "forgeline_architectures.gpt.model",
         "forgeline_architectures.lstm.model",
+        "forgeline_architectures.lenet.model",
         "forgeline_architectures.mlp.model",
     ],
     "beartype.beartype",
