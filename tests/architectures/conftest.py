@@ -16,7 +16,7 @@ install_import_hook(
         "forgeline_architectures.cnn.model",
         "forgeline_architectures.generation",
         "forgeline_architectures.gpt.model",
-        "forgeline_architectures.lstm.model",
+        "forgeline_architectures.recurrent.model",
         "forgeline_architectures.lenet.model",
         "forgeline_architectures.mlp.model",
     ],

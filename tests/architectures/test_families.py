@@ -17,10 +17,10 @@ from forgeline_architectures import Architecture
 from forgeline_architectures.cnn import ARCHITECTURE as CNN
 from forgeline_architectures.gpt import ARCHITECTURE as GPT
 from forgeline_architectures.lenet import ARCHITECTURE as LENET
-from forgeline_architectures.lstm import ARCHITECTURE as LSTM
 from forgeline_architectures.mlp import ARCHITECTURE as MLP
+from forgeline_architectures.recurrent import ARCHITECTURE as RECURRENT
 
-FAMILIES = {family.name: family for family in (CNN, GPT, LENET, LSTM, MLP)}
+FAMILIES = {family.name: family for family in (CNN, GPT, LENET, MLP, RECURRENT)}
 FILES = ("README.md", "__init__.py", "config.py", "model.py", "module.py")
 ROWS = 8
 
@@ -37,9 +37,16 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any], list[int]]] = [
     ("mlp", {"name": "mlp", "activation": "gelu", "norm": "batch"}, "forecasting", SERIES, [4, 2]),
     ("cnn", {"name": "resnet18", "in_channels": 1}, "classification", IMAGE, [3]),
     ("cnn", {"name": "resnet10t", "channels_last": True}, "regression", IMAGE, [1]),
-    ("lstm", {"name": "lstm", "hidden": 16}, "classification", SERIES, [3]),
-    ("lstm", {"name": "lstm", "cell": "gru", "hidden": 16, "window": 3, "stride": 2}, "regression", SERIES, [1]),
-    ("lstm", {"name": "lstm", "hidden": 16, "bidirectional": True, "pooling": "max"}, "forecasting", SERIES, [4, 2]),
+    ("recurrent", {"name": "rnn", "hidden": 16, "layers": 2, "nonlinearity": "relu"}, "classification", SERIES, [3]),
+    ("recurrent", {"name": "lstm", "hidden": 16}, "classification", SERIES, [3]),
+    ("recurrent", {"name": "gru", "hidden": 16, "window": 3, "stride": 2}, "regression", SERIES, [1]),
+    (
+        "recurrent",
+        {"name": "lstm", "hidden": 16, "bidirectional": True, "pooling": "max"},
+        "forecasting",
+        SERIES,
+        [4, 2],
+    ),
     ("lenet", {"name": "lenet"}, "classification", IMAGE, [3]),
     ("lenet", {"name": "lenet", "activation": "relu", "pooling": "max"}, "regression", IMAGE, [2]),
     ("gpt", {"name": "gpt", "layers": 2, "heads": 2, "width": 16}, "language_modelling", TOKENS, [11]),
@@ -187,7 +194,7 @@ def test_descriptors_and_configs_import_no_torch() -> None:
 
     code = (
         "import sys\n"
-        "for name in ('mlp', 'cnn', 'lenet', 'lstm', 'gpt'):\n"
+        "for name in ('mlp', 'cnn', 'lenet', 'recurrent', 'gpt'):\n"
         "    family = __import__(f'forgeline_architectures.{name}', fromlist=['x']).ARCHITECTURE\n"
         "    family.config_model(), family.model_names()\n"
         "import forgeline_architectures.tasks\n"

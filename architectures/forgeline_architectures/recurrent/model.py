@@ -1,4 +1,4 @@
-"""LSTM and GRU over a series, optionally read in windows, with series of varying length packed."""
+"""A recurrent cell over a series, optionally read in windows, with series of varying length packed."""
 
 # ruff: noqa: F722, F821  (shapes in jaxtyping annotations are not forward references)
 from __future__ import annotations
@@ -11,28 +11,32 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from forgeline_architectures.lstm.config import LSTMConfig
+from forgeline_architectures.recurrent.config import Cell, RecurrentConfig
 from forgeline_architectures.signature import Signature
 
-CELLS: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
+CELLS: dict[Cell, type[nn.RNN] | type[nn.LSTM] | type[nn.GRU]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+GATES: dict[Cell, int] = {"rnn": 1, "lstm": 4, "gru": 3}
+FORGET_BIAS = 1.0
 
 
 class Recurrent(nn.Module):
     """A recurrent network whose pooled state answers through one linear layer."""
 
-    def __init__(self, config: LSTMConfig, signature: Signature) -> None:
+    def __init__(self, config: RecurrentConfig, signature: Signature) -> None:
         super().__init__()
         self.window = config.window
         self.stride = config.stride or config.window
         self.pooling = config.pooling
         self.output_shape = signature.outputs
-        self.rnn = CELLS[config.cell](
+        plain = {"nonlinearity": config.nonlinearity or "tanh"} if config.name == "rnn" else {}
+        self.rnn = CELLS[config.name](
             signature.inputs["series"].shape[1] * config.window,
             config.hidden,
             num_layers=config.layers,
             batch_first=True,
             bidirectional=config.bidirectional,
             dropout=config.dropout if config.layers > 1 else 0.0,
+            **plain,
         )
         width = config.hidden * (2 if config.bidirectional else 1)
         self.norm = nn.LayerNorm(width) if config.norm else nn.Identity()
@@ -93,24 +97,25 @@ class Recurrent(nn.Module):
         return torch.cat([state[-2], state[-1]], dim=1) if self.rnn.bidirectional else state[-1]
 
 
-def _initialise(rnn: nn.RNNBase, config: LSTMConfig) -> None:
-    """Orthogonal recurrent weights, Glorot input weights, zero biases, and the forget gate open.
+def _initialise(rnn: nn.RNNBase, config: RecurrentConfig) -> None:
+    """Orthogonal recurrent weights, Glorot input weights, zero biases, and the LSTM's forget gate open.
 
     Orthogonal: Saxe et al. 2014 (arXiv:1312.6120). Glorot & Bengio 2010. Forget bias of 1: Jozefowicz et al. 2015,
     section 5 (Gers et al. 2000 before them). torch adds two biases per gate, in the order input, forget, cell, output.
     """
-    gates = 4 if config.cell == "lstm" else 3
+    gates = GATES[config.name]
     for name, parameter in rnn.named_parameters():
         if "bias" in name:
             nn.init.zeros_(parameter)
-            if config.cell == "lstm" and "bias_ih" in name:
-                nn.init.constant_(parameter.chunk(gates)[1], config.forget_bias)
+            if config.name == "lstm" and "bias_ih" in name:
+                bias = FORGET_BIAS if config.forget_bias is None else config.forget_bias
+                nn.init.constant_(parameter.chunk(gates)[1], bias)
         else:
             initialise = nn.init.orthogonal_ if "weight_hh" in name else nn.init.xavier_uniform_
             for gate in parameter.chunk(gates):
                 initialise(gate)
 
 
-def build_model(config: LSTMConfig, signature: Signature) -> Recurrent:
+def build_model(config: RecurrentConfig, signature: Signature) -> Recurrent:
     """The model with fresh weights."""
     return Recurrent(config, signature)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from forgeline_architectures.lstm.config import LSTMConfig
-from forgeline_architectures.lstm.model import build_model
 from forgeline_architectures.optimisation.options import TrainingOptions
+from forgeline_architectures.recurrent.config import RecurrentConfig
+from forgeline_architectures.recurrent.model import build_model
 from forgeline_architectures.signature import Signature
 from forgeline_architectures.tasks import TaskModule, task_module
 
 
-def build_module(config: LSTMConfig, signature: Signature, options: TrainingOptions) -> TaskModule:
+def build_module(config: RecurrentConfig, signature: Signature, options: TrainingOptions) -> TaskModule:
     """The module to train.
 
     Raises:

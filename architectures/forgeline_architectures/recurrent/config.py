@@ -1,20 +1,26 @@
-"""Config of the recurrent networks."""
+"""Config of the recurrent networks. The name chooses the cell."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self, get_args
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from forgeline_architectures.descriptor import ArchitectureConfig
 from forgeline_architectures.signature import Signature
 
+Cell = Literal["rnn", "lstm", "gru"]
 
-class LSTMConfig(ArchitectureConfig):
+
+def names() -> tuple[str, ...]:
+    """The cells, which are the names of the models."""
+    return get_args(Cell)
+
+
+class RecurrentConfig(ArchitectureConfig):
     """Cell, size and reading of the series."""
 
-    name: Literal["lstm"] = Field(default="lstm", description="The model's name.")
-    cell: Literal["lstm", "gru"] = Field(default="lstm", description="The recurrent unit.")
+    name: Cell = Field(description="The recurrent unit.")
     hidden: PositiveInt = Field(default=128, description="Units of the state, per layer and direction.")
     layers: PositiveInt = Field(default=1, description="Layers on top of each other.")
     bidirectional: bool = Field(default=False, description="Read the series backwards as well; not for streams.")
@@ -32,9 +38,27 @@ class LSTMConfig(ArchitectureConfig):
     stride: PositiveInt | None = Field(
         default=None, description="Points between the starts of two windows; `window` when not given (no overlap)."
     )
-    forget_bias: float = Field(
-        default=1.0, description="Initial bias of the LSTM's forget gate; 1 keeps memory at first."
+    nonlinearity: Literal["tanh", "relu"] | None = Field(
+        default=None, description="Non-linearity of the `rnn`, tanh when not given; the gated cells take none."
     )
+    forget_bias: float | None = Field(
+        default=None,
+        description="Initial bias of the `lstm`'s forget gate, 1 when not given (memory is kept at first); the others "
+        "take none.",
+    )
+
+    @model_validator(mode="after")
+    def _settings_are_of_the_cell(self) -> Self:
+        for key, value, cell in (
+            ("nonlinearity", self.nonlinearity, "rnn"),
+            ("forget_bias", self.forget_bias, "lstm"),
+        ):
+            if value is not None and self.name != cell:
+                raise ValueError(
+                    f"{key} is {value!r} and only the cell `{cell}` has one, name is {self.name!r}; remove "
+                    f"architecture.{key} or change architecture.name"
+                )
+        return self
 
     def check(self, signature: Signature) -> None:
         """Compare window and series.
