@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from benchmarks import bars, exactness, results_file, zoo_images
+from benchmarks import bars, exactness, results_file, zoo_images, zoo_recurrent
 
 Row = Callable[[], dict[str, Any]]
 
@@ -32,6 +32,7 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
         "killed in epoch 3 and resumed": partial(exactness.resumed, _say),
     },
     "images": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_images.BARS},
+    "recurrent": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_recurrent.BARS},
 }
 
 
