@@ -7,9 +7,9 @@ seeded by (seed, row): within the context, a row gets the same tokens whatever s
 # ruff: noqa: F722, F821  (shapes in jaxtyping annotations are not forward references)
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -41,6 +41,25 @@ class Sampling:
             raise ValueError(f"top_k must be at least 1, got {self.top_k}")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")
+
+    @classmethod
+    def of(cls, settings: Sampling | Mapping[str, Any] | None) -> Sampling:
+        """From a mapping of the fields, for callers that do not import this package; the defaults for None."""
+        return settings if isinstance(settings, Sampling) else cls(**(settings or {}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Continuation:
+    """What was generated after one prompt.
+
+    Attributes:
+        tokens: without the stop token.
+        log_likelihood: mean over the drawn tokens, the stop token included, of the log-probability that the model
+            itself gives them, before temperature, top-k and top-p; nats per token.
+    """
+
+    tokens: list[int]
+    log_likelihood: float
 
 
 @dataclass(kw_only=True)
@@ -131,13 +150,41 @@ def generate(
     """
     if not prompts or max_tokens < 1:
         return [[] for _ in prompts]
+    return _generated(model, prompts, max_tokens, sampling, scored=False).made()
+
+
+@torch.inference_mode()
+def generate_scored(
+    model: Decoder, prompts: Sequence[Sequence[int]], *, max_tokens: int, sampling: Sampling
+) -> list[Continuation]:
+    """The very tokens of `generate`, with what the model thinks of them; `max_tokens` is at least 1.
+
+    Raises:
+        ValueError: as `generate`, or `max_tokens` is below 1: nothing has no likelihood.
+    """
+    if max_tokens < 1:
+        raise ValueError(f"max_tokens must be at least 1, got {max_tokens}")
+    if not prompts:
+        return []
+    done = _generated(model, prompts, max_tokens, sampling, scored=True)
+    return [
+        Continuation(tokens=tokens, log_likelihood=total / drawn)
+        for tokens, total, drawn in zip(done.made(), done.log_likelihoods.tolist(), done.drawn, strict=True)
+    ]
+
+
+def _generated(
+    model: Decoder, prompts: Sequence[Sequence[int]], max_tokens: int, sampling: Sampling, *, scored: bool
+) -> _Generation:
     _check_prompts(prompts, model.vocabulary)
     was_training = model.training
     model.train(False)
     try:
-        return _Generation(model, prompts, sampling).run(max_tokens)
+        generation = _Generation(model, prompts, sampling, scored=scored)
+        generation.run(max_tokens)
     finally:
         model.train(was_training)
+    return generation
 
 
 def _check_prompts(prompts: Sequence[Sequence[int]], vocabulary: int) -> None:
@@ -152,22 +199,31 @@ def _check_prompts(prompts: Sequence[Sequence[int]], vocabulary: int) -> None:
 class _Generation:
     """One call of `generate`."""
 
-    def __init__(self, model: Decoder, prompts: Sequence[Sequence[int]], sampling: Sampling) -> None:
+    def __init__(self, model: Decoder, prompts: Sequence[Sequence[int]], sampling: Sampling, *, scored: bool) -> None:
         self.model = model
         self.sampling = sampling
+        self.scored = scored
         self.device = next(iter(model.parameters())).device  # type: ignore[call-overload]
         self.rows = [list(prompt) for prompt in prompts]
+        self.starts = [len(row) for row in self.rows]
         self.ended = [False] * len(prompts)
+        self.drawn = [0] * len(prompts)
+        self.log_likelihoods = torch.zeros(len(prompts), dtype=torch.float64, device=self.device)
         self.generators = [
             torch.Generator(self.device).manual_seed((sampling.seed * 1_000_003 + row) % 2**63)
             for row in range(len(prompts))
         ]
 
-    def run(self, max_tokens: int) -> list[list[int]]:
-        starts = [len(row) for row in self.rows]
+    def made(self) -> list[list[int]]:
+        """The new tokens of each row."""
+        return [row[start:] for row, start in zip(self.rows, self.starts, strict=True)]
+
+    def run(self, max_tokens: int) -> None:
         cache, logits = self._read(self.model.context)
         for made in range(max_tokens):
             drawn = self._draw(logits)
+            if self.scored:
+                self._score(logits, drawn)
             tokens = drawn.tolist()
             for row, token in enumerate(tokens):
                 self.ended[row] = self.ended[row] or token == self.sampling.stop
@@ -179,7 +235,13 @@ class _Generation:
                 logits = self.model.step(drawn[:, None], cache)
             else:
                 cache, logits = self._read(max(self.model.context // 2, 1))
-        return [row[start:] for row, start in zip(self.rows, starts, strict=True)]
+
+    def _score(self, logits: Float[Tensor, "batch vocabulary"], drawn: Int[Tensor, " batch"]) -> None:
+        """Count the newest tokens of the rows that go on."""
+        going = torch.tensor([not ended for ended in self.ended], device=self.device)
+        chosen = logits.double().log_softmax(-1).gather(-1, drawn[:, None])[:, 0]
+        self.log_likelihoods += torch.where(going, chosen, 0.0)
+        self.drawn = [count + (not ended) for count, ended in zip(self.drawn, self.ended, strict=True)]
 
     def _read(self, limit: int) -> tuple[Cache, Tensor]:
         """A fresh cache that has read the last `limit` tokens of every row."""

@@ -15,8 +15,8 @@ STORED = {"stored": True}
 Value = TypeVar("Value")
 
 
-def weight_file(value: Value, info: ValidationInfo) -> Value | str:
-    """An existing file's absolute path; anything that is no path comes back as it is.
+def weight_file(value: Value, info: ValidationInfo, *, folders: bool = False) -> Value | str:
+    """An existing file's absolute path, or a folder's where these are allowed; anything else comes back as it is.
 
     Raises:
         ValueError: it looks like a path and there is no such file.
@@ -25,8 +25,9 @@ def weight_file(value: Value, info: ValidationInfo) -> Value | str:
         return value
     # Unlike Path.expanduser, this leaves the name of an unknown user alone.
     path = Path(os.path.expanduser(value)).absolute()  # noqa: PTH111
-    if path.is_file():
+    if path.is_file() or (folders and path.is_dir()):
         return str(path)
     if os.sep in value or value.lower().endswith(SUFFIXES):
-        raise ValueError(f"there is no file {value!r} (looked for {path}); change architecture.pretrained")
+        kind = "file or folder" if folders else "file"
+        raise ValueError(f"there is no {kind} {value!r} (looked for {path}); change architecture.pretrained")
     return value

@@ -14,6 +14,10 @@ from jaxtyping import install_import_hook
 install_import_hook(
     [
         "forgeline_architectures.cnn.model",
+        "forgeline_architectures.decoder.attention",
+        "forgeline_architectures.decoder.feed_forward",
+        "forgeline_architectures.decoder.model",
+        "forgeline_architectures.decoder.positions",
         "forgeline_architectures.generation",
         "forgeline_architectures.gpt.model",
         "forgeline_architectures.recurrent.model",

@@ -17,10 +17,11 @@ from forgeline_architectures import Architecture
 from forgeline_architectures.cnn import ARCHITECTURE as CNN
 from forgeline_architectures.gpt import ARCHITECTURE as GPT
 from forgeline_architectures.lenet import ARCHITECTURE as LENET
+from forgeline_architectures.llama import ARCHITECTURE as LLAMA
 from forgeline_architectures.mlp import ARCHITECTURE as MLP
 from forgeline_architectures.recurrent import ARCHITECTURE as RECURRENT
 
-FAMILIES = {family.name: family for family in (CNN, GPT, LENET, MLP, RECURRENT)}
+FAMILIES = {family.name: family for family in (CNN, GPT, LENET, LLAMA, MLP, RECURRENT)}
 FILES = ("README.md", "__init__.py", "config.py", "model.py", "module.py")
 ROWS = 8
 
@@ -50,6 +51,7 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any], list[int]]] = [
     ("lenet", {"name": "lenet"}, "classification", IMAGE, [3]),
     ("lenet", {"name": "lenet", "activation": "relu", "pooling": "max"}, "regression", IMAGE, [2]),
     ("gpt", {"name": "gpt", "layers": 2, "heads": 2, "width": 16}, "language_modelling", TOKENS, [11]),
+    ("llama", {"name": "llama", "layers": 2, "heads": 2, "width": 16}, "language_modelling", TOKENS, [11]),
 ]
 CASE_NAMES = [f"{config['name']}-{task}-{index}" for index, (_, config, task, _, _) in enumerate(CASES)]
 
@@ -112,7 +114,7 @@ class TestFamily:
 
     def test_wrong_task_names_the_keys(self, family: Architecture) -> None:
         name, config, *_ = next(case for case in CASES if case[0] == family.name)
-        wrong = "language_modelling" if name != "gpt" else "classification"
+        wrong = "language_modelling" if "language_modelling" not in family.tasks else "classification"
         with pytest.raises(ValueError, match=r"learns .* the data are for .*architecture\.name or data\.name"):
             family.check(config, signature_of(wrong, TOKENS, [3]))
 
@@ -194,7 +196,7 @@ def test_descriptors_and_configs_import_no_torch() -> None:
 
     code = (
         "import sys\n"
-        "for name in ('mlp', 'cnn', 'lenet', 'recurrent', 'gpt'):\n"
+        "for name in ('mlp', 'cnn', 'lenet', 'recurrent', 'gpt', 'llama'):\n"
         "    family = __import__(f'forgeline_architectures.{name}', fromlist=['x']).ARCHITECTURE\n"
         "    family.config_model(), family.model_names()\n"
         "import forgeline_architectures.tasks\n"

@@ -6,24 +6,23 @@ from typing import Literal, Self
 
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
 
-from forgeline_architectures.descriptor import ArchitectureConfig
+from forgeline_architectures.decoder.config import DecoderConfig, Layers, Width, heads_divide_width
+from forgeline_architectures.decoder.design import DecoderDesign
 from forgeline_architectures.signature import Signature
 from forgeline_architectures.weight_files import weight_file
 
+# Width of the feed-forward layer as a multiple of the model's: Vaswani et al. 2017 (arXiv:1706.03762), section 3.3.
+FEED_FORWARD_FACTOR = 4
+NORM_EPSILON = 1e-5  # GPT-2's published code
 
-class GPTConfig(ArchitectureConfig):
+
+class GPTConfig(DecoderConfig):
     """Size and regularisation of the decoder; the vocabulary comes from the data."""
 
     name: Literal["gpt"] = Field(default="gpt", description="The model's name.")
-    layers: PositiveInt = Field(default=12, description="Blocks of attention and feed-forward layer.")
+    layers: Layers = 12
     heads: PositiveInt = Field(default=12, description="Attention heads per block; must divide `width`.")
-    width: PositiveInt = Field(default=768, description="Numbers that represent a token inside the model.")
-    context: PositiveInt | None = Field(
-        default=None, description="Tokens that the model can look back on; the data's row length when not given."
-    )
-    dropout: float = Field(
-        default=0.0, ge=0, lt=1, description="Share zeroed of embeddings, attention and layer outputs."
-    )
+    width: Width = 768
     bias: bool = Field(default=True, description="Biases in linear layers and norms, as GPT-2 has them.")
     pretrained: str | None = Field(
         default=None, description="GPT-2 weights in transformers' naming to start from: a .safetensors file."
@@ -35,23 +34,27 @@ class GPTConfig(ArchitectureConfig):
         return weight_file(value, info)
 
     @model_validator(mode="after")
-    def _heads_divide_width(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(
-                f"heads must divide width, got heads {self.heads} and width {self.width}; "
-                "change architecture.heads or architecture.width"
-            )
+    def _heads_fit(self) -> Self:
+        heads_divide_width(self.heads, self.width)
         return self
 
-    def check(self, signature: Signature) -> None:
-        """Compare context and rows.
-
-        Raises:
-            ValueError: a row is longer than the context.
-        """
-        length = signature.inputs["tokens"].shape[0]
-        if self.context is not None and self.context < length:
-            raise ValueError(
-                f"context is {self.context} and the data's rows have {length} tokens; "
-                "change architecture.context or data.context"
-            )
+    def design(self, signature: Signature) -> DecoderDesign:
+        """The decoder for these data."""
+        return DecoderDesign(
+            vocabulary=signature.outputs[0],
+            context=self.context_for(signature),
+            layers=self.layers,
+            width=self.width,
+            heads=self.heads,
+            key_value_heads=self.heads,
+            head_width=self.width // self.heads,
+            inner=FEED_FORWARD_FACTOR * self.width,
+            norm="layer",
+            norm_epsilon=NORM_EPSILON,
+            positions="learned",
+            activation="gelu",
+            bias=self.bias,
+            parallel=False,
+            tied=True,
+            dropout=self.dropout,
+        )

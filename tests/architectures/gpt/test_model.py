@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from forgeline_architectures.generation import Sampling, filtered
 from forgeline_architectures.gpt import ARCHITECTURE
-from forgeline_architectures.gpt.model import GPT, load_gpt2, segment_mask, segment_positions
+from forgeline_architectures.gpt.model import GPT, load_gpt2
 
 VOCABULARY, CONTEXT = 37, 24
 CONFIG = {"name": "gpt", "layers": 3, "heads": 4, "width": 32}
@@ -40,10 +40,19 @@ def tokens(rows: int, time: int, seed: int = 0) -> torch.Tensor:
     return torch.randint(VOCABULARY, (rows, time), generator=torch.Generator().manual_seed(seed))
 
 
-def test_parameter_count_of_gpt2() -> None:
+@pytest.mark.parametrize(
+    ("size", "parameters"),
+    [
+        ({}, 124_439_808),
+        ({"layers": 24, "heads": 16, "width": 1024}, 354_823_168),
+        ({"layers": 36, "heads": 20, "width": 1280}, 774_030_080),
+        ({"layers": 48, "heads": 25, "width": 1600}, 1_557_611_200),
+    ],
+)
+def test_parameter_counts_of_gpt2(size: dict[str, int], parameters: int) -> None:
     with torch.device("meta"):
-        gpt2 = ARCHITECTURE.build_model({"name": "gpt"}, signature(vocabulary=50257, length=1024))
-    assert sum(parameter.numel() for parameter in gpt2.parameters()) == 124_439_808
+        gpt2 = ARCHITECTURE.build_model({"name": "gpt", **size}, signature(vocabulary=50257, length=1024))
+    assert sum(parameter.numel() for parameter in gpt2.parameters()) == parameters
 
 
 @pytest.fixture(scope="module")
@@ -112,12 +121,6 @@ def test_packed_documents_equal_themselves_alone(model: GPT, lengths: list[int],
             alone = model({"tokens": row[:, start : start + length]})
             torch.testing.assert_close(packed[:, start : start + length], alone, rtol=1e-4, atol=1e-5)
             start += length
-
-
-def test_segment_positions_and_mask() -> None:
-    segments = torch.tensor([[0, 0, 1, 1, 1], [4, 4, 4, 4, 7]])
-    assert segment_positions(segments).tolist() == [[0, 1, 0, 1, 2], [0, 1, 2, 3, 0]]
-    assert segment_mask(segments)[0, 0, 3].tolist() == [False, False, True, True, False]
 
 
 def test_cached_logits_equal_uncached(model: GPT) -> None:

@@ -1,0 +1,111 @@
+"""Weights of other libraries' decoders on disk: a .safetensors file, or a checkpoint folder as transformers writes it.
+
+A folder holds config.json beside model.safetensors, or beside shards that model.safetensors.index.json lists.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+KEY = "architecture.pretrained"
+
+
+def read_weights(place: str | Path) -> dict[str, Tensor]:
+    """All tensors of a file or folder, by their names.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    from safetensors.torch import load_file
+
+    tensors: dict[str, Tensor] = {}
+    for path in _weight_files(Path(place)):
+        try:
+            tensors |= load_file(path)
+        except Exception as error:
+            raise ValueError(f"'{path}' is not a readable .safetensors file: {error}; change {KEY}") from error
+    return tensors
+
+
+def read_config(place: str | Path) -> dict[str, Any] | None:
+    """The config of a checkpoint folder; None for a file, which has none.
+
+    Raises:
+        ValueError: the folder has none, or it is not JSON.
+    """
+    folder = Path(place)
+    return _json(folder / CONFIG) if folder.is_dir() else None
+
+
+def copy_weights(
+    own: Mapping[str, Tensor], weight_of: Callable[[str], tuple[str, Tensor | None]], *, source: str, keys: str
+) -> None:
+    """Copy another library's weights into a model's own tensors.
+
+    Args:
+        own: the model's state dict.
+        weight_of: own name -> (their name or names, their weight in our layout or None where it is missing).
+        source: what a message calls the weights.
+        keys: settings of the architecture that decide the shapes, as a message lists them.
+
+    Raises:
+        ValueError: a weight is missing or has another shape than the model's.
+    """
+    for name, tensor in own.items():
+        theirs, weight = weight_of(name)
+        if name == "tokens.weight" and weight is not None and len(weight) != len(tensor):
+            raise ValueError(
+                f"the {source} weights know {len(weight)} tokens, the data have a vocabulary of {len(tensor)}; "
+                f"change data.tokenizer, data.vocabulary or {KEY}"
+            )
+        if weight is None or weight.shape != tensor.shape:
+            got = "is missing" if weight is None else f"has the shape {tuple(weight.shape)}"
+            raise ValueError(
+                f"{source} weight {theirs} {got}, the model needs {tuple(tensor.shape)}; "
+                f"change {keys} of the architecture, or {KEY}"
+            )
+        tensor.copy_(weight)
+
+
+def write_checkpoint(folder: str | Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Write a checkpoint folder; what is there under these names is replaced."""
+    from safetensors.torch import save_file
+
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    save_file(own, place / WEIGHTS, metadata={"format": "pt"})
+    (place / CONFIG).write_text(json.dumps(dict(config), indent=2) + "\n", encoding="utf-8")
+
+
+def _weight_files(place: Path) -> list[Path]:
+    if not place.is_dir():
+        return [place]
+    if (place / WEIGHTS).is_file():
+        return [place / WEIGHTS]
+    if not (place / INDEX).is_file():
+        raise ValueError(f"'{place}' holds neither {WEIGHTS} nor {INDEX}; change {KEY}")
+    listed = _json(place / INDEX).get("weight_map")
+    names = sorted(set(listed.values())) if isinstance(listed, dict) else []
+    # A shard stands in the folder itself: an index that names another place is refused, not followed.
+    if not names or any(Path(str(name)).name != name for name in names):
+        raise ValueError(f"'{place / INDEX}' lists no shards of its folder under weight_map; change {KEY}")
+    return [place / name for name in names]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"'{path}' is not a readable JSON file: {error}; change {KEY}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"'{path}' holds no JSON object; change {KEY}")
+    return content
