@@ -8,11 +8,12 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import forgeline as fl
+from benchmarks import results_file
 from forgeline.spec.loading import load
 
 SPECS = Path(__file__).parents[1] / "jobs" / "specs"
@@ -88,17 +89,32 @@ BARS = (
 
 @dataclass
 class Measured:
-    """What a bar came to."""
+    """What a bar came to so far; kept value by value, so that an interrupted measurement can be taken up again."""
 
     scores: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     references: list[float] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, bar: Bar) -> Measured:
+        """What was measured of the bar with the spec as it is now."""
+        kept = results_file.read(_unfinished(bar)).get("rows", {})
+        return cls(**kept["found"]) if kept.get("spec") == (SPECS / bar.spec).read_text("utf-8") else cls()
+
+    def keep(self, bar: Bar) -> None:
+        """Write it down for the next time."""
+        rows = {"spec": (SPECS / bar.spec).read_text("utf-8"), "found": asdict(self)}
+        results_file.write(_unfinished(bar), rows)
+
+
+def _unfinished(bar: Bar) -> str:
+    return f"unfinished-{Path(bar.spec).stem}-{bar.metric}"
+
 
 def measure(bar: Bar, say: Callable[[str], None]) -> dict[str, Any]:
     """Train and evaluate for each value; the row for the result file."""
-    found = Measured()
-    for value in bar.values:
+    found = Measured.of(bar)
+    for value in bar.values[len(found.scores) :]:
         change = {bar.key: value}
         started = time.perf_counter()
         run = fl.run(SPECS / bar.spec, set=change)
@@ -109,6 +125,8 @@ def measure(bar: Bar, say: Callable[[str], None]) -> dict[str, Any]:
         if bar.reference is not None:
             found.references.append(bar.reference(SPECS / bar.spec, change))
         say(f"{bar.name}: {bar.key}={value} test/{bar.metric} {found.scores[-1]:.4f} in {found.seconds[-1]:.0f} s")
+        found.keep(bar)
+    results_file.remove(_unfinished(bar))
     return _row(bar, found)
 
 

@@ -34,6 +34,11 @@ def read(name: str) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
+def remove(name: str) -> None:
+    """Remove a result file, if it is there."""
+    (RESULTS / f"{name}.json").unlink(missing_ok=True)
+
+
 def write(name: str, rows: dict[str, Any]) -> Path:
     """Write a result file whole, or not at all."""
     RESULTS.mkdir(exist_ok=True)
