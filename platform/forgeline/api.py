@@ -164,6 +164,11 @@ class Run:
         return list(self._ledger.attempts(self._id))
 
     @property
+    def took_s(self) -> float | None:
+        """Seconds that it worked, the time between its attempts left out; None before the first."""
+        return self._ledger.took_s(self._id)
+
+    @property
     def model_version(self) -> str | None:
         """`name/version` of the model it registered, as in `models:/digits/3`."""
         registered = self.result.get("registered")

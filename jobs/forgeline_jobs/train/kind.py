@@ -90,7 +90,10 @@ class TrainKind:
     def execute(self, context: RunContext) -> dict[str, Any]:
         """Run attempts until one ends well or the retry budget of a cause is spent; then register the model."""
         spec = cast(TrainSpec, context.spec)
-        folder = self._newest(context) if context.resume_from is not None else None
+        folder = None
+        if context.resume_from is not None:
+            folder = self._newest(context)
+            context.tell_attempt("resume", step=_step_of(folder))
         spent: dict[str, int] = {}
         while True:
             job = Job(
@@ -107,8 +110,9 @@ class TrainKind:
                 return self._finish(context, job, spec)
             self._spend(spec, failure, spent)
             self._back_off(context, failure, sum(spent.values()))
-            context.next_attempt(failure.reason.value, reason=failure.reason.value, message=failure.message)
             folder = self._newest(context)
+            cause = failure.reason.value
+            context.next_attempt(cause, reason=cause, message=failure.message, step=_step_of(folder))
 
     @staticmethod
     def _newest(context: RunContext) -> Path | None:
@@ -161,3 +165,8 @@ class TrainKind:
 
             result["registered"] = register(context, spec.register_, result, job.spec)
         return result
+
+
+def _step_of(folder: Path | None) -> int | None:
+    """The optimizer step of a checkpoint."""
+    return None if folder is None else checkpoint.Manifest.read(folder).step

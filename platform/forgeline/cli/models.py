@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from forgeline.cli.commands import SuggestingGroup
-from forgeline.cli.render import Format, FormatOption, local_time, show_json, show_pairs, show_rows
+from forgeline.cli.render import Format, FormatOption, minute, short_id, show_json, show_pairs, show_rows
+from forgeline.errors import ForgelineError
 
 if TYPE_CHECKING:
     from forgeline.ledger.records import AliasMove
     from forgeline.registry.catalogue import ModelVersion
+
+_MAIN_METRICS = 2
 
 app = typer.Typer(cls=SuggestingGroup, no_args_is_help=True)
 
@@ -31,7 +35,7 @@ def list_models(form: FormatOption = Format.TABLE) -> None:
         newest = versions[-1]
         rows.append({"model": name, "versions": len(versions), "aliases": aliases, "newest": newest.created})
     if form is Format.TABLE:
-        rows = [row | {"newest": local_time(row["newest"])} for row in rows]
+        rows = [row | {"newest": minute(row["newest"])} for row in rows]
     columns = ["model", "versions", "aliases", "newest"]
     show_rows(rows, columns, form=form, empty="no model yet; a train spec with `register:` makes one")
 
@@ -96,14 +100,24 @@ def history(
         | {"who": move.who, "why": move.why}
         for move in moves
     ]
+    if form is Format.TABLE:
+        rows = [row | {"moved": minute(move.moved)} for row, move in zip(rows, moves, strict=True)]
     show_rows(rows, ["moved", "alias", "from", "to", "who", "why"], form=form, empty=f"no alias of {model} ever moved")
 
 
 def _show_versions(versions: list[ModelVersion], form: Format) -> None:
     rows = [_row(version) for version in versions]
+    columns = ["version", "aliases", "created", "run"]
     if form is Format.TABLE:
-        rows = [row | {"metrics": _main_metrics(version)} for row, version in zip(rows, versions, strict=True)]
-    show_rows(rows, ["version", "aliases", "created", "run", "metrics"], form=form, empty="")
+        main = _main_metrics(versions[-1])
+        rows = [
+            row | dict(version.metrics) | {"created": minute(version.created), "run": short_id(version.run_id)}
+            for row, version in zip(rows, versions, strict=True)
+        ]
+        columns += main
+    show_rows(rows, columns, form=form, empty="")
+    if form is Format.TABLE and len(versions[-1].metrics) > _MAIN_METRICS:
+        print(f"\nall metrics: forgeline models show {versions[-1].model}/{versions[-1].version}, or --format json")
 
 
 def _show_version(version: ModelVersion, form: Format) -> None:
@@ -128,9 +142,22 @@ def _row(version: ModelVersion) -> dict[str, Any]:
     }
 
 
-def _main_metrics(version: ModelVersion) -> dict[str, float]:
-    """Without those of single classes, which fill a screen."""
-    return {name: value for name, value in version.metrics.items() if "[" not in name}
+def _main_metrics(newest: ModelVersion) -> list[str]:
+    """The few metrics that a screen has room for: the gate's first, then those that come first."""
+    gate = _gate_metric(newest)
+    names = [name for name in newest.metrics if "[" not in name and name != gate]
+    return [*([] if gate is None else [gate]), *names][:_MAIN_METRICS]
+
+
+def _gate_metric(version: ModelVersion) -> str | None:
+    """The metric that the run which made a version was judged by, where that run is known here."""
+    from forgeline.ledger.ledger import open_ledger
+    from forgeline.spec.source import read_document
+
+    with contextlib.suppress(ForgelineError):
+        register = read_document(open_ledger().get(version.run_id or "").spec).data.get("register") or {}
+        return (register.get("gate") or {}).get("metric")
+    return None
 
 
 def _move_text(move: AliasMove) -> str:

@@ -29,7 +29,9 @@ _SUFFIXES = {".csv": PredictionFormat.CSV, ".json": PredictionFormat.JSON, ".par
 
 def predict(
     model: Annotated[str, typer.Argument(help="models:/NAME@ALIAS, models:/NAME/VERSION, runs:/RUN or a folder.")],
-    file: Annotated[Path | None, typer.Argument(help="Image, folder of images, CSV, Parquet, text or JSONL.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="Image, folder of images, CSV, Parquet, text, JSONL or .npz.")
+    ] = None,
     prompt: Annotated[str | None, typer.Option(help="Text that a language model continues.")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write; its suffix is the format.")

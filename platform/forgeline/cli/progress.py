@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import time
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from forgeline.cli.render import STATE_STYLES, console, duration, text_of
+from forgeline.cli.render import STATE_STYLES, console, duration, short_id, text_of
 from forgeline.launching.events import Event
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-_STEP_LINE_S = 10.0
+_STEP_LINE_MS = 10_000
 _EPOCH_METRICS = 4
 
 
@@ -43,7 +43,8 @@ def describe(event: Event) -> str | None:
         metrics = metrics_text(event.get("metrics") or {}, limit=_EPOCH_METRICS)
         return f"epoch {_of(event, 'epoch')}, step {event.get('step')}: {metrics}"
     if kind == "attempt":
-        return f"attempt {event['number']} ({event['cause']})"
+        start = f", from step {event['step']}" if event.get("step") is not None else ""
+        return f"attempt {event['number']} ({event['cause']}){start}"
     if kind == "registered":
         alias = f" as {event['alias']}" if event.get("alias") else " as a candidate"
         return f"registered {event['model']} version {event['version']}{alias}"
@@ -77,24 +78,23 @@ def metrics_text(metrics: Mapping[str, Any], *, limit: int | None = None) -> str
 
 
 class PlainDisplay:
-    """One line an event; of steps, one in ten seconds.
+    """One line an event; of steps, one in ten seconds of the run's own time.
 
     Args:
         write: takes each line.
-        clock: seconds, monotonic.
     """
 
-    def __init__(self, write: Callable[[str], None], *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
-        self._clock = clock
-        self._last_step = clock()
+        self._last_step_ms: int | None = None
 
     def show(self, event: Event) -> None:
+        if self._last_step_ms is None:
+            self._last_step_ms = event["time"]
         if event["event"] == "step":
-            now = self._clock()
-            if now - self._last_step < _STEP_LINE_S:
+            if event["time"] - self._last_step_ms < _STEP_LINE_MS:
                 return
-            self._last_step = now
+            self._last_step_ms = event["time"]
             self._write(step_text(event))
         elif (line := describe(event)) is not None:
             self._write(line)
@@ -155,11 +155,12 @@ class LiveDisplay:
         )
 
 
-def show_summary(summary: Mapping[str, Any], *, folder: Path) -> None:
+def show_summary(summary: Mapping[str, Any], *, spec: Path, folder: Path) -> None:
     """The end of a run: what came out, and where to look.
 
     Args:
         summary: state, run_id, reason, message, metrics, registered.
+        spec: the file that it was started with.
         folder: the run's own folder.
     """
     from rich.text import Text
@@ -167,8 +168,7 @@ def show_summary(summary: Mapping[str, Any], *, folder: Path) -> None:
     out = console()
     state = str(summary["state"])
     lines: list[tuple[str, str]] = [("state", state)]
-    if summary.get("message") or summary.get("reason"):
-        lines.append(("reason", str(summary.get("message") or summary.get("reason"))))
+    lines += [(name, str(summary[name])) for name in ("reason", "message") if summary.get(name)]
     if summary.get("metrics"):
         lines.append(("metrics", metrics_text(summary["metrics"])))
     registered = summary.get("registered") or {}
@@ -178,7 +178,10 @@ def show_summary(summary: Mapping[str, Any], *, folder: Path) -> None:
         lines.append(("alias", str(alias) if alias else "none: a candidate"))
         lines += [("gate", str(sentence)) for sentence in registered.get("gate") or []]
     run_id = summary["run_id"]
-    lines += [("folder", str(folder)), ("look", f"forgeline runs show {run_id}"), ("", "forgeline ui")]
+    short = short_id(run_id)
+    if state != "succeeded" and (folder / "checkpoints").exists():
+        lines.append(("resume", f"forgeline run {shlex.quote(str(spec))} --resume {short}"))
+    lines += [("folder", str(folder)), ("look", f"forgeline runs show {short}"), ("", "forgeline ui")]
     text = Text()
     for index, (name, value) in enumerate(lines):
         style = STATE_STYLES.get(state, "") if name == "state" else ""

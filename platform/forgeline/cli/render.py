@@ -28,6 +28,12 @@ STATE_STYLES: Mapping[str, str] = {
 }
 
 
+_SHORT = 20
+"""Characters up to which a cell is never broken."""
+
+_SHORT_ID = 8
+
+
 class Format(StrEnum):
     """How a listing is written."""
 
@@ -62,40 +68,55 @@ def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, form
     if not rows:
         print(empty)
         return
-    from rich import box
+    cells = [[text_of(row.get(column)) for column in columns] for row in rows]
+    titles = [column if "/" in column else column.replace("_", " ") for column in columns]
+    out = console()
+    if not out.is_terminal:
+        _print_aligned([titles, *cells])
+        return
     from rich.table import Table
     from rich.text import Text
 
-    out = console()
-    table = Table(box=box.SIMPLE_HEAD if out.is_terminal else None, pad_edge=False, header_style="bold")
-    for index, column in enumerate(columns):
-        longest = max(len(text_of(row.get(column))) for row in rows)
-        table.add_column(
-            Text(column.replace("_", " ")),
-            overflow="fold",
-            no_wrap=index == 0,
-            min_width=longest if index == 0 else None,
-        )
-    for row in rows:
-        table.add_row(*(Text(text_of(row.get(c)), style=_style(c, row.get(c))) for c in columns))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for index, title in enumerate(titles):
+        longest = max(len(line[index]) for line in cells)
+        # Short values, numbers and times above all, stay in one piece; sentences are what is wrapped.
+        whole = index == 0 or longest <= _SHORT
+        table.add_column(Text(title), overflow="fold", no_wrap=whole, min_width=longest if whole else None)
+    for line in cells:
+        styled = zip(columns, line, strict=True)
+        table.add_row(*(Text(cell, style=_style(column, cell)) for column, cell in styled))
     out.print(table)
 
 
 def show_pairs(pairs: Sequence[tuple[str, Any]], *, title: str | None = None) -> None:
     """Write names and values, one a line, names aligned; pairs without a value are left out."""
+    shown = [(name, text_of(value)) for name, value in pairs if value is not None and value != ""]
+    out = console()
+    if not out.is_terminal:
+        if title:
+            print(title)
+        _print_aligned([list(pair) for pair in shown])
+        return
     from rich.table import Table
     from rich.text import Text
 
-    out = console()
     if title:
         out.print(Text(title, style="bold"))
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(no_wrap=True, style="dim")
     table.add_column(overflow="fold")
-    for name, value in pairs:
-        if value is not None and value != "":
-            table.add_row(Text(name), Text(text_of(value), style=_style(name, value)))
+    for name, value in shown:
+        table.add_row(Text(name), Text(value, style=_style(name, value)))
     out.print(table)
+
+
+def _print_aligned(lines: Sequence[Sequence[str]]) -> None:
+    """One line a row, for a pipe: nothing is wrapped, and nothing follows the last value."""
+    flat = [[" ".join(cell.split()) for cell in line] for line in lines]
+    widths = [max(map(len, column)) for column in zip(*flat, strict=True)]
+    for line in flat:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def show_json(value: Any) -> None:
@@ -124,6 +145,16 @@ def text_of(value: Any) -> str:
     return str(value)
 
 
+def short_id(run_id: str | None) -> str:
+    """The start of a run's id, for tables: every command takes it."""
+    return (run_id or "")[:_SHORT_ID]
+
+
+def minute(moment: datetime | None) -> str:
+    """A moment in the user's own time zone, to the minute, for a column."""
+    return local_time(moment)[:16]
+
+
 def local_time(moment: datetime | None) -> str:
     """A moment in the user's own time zone, to the second."""
     if moment is None:
@@ -148,4 +179,4 @@ def duration(seconds: float | None) -> str:
 
 
 def _style(column: str, value: Any) -> str:
-    return STATE_STYLES.get(str(value), "") if column == "state" else ""
+    return STATE_STYLES.get(str(value).partition(":")[0], "") if column == "state" else ""

@@ -51,7 +51,7 @@ def run(
         finished = api.run(spec, set=set_ or (), cluster=cluster, resume=resume, progress=show)
     finally:
         view.close()
-    show_summary(summary, folder=RunPaths(settings().home_folder, finished.id).root)
+    show_summary(summary, spec=spec, folder=RunPaths(settings().home_folder, finished.id).root)
     raise typer.Exit(exit_code(summary["state"]))
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from forgeline import plugins
 from forgeline.cli.commands import SuggestingGroup
-from forgeline.cli.render import Format, FormatOption, duration, local_time, show_json, show_pairs, show_rows
-from forgeline.errors import NotFound, UsageError
-from forgeline.launching.events import EXIT_CODES, exit_code
+from forgeline.cli.logs import RunLog, Source
+from forgeline.cli.progress import step_text
+from forgeline.cli.render import Format, FormatOption, duration, minute, short_id, show_json, show_pairs, show_rows
+from forgeline.errors import UsageError
+from forgeline.launching.events import NOT_FINISHED, exit_code, newest_event
 
 if TYPE_CHECKING:
     from forgeline.api import Run
@@ -37,11 +38,16 @@ def list_runs(
     if state is not None and state not in list(State):
         raise UsageError(f"--state: {state!r} is no state; known: {', '.join(State)}")
     ledger = open_ledger()
-    rows = [_row(record) for record in ledger.list_runs(state=state, kind=kind, name=name, limit=limit)]
+    kinds = {*plugins.names(plugins.KINDS), *(ledger.known("kind") if kind is not None else [])}
+    if kind is not None and kind not in kinds:
+        raise UsageError(f"--kind: {kind!r} is no kind; known: {', '.join(sorted(kinds))}")
+    found = ledger.list_runs(state=state, kind=kind, name=name, limit=limit)
+    rows = [_row(record, ledger.took_s(record.id)) for record in found]
     if form is Format.TABLE:
-        rows = [row | {"created": local_time(row["created"]), "took": duration(row["took"])} for row in rows]
-    columns = ["id", "name", "kind", "state", "reason", "created", "took"]
-    show_rows(rows, columns, form=form, empty="no run yet; `forgeline run SPEC` starts one")
+        rows = [_short(row) for row in rows]
+    columns = ["id", "name", "kind", "state", "created", "took"]
+    none = "no run matches" if ledger.known("id", limit=1) else "no run yet; `forgeline run SPEC` starts one"
+    show_rows(rows, columns, form=form, empty=none)
 
 
 @app.command("show")
@@ -54,39 +60,47 @@ def show(run: RunArgument, form: FormatOption = Format.TABLE) -> None:
     if form is Format.JSON:
         show_json(details)
         return
-    attempts, metrics, registered = details.pop("attempts"), details.pop("metrics"), details.pop("registered")
-    pairs = [*details.items(), *_timings(found.record)]
-    if registered:
-        alias = registered.get("alias") or "none: a candidate"
-        pairs.append(("model", f"{registered['model']} version {registered['version']}, alias {alias}"))
-        pairs += [("gate", sentence) for sentence in registered.get("gate") or []]
-    show_pairs(pairs)
-    if metrics:
-        show_pairs(sorted(metrics.items()), title="\nmetrics")
-    if attempts:
+    show_pairs(_pairs(found, details))
+    if details["metrics"]:
+        show_pairs(sorted(details["metrics"].items()), title="\nmetrics")
+    if details["attempts"]:
         print("\nattempts")
         columns = ["number", "cause", "outcome", "reason", "message", "last_step"]
-        show_rows(attempts, columns, form=form, empty="")
+        show_rows(details["attempts"], columns, form=form, empty="")
 
 
 @app.command("logs")
 def logs(
     run: RunArgument,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run ends.")] = False,
-    attempt: Annotated[int | None, typer.Option(min=1, help="Number of the attempt; the last without it.")] = None,
-    rank: Annotated[int, typer.Option(min=0, help="Which worker.")] = 0,
+    source: Annotated[
+        Source | None, typer.Option(help="Only what the run told, its workers wrote, or its driver wrote.")
+    ] = None,
+    attempt: Annotated[int | None, typer.Option(min=1, help="Only the attempt of this number.")] = None,
+    rank: Annotated[int | None, typer.Option(min=0, help="Only what this worker wrote.")] = None,
 ) -> None:
-    """Show what a worker wrote to its stdout and stderr."""
+    """Show what a run told, as `run` shows it, then what its workers and its driver wrote."""
     from forgeline import api
 
-    found = api.get(run)
-    if follow:
-        state = _follow_log(found, attempt, rank)
-        raise typer.Exit(exit_code(state))
-    path = found.paths.rank_log(attempt=attempt or _last_attempt(found), rank=rank)
-    if not path.exists():
-        raise NotFound(f"run {found.id} has no log of {_which(attempt or _last_attempt(found), rank, found)}")
-    print(path.read_text(encoding="utf-8", errors="replace"), end="")
+    if rank is not None and source not in (None, Source.WORKERS):
+        raise UsageError(f"--rank names a worker and --source says {source}; leave one of them out")
+    sources = list(Source) if source is None else [source]
+    log = RunLog(
+        api.get(run),
+        sources=sources if rank is None else [Source.WORKERS],
+        attempt=attempt,
+        rank=rank,
+        write=lambda line: print(line, flush=True),
+    )
+    if not follow:
+        log.show()
+        return
+    try:
+        state = log.follow()
+    except KeyboardInterrupt:
+        # Who looks on has seen enough; the run goes on.
+        raise typer.Exit(NOT_FINISHED) from None
+    raise typer.Exit(exit_code(state))
 
 
 @app.command("wait")
@@ -135,10 +149,13 @@ def compare(
     environment = settings()
     rows = differences(found, Tracker(environment.resolved_tracking_uri, environment.artifact_root))
     columns = ["what", *(run.id for run in found)]
+    if form is Format.TABLE:
+        rows = [{short_id(key) if key in columns[1:] else key: value for key, value in row.items()} for row in rows]
+        columns = ["what", *map(short_id, columns[1:])]
     show_rows(rows, columns, form=form, empty="these runs do not differ")
 
 
-def _row(record: RunRecord) -> dict[str, Any]:
+def _row(record: RunRecord, took_s: float | None) -> dict[str, Any]:
     return {
         "id": record.id,
         "name": record.name,
@@ -146,38 +163,70 @@ def _row(record: RunRecord) -> dict[str, Any]:
         "state": str(record.state),
         "reason": None if record.reason is None else str(record.reason),
         "created": record.created,
-        "took": record.duration_s,
+        "took_s": took_s,
+    }
+
+
+def _short(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as it fits on a screen; a reason that only repeats the state is left out."""
+    state, reason = row["state"], row["reason"]
+    told = f"{state}: {reason}" if reason not in (None, state) else state
+    return row | {
+        "id": short_id(row["id"]),
+        "state": told,
+        "created": minute(row["created"]),
+        "took": duration(row["took_s"]),
     }
 
 
 def _details(run: Run) -> dict[str, Any]:
-    record = run.record
+    """All about a run, as JSON has it."""
+    from forgeline.spec.source import read_document
+
+    record, result = run.record, run.result
+    row = _row(record, run.took_s)
     return {
-        "run": record.id,
-        "name": record.name,
-        "kind": record.kind,
-        "state": str(record.state),
-        "reason": None if record.reason is None else str(record.reason),
+        "run": row.pop("id"),
+        **row,
+        "started": record.started,
+        "ended": record.ended,
         "message": record.message,
-        "priority": record.priority or None,
-        "labels": dict(record.labels) or None,
+        "priority": record.priority,
+        "labels": dict(record.labels),
         "cluster": record.cluster,
         "folder": str(run.paths.root),
+        "model": read_document(record.spec).data.get("model"),
+        "progress": None if record.is_final else _progress(run),
+        "step": result.get("step"),
         "metrics": run.metrics,
-        "registered": run.result.get("registered"),
+        "registered": result.get("registered"),
         "attempts": [_attempt_row(attempt) for attempt in run.attempts],
     }
 
 
-def _timings(record: RunRecord) -> list[tuple[str, Any]]:
+def _progress(run: Run) -> dict[str, Any] | None:
+    """Step, epoch and time left, as the run told them last."""
+    told = newest_event(run.paths.events, "step")
+    keys = ("step", "steps", "epoch", "epochs", "loss", "samples_per_s", "eta_s")
+    return None if told is None else {key: told.get(key) for key in keys}
+
+
+def _pairs(run: Run, details: dict[str, Any]) -> list[tuple[str, Any]]:
+    """The same for a screen, without what says nothing."""
+    record, registered = run.record, details["registered"]
     waited = None if record.started is None else (record.started - record.created).total_seconds()
-    return [
-        ("created", record.created),
-        ("waited", duration(waited) if record.attempts <= 1 else None),
-        ("started", record.started),
-        ("ended", record.ended),
-        ("took", duration(record.duration_s)),
-    ]
+    told = {name: details[name] for name in ("run", "name", "kind", "state", "reason", "message")}
+    told |= {"progress": step_text({"event": "step", **details["progress"]}) if details["progress"] else None}
+    told |= {"model": details["model"], "priority": record.priority or None, "labels": dict(record.labels) or None}
+    told |= {"cluster": record.cluster, "folder": details["folder"], "created": record.created}
+    told |= {"waited": duration(waited) if record.attempts <= 1 else None, "started": record.started}
+    told |= {"ended": record.ended, "took": duration(details["took_s"]), "chosen step": details["step"]}
+    pairs = list(told.items())
+    if registered:
+        alias = registered.get("alias") or "none: a candidate"
+        pairs.append(("registered", f"{registered['model']} version {registered['version']}, alias {alias}"))
+        pairs += [("gate", sentence) for sentence in registered.get("gate") or []]
+    return pairs
 
 
 def _attempt_row(attempt: AttemptRecord) -> dict[str, Any]:
@@ -192,42 +241,3 @@ def _attempt_row(attempt: AttemptRecord) -> dict[str, Any]:
         "started": attempt.started,
         "ended": attempt.ended,
     }
-
-
-def _last_attempt(run: Run) -> int:
-    return max(run.record.attempts, 1)
-
-
-def _which(attempt: int, rank: int, run: Run) -> str:
-    known = sorted(path.stem.removeprefix("rank") for path in run.paths.attempt(attempt).glob("rank*.log"))
-    has = f"that attempt has ranks {', '.join(known)}" if known else "that attempt has none"
-    return f"rank {rank} in attempt {attempt}; {has}"
-
-
-def _follow_log(run: Run, attempt: int | None, rank: int) -> str:
-    """Print a worker's log until the run has ended, its next attempts too; returns the state."""
-    position, number = 0, attempt or _last_attempt(run)
-    while True:
-        # Looked at before the log is read: what is read afterwards is all there will be.
-        state, newest = run.state, attempt or _last_attempt(run)
-        complete = newest != number or state in EXIT_CODES
-        position = _print_from(run.paths.rank_log(attempt=number, rank=rank), position, to_the_end=complete)
-        if newest != number:
-            position, number = 0, newest
-        elif complete:
-            return state
-        else:
-            time.sleep(0.3)
-
-
-def _print_from(path: Path, position: int, *, to_the_end: bool) -> int:
-    try:
-        with path.open("rb") as file:
-            file.seek(position)
-            chunk = file.read()
-    except FileNotFoundError:
-        return position
-    # A line, or character, cut in two by the end of the file waits for its other half.
-    whole = chunk if to_the_end else chunk[: chunk.rfind(b"\n") + 1]
-    print(whole.decode("utf-8", "replace"), end="", flush=True)
-    return position + len(whole)

@@ -68,13 +68,23 @@ class RunContext:
         """Ship what a worker appends to this file to MLflow, and show its progress."""
         self.watch(path)
 
-    def next_attempt(self, cause: str, *, reason: str, message: str = "") -> int:
+    def tell_attempt(self, cause: str, *, step: int | None = None) -> None:
+        """Tell that an attempt after the first one begins.
+
+        Args:
+            cause: why there is another one.
+            step: that it goes on from; None from the beginning.
+        """
+        self.emit("attempt", number=self.attempt, cause=cause, step=step)
+
+    def next_attempt(self, cause: str, *, reason: str, message: str = "", step: int | None = None) -> int:
         """Close the open attempt as failed, open the next one, and return its number.
 
         Args:
             cause: why there is another attempt, such as `node_lost`.
             reason: why the open one ended.
             message: the same for a person.
+            step: that the next one goes on from.
 
         Raises:
             RunCancelled: the run was asked to stop meanwhile.
@@ -82,10 +92,10 @@ class RunContext:
         if self.cancel_requested():
             raise RunCancelled("stopped between two attempts")
         self.ledger.end_attempt(self.run_id, self.attempt, "failed", reason=reason, message=message)
-        self.attempt = self.ledger.start_attempt(self.run_id, cause)
+        self.attempt = self.ledger.start_attempt(self.run_id, cause, first_step=step)
         self.paths.attempt(self.attempt).mkdir(parents=True, exist_ok=True)
         if self.cancel_requested():
             # Whoever passes the wish on may have seen the attempt before.
             self.paths.stop_request(attempt=self.attempt).touch()
-        self.emit("attempt", number=self.attempt, cause=cause)
+        self.tell_attempt(cause, step=step)
         return self.attempt

@@ -20,6 +20,7 @@ Event = Mapping[str, Any]
 
 EXIT_CODES: Mapping[str, int] = {"succeeded": 0, "failed": 100, "cancelled": 103, "timed_out": 104}
 NOT_FINISHED = 101
+_NEAR_BYTES = 2**16
 
 
 def exit_code(state: str) -> int:
@@ -104,6 +105,17 @@ class EventReader:
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
+
+
+def newest_event(path: Path, name: str) -> Event | None:
+    """The last event of this name near the end of a file; None when there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _NEAR_BYTES))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except FileNotFoundError:
+        return None
+    return next((event for event in parse_lines(reversed(lines)) if event["event"] == name), None)
 
 
 def parse_lines(lines: Iterable[str]) -> Iterator[Event]:

@@ -105,7 +105,7 @@ class Execution:
     def _open(self) -> RunPaths:
         """Make the record; start Ray meanwhile when no other run is in the way."""
         with ThreadPoolExecutor(1, "record") as pool:
-            opening = pool.submit(self._recorder.open)
+            opening = pool.submit(self._record)
             try:
                 gpus = () if self._request.cluster else self._queue.free_now()
                 if gpus is not None:
@@ -114,10 +114,14 @@ class Execution:
                 # It belongs to the run: raised again once there is a record to fail.
                 self._early_error = error
             try:
-                self._run_id = opening.result()
+                return opening.result()
             except BaseException:
                 self._ray.stop()
                 raise
+
+    def _record(self) -> RunPaths:
+        """Write down that the run exists and tell so at once: a detached command waits for no more than that."""
+        self._run_id = self._recorder.open()
         paths = self._recorder.settle(self._run_id, self._events)
         self._events.emit("run", run_id=self._run_id, name=self._spec.name, kind=self._spec.kind)
         self._tell("queued")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from forgeline.errors import LedgerError, NotFound, UsageError
 from forgeline.ledger import driver_process
@@ -312,6 +312,16 @@ class Ledger:
         sql = "SELECT * FROM attempts WHERE run_id = :id ORDER BY number"
         return [attempt_of(row) for row in self._reader.rows(sql, {"id": run_id})]
 
+    def took_s(self, run_id: str) -> float | None:
+        """Seconds that a run worked, the time between its attempts left out; None before the first."""
+        attempts = self.attempts(run_id)
+        return sum(attempt.duration_s for attempt in attempts) if attempts else None
+
+    def known(self, column: Literal["id", "name", "kind"], *, limit: int = _SUGGESTED_FROM) -> list[str]:
+        """What the newest runs have there, each once, newest first."""
+        rows = self._reader.rows(f"SELECT {column} FROM runs {_NEWEST_FIRST} LIMIT {int(limit)}")
+        return list(dict.fromkeys(row[column] for row in rows))
+
     def _is_current(self) -> bool:
         # In memory a database is seen by its own connection alone, and is always new.
         if sqlite_file(self._url) is None and self._url.startswith("sqlite"):
@@ -357,8 +367,7 @@ class Ledger:
         return True
 
     def _unknown(self, reference: str) -> NotFound:
-        rows = self._reader.rows(f"SELECT name FROM runs {_NEWEST_FIRST} LIMIT {_SUGGESTED_FROM}")
-        return NotFound(f"no run {reference!r}; {did_you_mean(reference, {row['name'] for row in rows})}")
+        return NotFound(f"no run {reference!r}; {did_you_mean(reference, self.known('name'))}")
 
 
 def _quoted(states: Iterable[State]) -> str:

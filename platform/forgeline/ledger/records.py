@@ -63,13 +63,6 @@ class RunRecord:
         """Whether its state stays."""
         return self.state in FINAL
 
-    @property
-    def duration_s(self) -> float | None:
-        """Seconds from the start of the first attempt to the end (or to now); None before the start."""
-        if self.started is None:
-            return None
-        return ((self.ended or datetime.now(UTC)) - self.started).total_seconds()
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttemptRecord:
@@ -94,6 +87,11 @@ class AttemptRecord:
     message: str | None
     first_step: int | None
     last_step: int | None
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from its start to its end, or to now."""
+        return ((self.ended or datetime.now(UTC)) - self.started).total_seconds()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -23,13 +23,19 @@ STEP = {
 
 
 def test_a_log_gets_one_step_line_in_ten_seconds_and_every_epoch() -> None:
-    now, lines = [0.0], list[str]()
-    display = PlainDisplay(lines.append, clock=lambda: now[0])
+    lines = list[str]()
+    display = PlainDisplay(lines.append)
     for second in range(25):
-        now[0] = float(second)
-        display.show(STEP)
+        display.show({**STEP, "time": 1000 * second})
     display.show(
-        {"event": "epoch", "epoch": 1, "epochs": 2, "step": 5, "metrics": {"val/loss": 0.25, "val/f1[a]": 1.0}}
+        {
+            "event": "epoch",
+            "time": 25_000,
+            "epoch": 1,
+            "epochs": 2,
+            "step": 5,
+            "metrics": {"val/loss": 0.25, "val/f1[a]": 1.0},
+        }
     )
     display.close()
     assert lines[:2] == [step_text(STEP)] * 2
@@ -47,7 +53,8 @@ def test_a_step_in_words() -> None:
     [
         ({"event": "state", "state": "running"}, "running"),
         ({"event": "state", "state": "failed", "reason": "hang", "message": "no step"}, "failed: no step"),
-        ({"event": "attempt", "number": 2, "cause": "node_lost"}, "attempt 2 (node_lost)"),
+        ({"event": "attempt", "number": 2, "cause": "node_lost", "step": None}, "attempt 2 (node_lost)"),
+        ({"event": "attempt", "number": 2, "cause": "resume", "step": 7}, "attempt 2 (resume), from step 7"),
         (
             {"event": "registered", "model": "digits", "version": 3, "alias": "champion"},
             "registered digits version 3 as champion",
@@ -93,8 +100,19 @@ def test_the_summary_says_what_came_out_and_where_to_look(capsys: pytest.Capture
         "metrics": {"val/accuracy": 0.97},
         "registered": {"model": "digits", "version": 2, "alias": None, "gate": ["val/accuracy 0.97 is below 0.98"]},
     }
-    show_summary(summary, folder=Path("/home/me/.forgeline/runs/0123"))
+    show_summary(summary, spec=Path("digits.yaml"), folder=Path("/home/me/.forgeline/runs/0123"))
     out = capsys.readouterr().out
     for part in ("succeeded", "val/accuracy 0.97", "digits version 2", "candidate", "below 0.98", "forgeline ui"):
         assert part in out
-    assert "forgeline runs show 0123456789abcdef0123456789abcdef" in out
+    assert "forgeline runs show 01234567\n" in out
+    assert "--resume" not in out
+
+
+def test_the_summary_of_a_cancelled_run_says_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    summary = {"state": "cancelled", "run_id": "0123456789ab", "reason": "cancelled", "message": "cancelled on request"}
+    (tmp_path / "checkpoints").mkdir()
+    show_summary(summary, spec=Path("my specs/digits.yaml"), folder=tmp_path)
+    lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    assert ["reason", "cancelled"] in lines
+    assert ["message", "cancelled on request"] in lines
+    assert ["resume", "forgeline run 'my specs/digits.yaml' --resume 01234567"] in lines

@@ -87,7 +87,9 @@ def test_a_run_that_succeeds(forgeline: Any, toy_spec: Any, home: Path, processe
     shown = show(forgeline)
     assert (shown["state"], shown["run"], shown["metrics"]) == ("succeeded", run_id, {"val/loss": 0.2})
     assert [attempt["cause"] for attempt in shown["attempts"]] == ["first"]
-    assert forgeline("runs", "logs", "count").stdout.splitlines()[-1] == "step 5"
+    log = forgeline("runs", "logs", "count").stdout.splitlines()
+    assert (log[0], log[4]) == (f"run {run_id} (toy count)", "succeeded")
+    assert "rank 0: step 5" in log
     assert forgeline("runs", "wait", run_id[:6]).returncode == 0
     again = forgeline("run", toy_spec(), "--resume", "count")
     assert again.returncode == 2
