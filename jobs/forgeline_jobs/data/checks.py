@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from forgeline.errors import DataError
 from forgeline.preprocessing import ClassTarget
+from forgeline.preprocessing.reading import counted
 from forgeline.preprocessing.target import label_texts
 from forgeline_jobs.data.base import SPLITS, ClassWeights
 
@@ -18,7 +19,7 @@ from forgeline_jobs.data.base import SPLITS, ClassWeights
 MOST_CLASSES = 1000
 
 
-def class_target(name: str, labels: Iterable[Any], *, key: str, where: str = "row") -> ClassTarget:
+def class_target(name: str, labels: Iterable[Any], *, key: str, where: str = "data row") -> ClassTarget:
     """The classes of a whole data set, each with enough samples to be in every split.
 
     Raises:
@@ -29,7 +30,7 @@ def class_target(name: str, labels: Iterable[Any], *, key: str, where: str = "ro
     missing = [number for number, text in enumerate(texts) if text is None]
     if missing:
         raise DataError(
-            f"`{name}` is missing in {len(missing)} of {len(texts)} rows (first: {where} {missing[0]}); "
+            f"`{name}` is missing in {len(missing)} of {len(texts)} rows (first: {counted(where, missing[0])}); "
             "fill it in or remove these rows",
             key=key,
         )
@@ -64,7 +65,7 @@ def finite(values: NDArray[Any], name: str, *, key: str) -> None:
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):
         first = bad[0].tolist()
-        place = f"row {first[0]}" + (f", position {first[1:]}" if len(first) > 1 else "")
+        place = counted("sample", first[0]) + (f", position {first[1:]}" if len(first) > 1 else "")
         found = values[tuple(first)]
         raise DataError(f"`{name}` has {len(bad)} values that are not numbers (first: {found} in {place})", key=key)
 
@@ -79,15 +80,15 @@ def numeric_target(frame_column: Any, name: str, *, key: str) -> NDArray[np.floa
 
     values = pd.to_numeric(frame_column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     for row in np.flatnonzero(~np.isfinite(values))[:1]:
-        given = frame_column.tolist()[row]
+        given, place = frame_column.tolist()[row], counted("data row", int(row))
         if pd.isna(given):
             count = int(pd.isna(frame_column).sum())
             raise DataError(
-                f"`{name}` is missing (NaN) in {count} of {len(values)} rows (first: row {row}); "
+                f"`{name}` is missing (NaN) in {count} of {len(values)} rows (first: {place}); "
                 "fill it in or remove these rows",
                 key=key,
             )
-        raise DataError(f"`{name}` is {given!r} in row {row}, wanted a finite number", key=key)
+        raise DataError(f"`{name}` is {given!r} in {place}, wanted a finite number", key=key)
     return np.asarray(values)
 
 

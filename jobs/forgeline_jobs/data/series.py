@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 
 from forgeline.errors import DataError
 from forgeline.preprocessing import ClassTarget, ScaledTarget, SeriesPreprocessing
-from forgeline.preprocessing.reading import column, existing, read_arrays, read_table
+from forgeline.preprocessing.reading import column, counted, existing, read_arrays, read_table
 from forgeline.preprocessing.series import fill_forward, lengths, times
 from forgeline.preprocessing.tabular import numbers
 from forgeline_architectures.signature import Signature, TensorSpec
@@ -278,7 +278,8 @@ def _ordered(frame: pd.DataFrame, time: str | None) -> pd.DataFrame:
     values = times(given)
     for row in np.flatnonzero(values.isna().to_numpy())[:1]:
         raise DataError(
-            f"`{time}` is {given.iloc[int(row)]!r} in row {row}, wanted a time or a number", key="data.time"
+            f"`{time}` is {given.iloc[int(row)]!r} in {counted('data row', int(row))}, wanted a time or a number",
+            key="data.time",
         )
     order = values.reset_index(drop=True).sort_values(kind="stable")
     twice = order[order.duplicated()]
@@ -295,15 +296,7 @@ def _target_column(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:
 
 
 def _feature_column(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:
-    values = column(frame, name, key="data.features")
-    coded = numbers(values)
-    wrong = np.flatnonzero(np.isnan(coded) & values.notna().to_numpy())
-    if len(wrong):
-        given = values.iloc[int(wrong[0])]
-        raise DataError(
-            f"`{name}` is {given!r} in row {wrong[0]}; a feature of a series is a number", key="data.features"
-        )
-    return coded
+    return numbers(column(frame, name, key="data.features"), key="data.features")
 
 
 def _read_labelled(place: Path, label: str | None) -> tuple[NDArray[np.float64], list[Any], str]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forgeline.errors import DataError
+from forgeline.preprocessing.reading import counted
 from forgeline_jobs.data.base import SPLITS, Indices, ShareConfig, SplitConfig, SplitName, as_int64
 
 KEY = "data.split"
@@ -79,7 +80,7 @@ def fixed_split(names: Sequence[Any], *, key: str = KEY) -> SplitIndices:
     given = np.asarray([str(name) for name in names])
     for row, name in enumerate(given.tolist()):
         if name not in SPLITS:
-            raise DataError(f"row {row} says {name!r}; allowed: {', '.join(SPLITS)}", key=key)
+            raise DataError(f"{counted('data row', row)} says {name!r}; allowed: {', '.join(SPLITS)}", key=key)
     train, val, test = (np.flatnonzero(given == name) for name in SPLITS)
     return _checked(train, val, test, len(given), key=key)
 

@@ -1,12 +1,14 @@
 """Tables: the user's own CSV or Parquet file, and what every built-in table is prepared by.
 
 Columns are told apart by their type: numbers are numeric, texts and booleans categorical. A text column in which nearly
-every row differs (a name, a ticket number) cannot be learned from; it is refused rather than dropped unseen.
+every row differs (a name, a ticket number) cannot be learned from, nor can dates as they are; both are refused rather
+than dropped unseen.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -16,6 +18,7 @@ from pydantic import Field, model_validator
 from forgeline.errors import DataError
 from forgeline.preprocessing import ClassTarget, ScaledTarget, TablePreprocessing
 from forgeline.preprocessing.reading import column, read_table
+from forgeline.preprocessing.tabular import numbers
 from forgeline.suggestions import did_you_mean
 from forgeline_architectures.signature import Signature, TensorSpec
 from forgeline_jobs.data.arrays import ArraySplit
@@ -33,6 +36,8 @@ TableTask = Literal["classification", "regression"]
 _MOST_INTEGER_CLASSES = 20
 # A text column is an identifier when it has more distinct values than this and they are more than half of the rows.
 _FEW_CATEGORIES = 100
+# Year first or last, then perhaps a time of day: a version such as 1.2.3 is no date.
+_DATE = r"(\d{4}([-/.])\d{1,2}\2\d{1,2}|\d{1,2}([-/.])\d{1,2}\3\d{4})([T ]\d{1,2}:\d{2}.*)?"
 
 
 class TableSplitConfig(SplitConfig):
@@ -119,6 +124,7 @@ def prepare_table(
     class_weights: ClassWeights = None,
 ) -> PreparedData:
     """Check, split and encode the rows of a table."""
+    _refuse_dates(frame, [name for name in features if name not in categorical])
     kinds = {name: "categorical" if name in categorical else _kind(frame[name], name) for name in features}
     _check_features(frame, kinds)
     if class_weights is not None and task != "classification":
@@ -211,6 +217,33 @@ def _kind(values: pd.Series[Any], name: str) -> Literal["numeric", "categorical"
     return "categorical"
 
 
+def _refuse_dates(frame: pd.DataFrame, names: list[str]) -> None:
+    dates = [name for name in names if _holds_dates(frame[name])]
+    if dates:
+        listed = ", ".join(dates)
+        shown = str(frame[dates[0]].dropna().iloc[0])
+        raise DataError(
+            f"column {dates[0]!r} holds dates ({shown}), which are not learned from as they are; leave out: "
+            f"drop: [{listed}], or make columns of numbers from it (year, month, weekday, days since an event). "
+            f"categorical: [{listed}] makes each date a category of its own",
+            key="data.drop",
+        )
+
+
+def _holds_dates(values: pd.Series[Any]) -> bool:
+    """Dates in their own type, or texts that are all written as dates."""
+    from pandas.api import types
+
+    known = values.dropna()
+    if types.is_datetime64_any_dtype(values) or not len(known):
+        return bool(len(known))
+    if types.is_numeric_dtype(values):
+        return False
+    if not isinstance(known.iloc[0], str):
+        return isinstance(known.iloc[0], date)
+    return bool(known.astype(str).str.strip().str.fullmatch(_DATE).all())
+
+
 def _check_features(frame: pd.DataFrame, kinds: Mapping[str, str]) -> None:
     rows = len(frame)
     empty = [name for name in kinds if frame[name].isna().all()]
@@ -219,11 +252,8 @@ def _check_features(frame: pd.DataFrame, kinds: Mapping[str, str]) -> None:
             f"column {empty[0]!r} has no value in any row; leave it out: drop: [{', '.join(empty)}]", key="data.drop"
         )
     for name, kind in kinds.items():
-        if kind == "numeric" and np.isinf(values := frame[name].to_numpy(dtype=np.float64, na_value=np.nan)).any():
-            row = int(np.flatnonzero(np.isinf(values))[0])
-            raise DataError(
-                f"column {name!r} is infinite in row {row}; allowed: finite numbers or nothing", key="data.path"
-            )
+        if kind == "numeric":
+            numbers(frame[name], key="data.path")
     unlike = [
         name
         for name, kind in kinds.items()

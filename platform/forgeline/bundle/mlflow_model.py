@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,6 @@ from forgeline.preprocessing.tabular import as_frame
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
-    from mlflow.types.schema import ColSpec
 
 LOADER = "forgeline.bundle.pyfunc"
 
@@ -41,48 +40,34 @@ def save_mlflow_model(bundle_folder: Path, path: Path, input_example: Any = None
             str(path),
             loader_module=LOADER,
             data_path=str(bundle.folder),
-            signature=signature_of(bundle, example),
+            signature=signature_of(bundle),
             input_example=example,
+            # The columns with their types, or the shape and range of the pixels: the signature has room for neither.
+            metadata={"forgeline.schema": dict(bundle.schema)},
             pip_requirements=[f"forgeline=={__version__}"],
         )
 
 
-def signature_of(bundle: Bundle, example: Any = None) -> ModelSignature:
+def signature_of(bundle: Bundle) -> ModelSignature:
     """Columns or tensors in, columns out.
 
-    Args:
-        bundle: whose schema it is.
-        example: in the form of the signature; tells which numbers of a table are whole.
+    MLflow holds data against the signature before the preprocessing sees them, and is stricter: it refuses whole
+    numbers for `double`, a missing value for `long`, uint8 pixels for float32, grey images without their last axis. So
+    a table's columns have names and no types, and images and series are an array of anything, one entry per sample;
+    the preprocessing checks them, and its messages name the value.
     """
     from mlflow.models import ModelSignature
-    from mlflow.types.schema import ColSpec, DataType, Schema, TensorSpec
+    from mlflow.types.schema import AnyType, ColSpec, DataType, Schema, TensorSpec
 
     schema = bundle.schema
     if schema["kind"] in ("image", "series"):
-        [tensor] = schema["inputs"]
-        shape = list(tensor["shape"])
-        if getattr(bundle.preprocessing, "varied", False):
-            shape[1] = -1
-        inputs = Schema([TensorSpec(np.dtype(tensor["dtype"]), tuple(shape))])
+        inputs = Schema([TensorSpec(np.dtype(object), (-1,))])
     elif schema["kind"] == "text":
         inputs = Schema([ColSpec(DataType.string, "text")])
     else:
-        inputs = Schema([_column(column, example) for column in schema["inputs"]])
+        inputs = Schema([ColSpec(AnyType(), column["name"], required=False) for column in schema["inputs"]])
     outputs = Schema([ColSpec(column["type"], column["name"]) for column in schema["outputs"]])
     return ModelSignature(inputs=inputs, outputs=outputs)
-
-
-def _column(column: Mapping[str, Any], example: Any) -> ColSpec:
-    """MLflow's type of a table's column.
-
-    MLflow refuses whole numbers where it was told `double`, and a missing value where it was told `long`; a category
-    may be text, a number or a truth value. The preprocessing reads all of them, so only plain fractions get a type.
-    """
-    from mlflow.types.schema import AnyType, ColSpec, DataType
-
-    dtype = getattr(example, "dtypes", {}).get(column["name"])
-    fractions = column["type"] == "double" and (dtype is None or dtype.kind == "f")
-    return ColSpec(DataType.double if fractions else AnyType(), column["name"], required=False)
 
 
 def _portable(bundle: Bundle, raw: Any) -> Any:
@@ -103,7 +88,7 @@ def _portable(bundle: Bundle, raw: Any) -> Any:
         if isinstance(raw, np.ndarray) and raw.ndim == 4:
             return raw.astype(np.float32)
         pixels = arrays["image"].transpose(0, 2, 3, 1) * preprocessing.std + preprocessing.mean
-        return np.asarray(pixels * preprocessing.pixel_max, dtype=np.float32)
+        return np.asarray(pixels.clip(0, 1) * preprocessing.pixel_max, dtype=np.float32)
     return np.asarray(arrays["series"] * preprocessing.std + preprocessing.mean, dtype=np.float32)
 
 

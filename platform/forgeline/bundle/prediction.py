@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from forgeline.bundle.tables import PIECE_ROWS, TableFile, is_table
 from forgeline.preprocessing.reading import existing
+from forgeline.preprocessing.tabular import as_frame
 
 if TYPE_CHECKING:
     from forgeline.bundle.bundle import Bundle
@@ -35,9 +36,10 @@ def pieces_of(bundle: Bundle, raw: Any) -> Iterator[Any]:
 def _split(kind: str, raw: Any) -> Iterator[Any]:
     """A table by rows, samples by number; whatever is one sample, or needs its neighbours, stays whole."""
     size = PIECE_ROWS if kind == "table" else PIECE_SAMPLES
-    if hasattr(raw, "columns") and kind == "table":
-        starts = range(0, max(len(raw), 1), size)
-        yield from (raw.iloc[start : start + size] for start in starts)
+    if kind == "table":
+        # Rows of any form are numbered here, through all pieces.
+        table = as_frame(raw)
+        yield from (table.iloc[start : start + size] for start in range(0, max(len(table), 1), size))
     elif _is_samples(kind, raw) and len(raw) > size:
         yield from (raw[start : start + size] for start in range(0, len(raw), size))
     else:

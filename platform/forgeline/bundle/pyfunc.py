@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from forgeline.bundle.bundle import Bundle
 
 if TYPE_CHECKING:
@@ -20,6 +22,10 @@ class BundleModel:
         """Predictions, one row per sample."""
         if self.bundle.schema["kind"] == "text" and hasattr(model_input, "columns"):
             model_input = model_input["text"].tolist()
+        if isinstance(model_input, np.ndarray) and model_input.dtype.kind in "OU":
+            # Paths, or what the JSON of a request became: numbers without a type.
+            items = model_input.tolist()
+            model_input = items if model_input.ndim == 1 else np.asarray(items)
         return self.bundle.predict(model_input)
 
 

@@ -2,7 +2,7 @@
 
 Without `resize` an image of another size is refused, because stretching silently what a model was not trained on hides
 mistakes. `pixel_max` is the brightest value of the training data (255, or 16 for scikit-learn's digits): files, which
-are always 0–255, are brought to it, arrays are taken to be in its units already.
+are always 0–255, are brought to it, arrays are taken to be in its units already and refused where they cannot be.
 """
 
 from __future__ import annotations
@@ -62,11 +62,12 @@ class ImagePreprocessing(FittedPreprocessing):
         """Paths, Pillow images or arrays ([n, h, w], [n, h, w, c] or one image) -> `image`.
 
         Raises:
-            DataError: an image cannot be decoded, or has another size and the model does not resize.
+            DataError: an image cannot be decoded, has another size and the model does not resize, or is an array in
+                other units than those of the training data.
         """
         if isinstance(raw, np.ndarray):
             return {"image": self.standardise(self._from_array(raw))}
-        items = [raw] if not isinstance(raw, Sequence) or isinstance(raw, str) else raw
+        items = _items(raw)
         pixels = np.empty((len(items), self.height, self.width, self.channels), dtype=np.float32)
         for number, item in enumerate(items):
             pixels[number] = self._one(item)
@@ -107,10 +108,26 @@ class ImagePreprocessing(FittedPreprocessing):
             array = np.repeat(array, 3, axis=3)
         if array.shape[3] != self.channels:
             raise DataError(f"got {array.shape[3]} channels; the model takes {self.channels}")
+        self._check_units(array)
         if array.shape[1:3] != (self.height, self.width) and self.resize:
             array = resize_pixels(array, (self.height, self.width))
         self._check_size(array.shape[1], array.shape[2], "the array")
         return array
+
+    def _check_units(self, array: NDArray[Any]) -> None:
+        """Refuse what can only be in other units, with room for what resizing and noise add.
+
+        Fractions (and truth values) up to 1 are 0 to 1, unless the training images were as dark; whole numbers up to 1
+        are the darkest of 0 to `pixel_max`.
+        """
+        low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)
+        bright = max(self.mean) * self.pixel_max > 1.0
+        share = array.dtype.kind in "bf" and 0.0 < high <= 1.0 and bright
+        if share or not (high <= 2.0 * self.pixel_max and (low >= -0.01 * self.pixel_max or not bright)):
+            raise DataError(
+                f"the pixels are {array.dtype} from {low:g} to {high:g}; the model was trained on pixels from 0 to "
+                f"{self.pixel_max:g}: scale them to that, or give the images as files or Pillow images"
+            )
 
     def _check_size(self, height: int, width: int, item: Any) -> None:
         if (height, width) != (self.height, self.width):
@@ -138,15 +155,20 @@ class ImagePreprocessing(FittedPreprocessing):
         """The path of each image that came from a file."""
         import pandas as pd
 
-        if isinstance(raw, np.ndarray) or not all(isinstance(item, str | Path) for item in raw):
+        if isinstance(raw, np.ndarray) or not all(isinstance(item, str | Path) for item in _items(raw)):
             return pd.DataFrame()
-        return pd.DataFrame({"path": [str(item) for item in raw]})
+        return pd.DataFrame({"path": [str(item) for item in _items(raw)]})
 
     def schema(self) -> dict[str, Any]:  # type: ignore[override]  # pydantic's own is deprecated
         """Shape and units of the pixels, and the columns of a prediction."""
         shape = [-1, self.height, self.width, self.channels]
         pixels = {"name": "image", "type": "tensor", "dtype": "float32", "shape": shape, "range": [0, self.pixel_max]}
         return {"kind": "image", "inputs": [pixels], "outputs": self.target.columns() if self.target else []}
+
+
+def _items(raw: Any) -> Sequence[Any]:
+    """Several images as they are, a single one (a path, a Pillow image) as one of them."""
+    return raw if isinstance(raw, Sequence) and not isinstance(raw, str) else [raw]
 
 
 def image_files(folder: Path) -> list[Path]:

@@ -122,6 +122,11 @@ def read_arrays(path: Path, *, key: str | None = None) -> dict[str, NDArray[Any]
         raise DataError(f"`{path}` cannot be read as .npz: {_first_line(error)}", key=key) from error
 
 
+def counted(what: str, number: int) -> str:
+    """A place in the data that says where the count begins: `data row 3 (the first is 0)`."""
+    return f"{what} {number} (the first is 0)"
+
+
 def column(frame: pd.DataFrame, name: str, *, key: str | None = None) -> pd.Series[Any]:
     """One column by name.
 

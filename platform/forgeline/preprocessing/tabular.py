@@ -1,7 +1,8 @@
 """Tables: numbers are imputed by the train median and standardised, categories become numbers of a vocabulary.
 
-Number 0 of every vocabulary means unknown or missing, so neither ever raises. A numeric column with missing values in
-train brings a second input, 1 where the value was missing: that it is missing often says something.
+Number 0 of every vocabulary means unknown or missing, so neither ever raises; a text in a numeric column does, since to
+take it for a missing number would answer another question. A numeric column with missing values in train brings a
+second input, 1 where the value was missing: that it is missing often says something.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from forgeline.errors import DataError
 from forgeline.preprocessing.base import Arrays, FittedPreprocessing
-from forgeline.preprocessing.reading import read_table
+from forgeline.preprocessing.reading import counted, read_table
 from forgeline.preprocessing.target import Target, label_texts, standardisation
 from forgeline.suggestions import did_you_mean
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _FARTHEST = 1e6
 # Above this the square of a value leaves float64, and with it the standard deviation.
 _LARGEST = 1e100
+_MISSING_TEXTS = ("", "nan")
 
 
 class NumericColumn(BaseModel):
@@ -90,7 +92,7 @@ class TablePreprocessing(FittedPreprocessing):
         """Rows -> input arrays; columns that the model does not read may be there or not.
 
         Raises:
-            DataError: a column that the model reads is not there.
+            DataError: a column that the model reads is not there, or a value of a numeric one is no number.
         """
         frame = as_frame(raw)
         for name in self.names:
@@ -139,12 +141,36 @@ def as_frame(raw: Any) -> pd.DataFrame:
     raise DataError(f"got {type(raw).__name__}; allowed: a DataFrame, a mapping of columns, or a list of mappings")
 
 
-def numbers(column: pd.Series[Any]) -> NDArray[np.float64]:
-    """A column as float64; what is not a number of reasonable size is NaN."""
+def numbers(column: pd.Series[Any], *, key: str | None = None) -> NDArray[np.float64]:
+    """A column as float64; what is missing (None, NaN, an empty text) is NaN.
+
+    Raises:
+        DataError: a value is a text, a date or an infinite number; the message has it and its row.
+    """
     import pandas as pd
 
-    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    return np.where(np.abs(values) < _LARGEST, values, np.nan)
+    if column.dtype.kind in "mM":
+        # pandas would count nanoseconds.
+        values = np.full(len(column), np.nan)
+    else:
+        values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    sound = np.abs(values) < _LARGEST
+    for row in np.flatnonzero(~sound & column.notna().to_numpy()).tolist():
+        [given] = column.iloc[[row]].tolist()
+        if str(given).strip().lower() not in _MISSING_TEXTS:
+            raise DataError(
+                f"`{column.name}` is {given!r} in {_row_name(column.index, row)}; "
+                "allowed: a number such as 44400 or 0.5, or nothing where it is missing",
+                key=key,
+            )
+    return np.where(sound, values, np.nan)
+
+
+def _row_name(index: pd.Index[Any], row: int) -> str:
+    import pandas as pd
+
+    label = index[row]
+    return counted("data row", label) if isinstance(index, pd.RangeIndex) else f"the row labelled {label!r}"
 
 
 def _codes(column: pd.Series[Any], categories: tuple[str, ...]) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from forgeline.errors import DataError
+from forgeline.preprocessing.reading import counted
 from forgeline.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -89,9 +90,10 @@ class ClassTarget(BaseModel):
         coded = []
         for row, text in enumerate(label_texts(labels)):
             if text is None:
-                raise DataError(f"`{self.name}` is missing in row {row}")
+                raise DataError(f"`{self.name}` is missing in {counted('data row', row)}")
             if text not in numbers:
-                raise DataError(f"{text!r} in row {row} of `{self.name}`: {did_you_mean(text, self.classes)}")
+                place = counted("data row", row)
+                raise DataError(f"{text!r} in {place} of `{self.name}`: {did_you_mean(text, self.classes)}")
             coded.append(numbers[text])
         return np.asarray(coded, dtype=np.int64)
 

@@ -128,7 +128,7 @@ def test_folder_refusals(tmp_path: Path) -> None:
         ({"x": np.zeros(3)}, "has x; wanted the arrays `images` and `labels`"),
         ({"images": np.zeros((4, 2, 2)), "labels": np.zeros(3)}, "4 images and 3 labels"),
         ({"images": np.zeros((4, 2)), "labels": np.zeros(4)}, "allowed: numbers [n, h, w]"),
-        ({"images": np.full((6, 2, 2), np.nan), "labels": np.arange(6) % 2}, "first: nan in row 0"),
+        ({"images": np.full((6, 2, 2), np.nan), "labels": np.arange(6) % 2}, "first: nan in sample 0 (the first is 0)"),
         ({"images": np.zeros((6, 2, 2)), "labels": np.zeros(6)}, "single class"),
     ],
 )

@@ -79,8 +79,13 @@ def test_predicting_a_file_names_the_last_known_time(tmp_path: Path) -> None:
         ({"load": [1.0, np.nan] * 50}, {}, "data.target", "missing (NaN) in 50 of 100 rows"),
         ({"load": 3.0}, {}, "data.target", "never changes"),
         ({"day": "2024-01-01"}, {}, "data.time", "more than once"),
-        ({"day": ["soon", *["2024-01-01"] * 99]}, {}, "data.time", "'soon' in row 0, wanted a time or a number"),
-        ({"wind": ["calm"] * 100}, {"features": ["wind"]}, "data.features", "'calm' in row 0"),
+        (
+            {"day": ["soon", *["2024-01-01"] * 99]},
+            {},
+            "data.time",
+            "'soon' in data row 0 (the first is 0), wanted a time or a number",
+        ),
+        ({"wind": ["calm"] * 100}, {"features": ["wind"]}, "data.features", "'calm' in data row 0 (the first is 0)"),
         ({}, {"window": 90}, "data.window", "too few for a window of 90"),
         ({}, {"horizon": 15}, "data.horizon", "too few"),
     ],
@@ -122,7 +127,7 @@ def test_series_of_different_lengths_come_with_their_length(tmp_path: Path) -> N
         ({}, {"label": "kin"}, "data.label", "did you mean `kind`"),
         ({"kind": "up"}, {}, "data.label", "single class"),
         ({"kind": ["odd", *["up", "down"] * 19, "up"]}, {}, "data.label", "class 'odd' has 1 sample"),
-        ({"s1": "x"}, {}, "data.features", "'x' in row 0"),
+        ({"s1": "x"}, {}, "data.features", "'x' in data row 0 (the first is 0)"),
     ],
 )
 def test_classification_refusals(

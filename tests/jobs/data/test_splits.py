@@ -49,7 +49,7 @@ def test_refusals() -> None:
     with pytest.raises(DataError, match="3 rows leave val empty") as caught:
         random_split(3, SplitConfig())
     assert caught.value.key == "data.split"
-    with pytest.raises(DataError, match="row 1 says 'dev'; allowed: train, val, test"):
+    with pytest.raises(DataError, match=r"data row 1 \(the first is 0\) says 'dev'; allowed: train, val, test"):
         fixed_split(["train", "dev"])
     with pytest.raises(ValueError, match="leave nothing to train on"):
         SplitConfig(val=0.5, test=0.5)

@@ -131,13 +131,33 @@ def test_home_and_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ({}, {"split": {"column": "city"}}, "data.split.column", "allowed: train, val, test"),
         ({"plan": ["x"] + ["y"] * 59}, {}, "data.target", "class 'x' has 1 sample; each class needs at least 3"),
         ({"plan": ["x"] * 60}, {}, "data.target", "single class, 'x'"),
-        ({"plan": [None] + ["x", "y"] * 29 + ["x"]}, {}, "data.target", "missing in 1 of 60 rows (first: row 0)"),
-        ({"spend": [1.5, np.nan] * 30}, {"target": "spend"}, "data.target", "(NaN) in 30 of 60 rows (first: row 1)"),
-        ({"spend": [1.5, "many"] * 30}, {"target": "spend", "task": "regression"}, "data.target", "'many' in row 1"),
-        ({"spend": [1.5, np.inf] * 30}, {"target": "spend", "task": "regression"}, "data.target", "inf in row 1"),
+        (
+            {"plan": [None] + ["x", "y"] * 29 + ["x"]},
+            {},
+            "data.target",
+            "missing in 1 of 60 rows (first: data row 0 (the first is 0))",
+        ),
+        (
+            {"spend": [1.5, np.nan] * 30},
+            {"target": "spend"},
+            "data.target",
+            "(NaN) in 30 of 60 rows (first: data row 1 (the first is 0))",
+        ),
+        (
+            {"spend": [1.5, "many"] * 30},
+            {"target": "spend", "task": "regression"},
+            "data.target",
+            "'many' in data row 1 (the first is 0)",
+        ),
+        (
+            {"spend": [1.5, np.inf] * 30},
+            {"target": "spend", "task": "regression"},
+            "data.target",
+            "inf in data row 1 (the first is 0)",
+        ),
         ({"spend": [2.5] * 60}, {"target": "spend", "task": "regression"}, "data.target", "2.5 in every row"),
         ({"age": [np.nan] * 60}, {}, "data.drop", "'age' has no value in any row"),
-        ({"age": [1, np.inf] * 30}, {}, "data.path", "'age' is infinite in row 1"),
+        ({"age": [1, np.inf] * 30}, {}, "data.path", "`age` is inf in data row 1 (the first is 0); allowed: a number"),
         ({}, {"target": "spend", "class_weights": "balanced"}, "data.class_weights", "for classification"),
         ({}, {"target": ["plan", "city"], "task": "classification"}, "data.target", "classification has one target"),
         (
@@ -159,6 +179,37 @@ def test_a_column_that_names_each_row_is_refused_with_the_line_to_write(tmp_path
     key, message = refusal(tmp_path, frame)
     assert key == "data.drop" and "'passenger' (240 in 240 rows)" in message and "drop: [passenger]" in message
     assert prepare(tmp_path, frame, drop=["passenger"]).summary["samples"]["train"] > 100
+
+
+DAYS = pd.Series(pd.date_range("2024-01-30", periods=ROWS))
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        DAYS,
+        DAYS.dt.date,
+        DAYS.dt.strftime("%d.%m.%Y"),
+        DAYS.dt.strftime("%Y-%m-%d %H:%M:%S").where(np.arange(ROWS) > 0),
+        pd.Series(["2024-01-01", "2024-02-01"] * (ROWS // 2)),
+    ],
+    ids=["datetime", "date", "text", "with time, one missing", "few"],
+)
+def test_dates_are_refused_with_what_to_do(tmp_path: Path, dates: pd.Series[Any]) -> None:
+    frame = table().assign(visit=dates, birth=dates)
+    path = tmp_path / "dates.parquet"
+    frame.to_parquet(path)
+    for settings in ({}, {"path": str(path)}):
+        key, message = refusal(tmp_path, frame, **settings)
+        assert key == "data.drop" and "column 'visit' holds dates (" in message
+        assert "drop: [visit, birth]" in message and "columns of numbers" in message
+    assert "visit" not in prepare(tmp_path, frame, drop=["visit", "birth"]).summary["columns"]
+
+
+def test_dates_can_be_categories_and_versions_are_no_dates(tmp_path: Path) -> None:
+    frame = table().assign(month=["2024-01-01", "2024-02-01"] * (ROWS // 2), version=["1.2.3", "10.1.12"] * (ROWS // 2))
+    columns = prepare(tmp_path, frame, categorical=["month"]).summary["columns"]
+    assert columns["month"] == columns["version"] == "categorical"
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,8 @@ def test_images_from_arrays_files_and_folders(
     pd.testing.assert_frame_equal(found.drop(columns="path"), expected, rtol=1e-4)
     single = image_bundle.predict(pixels[0])
     np.testing.assert_allclose(single["probability"], expected["probability"].iloc[:1], rtol=1e-4)
+    opened = image_bundle.predict(Image.fromarray(pixels[0]))
+    np.testing.assert_allclose(opened["probability"], expected["probability"].iloc[:1], rtol=1e-4)
 
 
 def test_a_forecast_has_a_row_for_every_full_window(forecast_bundle: Bundle, tmp_path: Path) -> None:
@@ -180,6 +182,25 @@ def test_bad_data_are_named(table_bundle: Bundle, customers: pd.DataFrame, tmp_p
         table_bundle.predict(tmp_path / "empty.csv")
     with pytest.raises(DataError, match="is not a table"):
         table_bundle.predict(tmp_path)
+
+
+def test_a_text_among_numbers_is_refused_and_nothing_written(
+    table_bundle: Bundle, customers: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from forgeline.cli.app import main
+
+    rows = customers.drop(columns="churned").astype({"income": object})
+    rows.loc[150, "income"] = "44,400"
+    rows.to_csv(tmp_path / "c.csv", index=False)
+    named = r"`income` is '44,400' in data row 150 \(the first is 0\); allowed: a number such as"
+    monkeypatch.setattr(pieces, "PIECE_ROWS", 33)
+    for raw in (rows, rows.to_dict("records"), tmp_path / "c.csv"):
+        with pytest.raises(DataError, match=named):
+            table_bundle.predict(raw)
+    output = tmp_path / "answers.csv"
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", str(table_bundle.folder), str(tmp_path / "c.csv"), "--output", str(output)])
+    assert ended.value.code == 2 and not output.exists()
 
 
 def test_bad_arguments_are_named(table_bundle: Bundle, customers: pd.DataFrame) -> None:

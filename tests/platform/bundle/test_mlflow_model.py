@@ -14,6 +14,7 @@ import pytest
 
 from forgeline.bundle import Bundle
 from forgeline.bundle.mlflow_model import save_mlflow_model
+from forgeline.errors import DataError
 
 # What a user's own process does: no import of ours.
 PLAIN = """
@@ -76,7 +77,8 @@ def test_the_model_says_what_it_takes_and_holds_no_pickle(
     model = Model.load(folder)
     assert model.signature is not None
     assert model.signature.inputs.input_names() == ["age", "usage", "income", "plan", "region"]
-    assert [str(spec.type) for spec in model.signature.inputs.inputs][1:3] == ["DataType.double"] * 2
+    types = {column["name"]: column["type"] for column in model.metadata["forgeline.schema"]["inputs"]}
+    assert types == {"age": "double", "usage": "double", "income": "double", "plan": "string", "region": "string"}
     assert [spec.name for spec in model.signature.outputs.inputs][:2] == ["prediction", "probability"]
     example = model.load_input_example(str(folder))
     assert list(example.columns) == ["age", "usage", "income", "plan", "region"] and len(example) == 3
@@ -95,6 +97,7 @@ def test_the_model_says_what_it_takes_and_holds_no_pickle(
         {"plan": None},
         {"income": None},
         {"region": 2.0},
+        {"usage": 20},
     ],
 )
 def test_mlflow_lets_through_what_the_preprocessing_reads(
@@ -110,6 +113,45 @@ def test_mlflow_lets_through_what_the_preprocessing_reads(
     pd.testing.assert_frame_equal(found, table_bundle.predict(row))
 
 
+def test_a_text_among_numbers_is_named_by_the_preprocessing(
+    table_bundle: Bundle, customers: pd.DataFrame, tmp_path: Path
+) -> None:
+    import mlflow
+
+    save_mlflow_model(table_bundle.folder, tmp_path / "model", customers.head(3))
+    rows = customers.head(4).astype({"income": object})
+    rows.loc[2, "income"] = "lots"
+    with pytest.raises(DataError, match="`income` is 'lots' in data row 2"):
+        mlflow.pyfunc.load_model(str(tmp_path / "model")).predict(rows)
+
+
+def test_images_and_series_in_every_form_that_mlflow_lets_through(
+    image_bundle: Bundle, forecast_bundle: Bundle, tmp_path: Path
+) -> None:
+    import mlflow
+    from mlflow.models import Model
+    from PIL import Image
+
+    pixels = np.random.default_rng(3).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    paths = [str(tmp_path / f"{number}.png") for number in range(2)]
+    for image, path in zip(pixels, paths, strict=True):
+        Image.fromarray(image).save(path)
+    save_mlflow_model(image_bundle.folder, tmp_path / "images", pixels)
+    model, expected = mlflow.pyfunc.load_model(str(tmp_path / "images")), image_bundle.predict(pixels)
+    grey = pixels[..., 0]
+    pd.testing.assert_frame_equal(model.predict(grey), image_bundle.predict(grey))
+    example = Model.load(tmp_path / "images").load_input_example(str(tmp_path / "images"))
+    for raw in (pixels, pixels.astype(np.float64), example, np.asarray([Image.open(path) for path in paths])):
+        pd.testing.assert_frame_equal(model.predict(raw), expected, rtol=1e-5)
+    for raw in (np.asarray(paths), pd.DataFrame({"scan": paths})):
+        pd.testing.assert_frame_equal(model.predict(raw), image_bundle.predict(paths))
+
+    windows = np.random.default_rng(0).normal(50, 5, (3, 12))
+    save_mlflow_model(forecast_bundle.folder, tmp_path / "series", windows)
+    model = mlflow.pyfunc.load_model(str(tmp_path / "series"))
+    pd.testing.assert_frame_equal(model.predict(windows), forecast_bundle.predict(windows))
+
+
 def test_examples_in_other_forms_become_what_the_signature_says(
     image_bundle: Bundle, forecast_bundle: Bundle, tmp_path: Path
 ) -> None:
@@ -118,13 +160,13 @@ def test_examples_in_other_forms_become_what_the_signature_says(
 
     Image.new("RGB", (32, 32), (255, 0, 0)).save(tmp_path / "red.png")
     save_mlflow_model(image_bundle.folder, tmp_path / "images", [tmp_path / "red.png"])
-    example = np.asarray(Model.load(tmp_path / "images").load_input_example(str(tmp_path / "images")))
+    example = np.asarray(Model.load(tmp_path / "images").load_input_example(str(tmp_path / "images")), dtype=float)
     assert example.shape == (1, 32, 32, 3)
     np.testing.assert_allclose(example[0, 0, 0], [255, 0, 0], atol=1e-3)
 
     frame = pd.DataFrame({"hour": range(13), "load": np.arange(13.0)})
     save_mlflow_model(forecast_bundle.folder, tmp_path / "series", frame)
-    example = np.asarray(Model.load(tmp_path / "series").load_input_example(str(tmp_path / "series")))
+    example = np.asarray(Model.load(tmp_path / "series").load_input_example(str(tmp_path / "series")), dtype=float)
     assert example.shape == (2, 12, 1)
     np.testing.assert_allclose(example[1, :, 0], np.arange(1, 13), rtol=1e-5)
 

@@ -68,6 +68,48 @@ def test_sixteen_bits_are_scaled_not_cut_off(tmp_path: Path) -> None:
     )
 
 
+def test_one_pillow_image_or_several() -> None:
+    pixels = np.random.default_rng(3).integers(0, 256, (6, 8, 3)).astype(np.uint8)
+    image, preprocessing = Image.fromarray(pixels), fitted(channels=3)
+    expected = preprocessing.encode(pixels)["image"]
+    for raw in (image, [image], (image,)):
+        np.testing.assert_array_equal(preprocessing.encode(raw)["image"], expected)
+        assert not len(preprocessing.row_labels(raw).columns)
+
+
+def test_pixels_in_other_units_are_refused() -> None:
+    bright = np.random.default_rng(4).integers(100, 256, (2, 6, 8))
+    refused: list[tuple[ImagePreprocessing, np.ndarray]] = [
+        (fitted(), bright / 255.0),
+        (fitted(), bright > 128),
+        (fitted(), bright / 127.5 - 1.0),
+        (fitted(), bright.astype(np.uint16) * 257),
+        (fitted(), np.where(bright > 128, np.nan, bright)),
+        (fitted(pixel_max=16.0), bright.astype(np.uint8)),
+        (fitted(pixel_max=16.0), bright / 255.0),
+        (fitted(pixel_max=1.0), bright.astype(np.uint8)),
+    ]
+    for preprocessing, pixels in refused:
+        expected = (
+            f"the pixels are {pixels.dtype} from .* trained on pixels from 0 to {preprocessing.pixel_max:g}: scale"
+        )
+        with pytest.raises(DataError, match=expected):
+            preprocessing.encode(pixels)
+        with pytest.raises(DataError, match=expected):
+            preprocessing.encode(list(pixels))
+
+
+def test_pixels_in_the_units_of_the_training_data_are_read_as_they_are() -> None:
+    bright = np.random.default_rng(4).integers(100, 256, (2, 6, 8))
+    for pixel_max, pixels in [(255.0, bright.astype(np.float32)), (16.0, bright / 16.0), (1.0, bright / 255.0)]:
+        np.testing.assert_allclose(
+            fitted(pixel_max=pixel_max).encode(pixels)["image"],
+            fitted(pixel_max=pixel_max).standardise(pixels[..., None]),
+        )
+    for dark in (np.zeros((6, 8)), np.ones((6, 8), dtype=np.uint8)):
+        assert np.isfinite(fitted().encode(dark)["image"]).all()
+
+
 def test_a_corrupt_file_is_named(tmp_path: Path) -> None:
     good = saved(tmp_path / "good.png", np.random.default_rng(0).integers(0, 255, (6, 8)).astype(np.uint8))
     cut = tmp_path / "cut.png"

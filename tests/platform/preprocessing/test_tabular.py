@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -59,9 +61,36 @@ def test_schema_lists_inputs_and_outputs() -> None:
     assert [c["name"] for c in schema["outputs"]] == ["prediction", "probability", "probability[a]", "probability[b]"]
 
 
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        (["1", "lots"], r"`age` is 'lots' in data row 1 \(the first is 0\); allowed: a number such as"),
+        (["44,400", None], r"'44,400' in data row 0"),
+        ([True, "yes"], r"'yes' in data row 1"),
+        ([1.0, np.inf], r"inf in data row 1"),
+        (pd.to_datetime(["2024-01-01", "2024-01-02"]), r"Timestamp\('2024-01-01 00:00:00'\) in data row 0"),
+    ],
+)
+def test_what_is_no_number_is_refused_and_named(values: Any, named: str) -> None:
+    with pytest.raises(DataError, match=named):
+        fitted().encode(pd.DataFrame({"age": values, "city": "Oslo"}))
+
+
+def test_the_row_is_named_by_its_own_label() -> None:
+    rows = pd.DataFrame({"age": ["1", "lots"], "city": "Oslo"}, index=["ann", "bob"])
+    with pytest.raises(DataError, match="'lots' in the row labelled 'bob'"):
+        fitted().encode(rows)
+
+
+def test_missing_numbers_are_missing_in_every_form() -> None:
+    rows = pd.DataFrame({"age": pd.Series([None, np.nan, pd.NA, "", " ", "NaN", "7"], dtype=object), "city": "Oslo"})
+    assert fitted().encode(rows)["numeric"][:, 1].tolist() == [1, 1, 1, 1, 1, 1, 0]
+
+
 anything = st.one_of(st.none(), st.text(max_size=5), st.integers(), st.floats(), st.booleans())
+numeric = st.one_of(st.none(), st.just(""), st.integers(), st.floats(-1e99, 1e99), st.booleans())
 tables = frames.data_frames(
-    [frames.column("age", elements=anything, dtype=object), frames.column("city", elements=anything, dtype=object)],
+    [frames.column("age", elements=numeric, dtype=object), frames.column("city", elements=anything, dtype=object)],
     index=frames.range_indexes(min_size=1, max_size=6),
 )
 

@@ -32,7 +32,7 @@ def test_predictions_have_the_type_of_the_labels(
 
 
 def test_an_unknown_label_names_the_nearest() -> None:
-    with pytest.raises(DataError, match="'rde' in row 1 of `y`: did you mean `red`"):
+    with pytest.raises(DataError, match=r"'rde' in data row 1 \(the first is 0\) of `y`: did you mean `red`"):
         ClassTarget.fit("y", ["red", "blue"]).encode(["red", "rde"])
 
 
