@@ -50,7 +50,7 @@ class Capacity:
         cpus = needed_cpus(resources)
         if cpus > self.cpus + 1e-9:
             raise SpecError(
-                f"{resources.workers} workers with {resources.cpus_per_worker:g} CPUs each need {cpus:g} CPUs, "
+                f"resources.workers {resources.workers} with {resources.cpus_per_worker:g} CPUs each needs {cpus:g} CPUs, "
                 f"{self.place} has {self.cpus:g}; lower resources.workers or resources.cpus_per_worker "
                 "(fractions such as 0.5 are allowed), or declare logical CPUs with FORGELINE_LOCAL_CPUS",
                 key="resources.cpus_per_worker",
@@ -58,14 +58,14 @@ class Capacity:
         gpus = needed_gpus(resources)
         if gpus > self.gpus + 1e-9:
             raise SpecError(
-                f"{resources.workers} workers with {resources.gpus_per_worker:g} GPUs each need {gpus:g} GPUs, "
+                f"resources.workers {resources.workers} with {resources.gpus_per_worker:g} GPUs each needs {gpus:g} GPUs, "
                 f"{self.place} has {self.gpus:g}; lower resources.gpus_per_worker (0 trains on CPUs)",
                 key="resources.gpus_per_worker",
             )
         if needed_memory(resources) > self.memory:
             each = resources.memory_per_worker
             raise SpecError(
-                f"{resources.workers} workers with {each} of memory each do not fit: {self.place} has "
+                f"resources.workers {resources.workers} with {each} of memory each does not fit: {self.place} has "
                 f"{self.memory / 2**30:.1f} GiB; lower resources.workers or resources.memory_per_worker",
                 key="resources.memory_per_worker",
             )
