@@ -50,16 +50,16 @@ class Capacity:
         cpus = needed_cpus(resources)
         if cpus > self.cpus + 1e-9:
             raise SpecError(
-                f"resources.workers {resources.workers} with {resources.cpus_per_worker:g} CPUs each needs {cpus:g} CPUs, "
-                f"{self.place} has {self.cpus:g}; lower resources.workers or resources.cpus_per_worker "
+                f"resources.workers {resources.workers} with {resources.cpus_per_worker:g} CPUs each needs {cpus:g}, "
+                f"{self.place} has {self.cpus:g} CPUs; lower resources.workers or resources.cpus_per_worker "
                 "(fractions such as 0.5 are allowed), or declare logical CPUs with FORGELINE_LOCAL_CPUS",
                 key="resources.cpus_per_worker",
             )
         gpus = needed_gpus(resources)
         if gpus > self.gpus + 1e-9:
             raise SpecError(
-                f"resources.workers {resources.workers} with {resources.gpus_per_worker:g} GPUs each needs {gpus:g} GPUs, "
-                f"{self.place} has {self.gpus:g}; lower resources.gpus_per_worker (0 trains on CPUs)",
+                f"resources.workers {resources.workers} with {resources.gpus_per_worker:g} GPUs each needs {gpus:g}, "
+                f"{self.place} has {self.gpus:g} GPUs; lower resources.gpus_per_worker (0 trains on CPUs)",
                 key="resources.gpus_per_worker",
             )
         if needed_memory(resources) > self.memory:
