@@ -1,12 +1,14 @@
-"""README and docs hold what they say: links resolve, commands parse, specifications are valid."""
+"""README and docs hold what they say: links resolve, commands parse, specifications are valid, README's Python runs."""
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -115,6 +117,43 @@ def check(words: list[str]) -> None:
         if leaf:
             return
         arguments = [*getattr(context, "_protected_args", []), *context.args]
+
+
+def test_the_python_of_the_readme_runs_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All but the training: `fl.run` checks the job, prepares its data, and gives the model of its first step."""
+    import forgeline as fl
+
+    runs: list[Any] = []
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(fl, "run", lambda loaded, **given: runs.append(untrained(loaded, tmp_path, **given)) or runs[0])
+    [example] = [body for place, body in blocks("python") if place.startswith("README.md:") and "fl.run(" in body]
+    *statements, last = ast.parse(example).body
+    assert isinstance(last, ast.Expr)
+    names: dict[str, Any] = {}
+    exec(compile(ast.Module(statements, type_ignores=[]), "README.md", "exec"), names)
+    table = eval(compile(ast.Expression(last.value), "README.md", "eval"), names)
+    assert len(runs) == 1 and len(table) > 0 and set(table["prediction"]) <= {"benign", "malignant"}
+
+
+def untrained(loaded: Any, folder: Path, *, set: dict[str, Any]) -> Any:
+    from forgeline import api, plugins
+    from forgeline.bundle import Bundle
+    from forgeline.metrics import METRICS
+    from forgeline_jobs.train.preparation import prepare
+
+    spec = api._loaded(loaded, set).spec
+    data = prepare(spec.data)
+    architecture = spec.architecture.model_dump(mode="json")
+    signature = data.signature.model_dump(mode="json")
+    family: Any = plugins.find(plugins.ARCHITECTURES, architecture["name"], key="architecture.name")
+    bundle = Bundle.save(
+        folder / "bundle",
+        model_state=family.build_model(architecture, signature).state_dict(),
+        architecture=architecture,
+        signature=signature,
+        preprocessing=data.preprocessing,
+    )
+    return SimpleNamespace(bundle=bundle, metrics={f"val/{name}": 0.5 for name in METRICS[data.signature.task]})
 
 
 SPECIFICATIONS = [(place, body) for place, body in blocks("yaml", "yml") if re.search(r"(?m)^kind:", body)]

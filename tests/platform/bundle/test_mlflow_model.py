@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -150,6 +152,46 @@ def test_images_and_series_in_every_form_that_mlflow_lets_through(
     save_mlflow_model(forecast_bundle.folder, tmp_path / "series", windows)
     model = mlflow.pyfunc.load_model(str(tmp_path / "series"))
     pd.testing.assert_frame_equal(model.predict(windows), forecast_bundle.predict(windows))
+
+
+def test_the_examples_of_the_docs_run_as_printed(
+    table_bundle: Bundle,
+    image_bundle: Bundle,
+    text_bundle: Bundle,
+    customers: pd.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from mlflow import pyfunc
+    from PIL import Image
+
+    page = (Path(__file__).parents[3] / "docs" / "bundles.md").read_text(encoding="utf-8")
+    section = page.partition("### From MLflow")[2].partition("\n## ")[0]
+    examples = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    customers.to_csv(tmp_path / "new-customers.csv", index=False)
+    Image.new("RGB", (32, 32), (255, 0, 0)).save(tmp_path / "digit.png")
+    cases: dict[str, tuple[Bundle, Any]] = {
+        "churn": (table_bundle, customers),
+        "digits": (image_bundle, Image.open(tmp_path / "digit.png")),
+        "tinyshakespeare": (text_bundle, ["ROMEO:", "JULIET:"]),
+    }
+    load_model = pyfunc.load_model
+    for bundle, _ in cases.values():
+        save_mlflow_model(bundle.folder, tmp_path / bundle.name)
+    monkeypatch.setattr(
+        pyfunc,
+        "load_model",
+        lambda uri: load_model(str(tmp_path / cases[uri[len("models:/") : -len("@champion")]][0].name)),
+    )
+    monkeypatch.chdir(tmp_path)
+    assert len(examples) == len(cases)
+    for example, (bundle, raw) in zip(examples, cases.values(), strict=True):
+        *statements, last = ast.parse(example).body
+        assert isinstance(last, ast.Expr)
+        names: dict[str, Any] = {}
+        exec(compile(ast.Module(statements, type_ignores=[]), "docs", "exec"), names)
+        found = eval(compile(ast.Expression(last.value), "docs", "eval"), names)
+        pd.testing.assert_frame_equal(found, bundle.predict(raw), rtol=1e-5)
 
 
 def test_examples_in_other_forms_become_what_the_signature_says(
