@@ -38,6 +38,13 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any], list[int]]] = [
     ("mlp", {"name": "mlp", "activation": "gelu", "norm": "batch"}, "forecasting", SERIES, [4, 2]),
     ("cnn", {"name": "resnet18", "in_channels": 1}, "classification", IMAGE, [3]),
     ("cnn", {"name": "resnet10t", "channels_last": True}, "regression", IMAGE, [1]),
+    (
+        "cnn",
+        {"name": "inception_v3", "stem": "small", "width": 0.0625, "auxiliary": 0.4},
+        "classification",
+        IMAGE,
+        [3],
+    ),
     ("recurrent", {"name": "rnn", "hidden": 16, "layers": 2, "nonlinearity": "relu"}, "classification", SERIES, [3]),
     ("recurrent", {"name": "lstm", "hidden": 16}, "classification", SERIES, [3]),
     ("recurrent", {"name": "gru", "hidden": 16, "window": 3, "stride": 2}, "regression", SERIES, [1]),

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import re
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, PositiveInt, ValidationInfo, field_validator
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
 
 from forgeline_architectures.descriptor import ArchitectureConfig
 from forgeline_architectures.signature import Signature
 from forgeline_architectures.weight_files import weight_file
 
-OWN_FIELDS = frozenset({"num_classes", "in_chans", "drop_rate", "pretrained"})
+OWN_FIELDS = frozenset({"num_classes", "in_chans", "drop_rate", "pretrained", "aux_logits"})
+# Whose channels timm has no argument for. All of their channel numbers are multiples of 16.
+SCALABLE = re.compile(r"vgg\d+(_bn)?|inception_v3")
 
 
 @cache
@@ -36,8 +39,24 @@ class CNNConfig(ArchitectureConfig):
     )
     stem: Literal["standard", "medium", "small"] = Field(
         default="standard",
-        description="First layers of a ResNet, which shrink a picture by 4 as published (standard); by 2, with a 3x3 "
-        "filter and the pooling (medium); not at all, with a 3x3 filter alone (small).",
+        description="First layers of a ResNet, DenseNet or Inception, which shrink a picture by 4 or more as published "
+        "(standard); by 2, with 3x3 filters and one pooling (medium); not at all, with 3x3 filters alone (small).",
+    )
+    image_size: PositiveInt | None = Field(
+        default=None,
+        description="Side in pixels that pictures are resized to inside the model, bilinearly; not given: as they are.",
+    )
+    width: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Factor on the channels of a VGG or Inception, in sixteenths; other models have `options` for it.",
+    )
+    auxiliary: float = Field(
+        default=0.0,
+        ge=0,
+        description="Weight of the loss of inception_v3's second, earlier head while training (its authors' code has "
+        "0.4); 0: no such head.",
     )
     dropout: float = Field(default=0.0, ge=0, lt=1, description="Share of features zeroed before the last layer.")
     channels_last: bool = Field(
@@ -72,12 +91,37 @@ class CNNConfig(ArchitectureConfig):
             )
         return options
 
+    @model_validator(mode="after")
+    def _fits_the_model(self) -> Self:
+        if self.width != 1 and not SCALABLE.fullmatch(self.name):
+            raise ValueError(
+                f"width {self.width} is for timm's vgg and inception_v3 models, got name {self.name}; set "
+                "architecture.width to 1, or use timm's own arguments in architecture.options"
+            )
+        if self.width * 16 % 1:
+            raise ValueError(f"width must be a multiple of 1/16, got {self.width}; change architecture.width")
+        if self.width != 1 and self.pretrained is not False:
+            raise ValueError(
+                f"there are no trained weights of width {self.width}; set architecture.width to 1 or "
+                "architecture.pretrained to false"
+            )
+        if self.auxiliary and self.name != "inception_v3":
+            raise ValueError(
+                f"auxiliary {self.auxiliary} is for inception_v3, got name {self.name}; set architecture.auxiliary to 0"
+            )
+        return self
+
     def check(self, signature: Signature) -> None:
-        """Compare the picture's channels.
+        """Compare the picture's channels, and the task with the auxiliary head.
 
         Raises:
-            ValueError: they differ.
+            ValueError: the channels differ, or the task has no loss for the head.
         """
+        if self.auxiliary and signature.task != "classification":
+            raise ValueError(
+                f"auxiliary {self.auxiliary} is for classification, the data are for {signature.task}; "
+                "set architecture.auxiliary to 0"
+            )
         shape = signature.inputs["image"].shape
         if len(shape) != 3:
             raise ValueError(f"a picture has (channels, height, width), got the shape {shape} for input `image`")

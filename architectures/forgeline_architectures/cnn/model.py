@@ -1,4 +1,4 @@
-"""timm's models behind the project's batches, with a stem for small pictures."""
+"""timm's models behind the project's batches, and what timm has no argument for: stem, width, size of pictures."""
 
 # ruff: noqa: F722, F821  (shapes in jaxtyping annotations are not forward references)
 from __future__ import annotations
@@ -10,8 +10,13 @@ import timm
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from forgeline_architectures.cnn.attention import attention_maps
+from forgeline_architectures.cnn.auxiliary import inception_outputs, skip_auxiliary
 from forgeline_architectures.cnn.config import CNNConfig
+from forgeline_architectures.cnn.narrowing import narrowed
+from forgeline_architectures.cnn.stems import replace_stem
 from forgeline_architectures.signature import Signature
 
 
@@ -24,16 +29,38 @@ class ImageNetwork(nn.Module):
 
     inner: ClassVar[str] = "network"
 
-    def __init__(self, network: nn.Module, *, channels_last: bool) -> None:
+    def __init__(self, network: nn.Module, *, channels_last: bool, image_size: int | None = None) -> None:
         super().__init__()
         self.network = network
+        self.image_size = image_size
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.to(memory_format=self.memory_format)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "batch outputs"]:
-        image: Float[Tensor, "batch channels height width"] = batch["image"]
-        out: Tensor = self.network(image.contiguous(memory_format=self.memory_format))
+        out: Tensor = self.network(self.picture(batch))
         return out
+
+    def with_auxiliary(
+        self, batch: Mapping[str, Tensor]
+    ) -> tuple[Float[Tensor, "batch outputs"], Float[Tensor, "batch outputs"]]:
+        """What `forward` gives, and the output of Inception's auxiliary head."""
+        return inception_outputs(self.network, self.picture(batch))
+
+    def attention_maps(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "batch layers heads tokens tokens"]:
+        """Attention of every layer and head of a vision transformer; the first token is the class's.
+
+        Raises:
+            ValueError: the network is none.
+        """
+        return attention_maps(self.network, self.picture(batch))
+
+    def picture(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "batch channels height_in width_in"]:
+        """The pictures of a batch, of the size and in the memory format that the network is given."""
+        image: Float[Tensor, "batch channels height width"] = batch["image"]
+        if self.image_size is not None:
+            size = (self.image_size, self.image_size)
+            image = F.interpolate(image, size, mode="bilinear", antialias=True)
+        return image.contiguous(memory_format=self.memory_format)
 
 
 def build_model(config: CNNConfig, signature: Signature) -> ImageNetwork:
@@ -62,51 +89,41 @@ def build_pretrained(config: CNNConfig, signature: Signature) -> ImageNetwork:
 
 def _build(config: CNNConfig, signature: Signature, **arguments: Any) -> ImageNetwork:
     channels, height, width = signature.inputs["image"].shape
-    options = dict(config.options)
-    if "img_size" not in options and _has_fixed_size(config.name):
-        options["img_size"] = (height, width)
+    if config.image_size is not None:
+        height = width = config.image_size
+    if _has_fixed_size(config.name):
+        arguments["img_size"] = (height, width)
+    if config.auxiliary:
+        arguments["aux_logits"] = True
+    arguments |= {"in_chans": channels, "num_classes": signature.outputs[0], "drop_rate": config.dropout}
+    network = _timm_network(config, {**arguments, **config.options})
+    if config.auxiliary:
+        skip_auxiliary(network)
+    if config.stem != "standard":
+        replace_stem(network, config.name, pooling=config.stem == "medium")
+    return ImageNetwork(network, channels_last=config.channels_last, image_size=config.image_size)
+
+
+def _timm_network(config: CNNConfig, arguments: Mapping[str, Any]) -> nn.Module:
     try:
-        network = timm.create_model(
-            config.name,
-            in_chans=channels,
-            num_classes=signature.outputs[0],
-            drop_rate=config.dropout,
-            **options,
-            **arguments,
-        )
+        if config.width != 1:
+            # The wide one is never filled with numbers: VGG-16 has 138 M of them.
+            with torch.device("meta"):
+                wide = timm.create_model(config.name, **arguments)
+            return narrowed(wide, config.width)
+        return timm.create_model(config.name, **arguments)
     except Exception as error:
         # timm raises whatever the model's own constructor or its download does; the cause stays attached.
-        given = f"options {config.options}" + (f" and pretrained {config.pretrained!r}" if arguments else "")
+        given = f"options {config.options}"
+        if "pretrained" in arguments:
+            given += f" and pretrained {config.pretrained!r}"
         raise ValueError(
             f"timm cannot build {config.name} with {given}: {error}; change architecture.options or "
             "architecture.pretrained"
         ) from error
-    if config.stem != "standard":
-        _replace_stem(network, config.name, pooling=config.stem == "medium")
-    return ImageNetwork(network, channels_last=config.channels_last)
 
 
 def _has_fixed_size(name: str) -> bool:
     """Whether the model is built for one size of picture (vision transformers) and so must be told ours."""
     cfg = timm.get_pretrained_cfg(name)
     return cfg is not None and bool(cfg.fixed_input_size)
-
-
-def _replace_stem(network: nn.Module, name: str, *, pooling: bool) -> None:
-    """The CIFAR stem of He et al. 2016 (arXiv:1512.03385, section 4.2): 3x3, stride 1, no pooling.
-
-    The published ImageNet stem shrinks a picture by four before the first block, which leaves 7x7 of 28x28. With the
-    pooling kept, 14x14 are left, at a quarter of the arithmetic that 28x28 cost.
-    """
-    first, pool = getattr(network, "conv1", None), getattr(network, "maxpool", None)
-    if not isinstance(first, nn.Conv2d) or pool is None:
-        raise ValueError(
-            f"stem `small` or `medium` is for timm's ResNets (a `conv1` and a `maxpool`), {name} has none; "
-            "set architecture.stem to standard"
-        )
-    conv = nn.Conv2d(first.in_channels, first.out_channels, kernel_size=3, stride=1, padding=1, bias=False)
-    # As timm initialises its other filters: He et al. 2015 (arXiv:1502.01852, equation 10).
-    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-    network.conv1 = conv
-    if not pooling:
-        network.maxpool = nn.Identity()

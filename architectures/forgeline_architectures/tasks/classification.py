@@ -31,7 +31,11 @@ class ClassificationModule(TaskModule):
         self.register_buffer("class_weights", None if weights is None else torch.tensor(weights), persistent=False)
 
     def loss(self, batch: Batch) -> Tensor:
-        logits, target, smoothing = self.model(batch), batch["target"], self.options.label_smoothing
+        return self.cross_entropy(self.model(batch), batch["target"])
+
+    def cross_entropy(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Mean over samples, with the options' smoothing and weights; logits [batch, classes], target [batch]."""
+        smoothing = self.options.label_smoothing
         if self.class_weights is None:
             return F.cross_entropy(logits, target, label_smoothing=smoothing)
         # Divided by the number of samples, which is the same on every worker, where the sum of their weights is not.
