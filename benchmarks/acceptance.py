@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from benchmarks import bars, exactness, results_file, zoo_images, zoo_recurrent
+from benchmarks import bars, exactness, results_file, zoo_decoders, zoo_images, zoo_recurrent
 
 Row = Callable[[], dict[str, Any]]
 
@@ -27,6 +27,10 @@ def _say(text: str) -> None:
 
 GROUPS: Mapping[str, Mapping[str, Row]] = {
     "bars": {bar.name: partial(bars.measure, bar, _say) for bar in bars.BARS},
+    "decoders": {
+        **{bar.name: partial(bars.measure, bar, _say) for bar in zoo_decoders.BARS},
+        "sample-and-rank LaMDA": partial(zoo_decoders.sample_and_rank, _say),
+    },
     "exactness": {
         "same spec and seed twice": partial(exactness.repeated, _say),
         "killed in epoch 3 and resumed": partial(exactness.resumed, _say),

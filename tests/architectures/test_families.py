@@ -16,12 +16,14 @@ from torch import Tensor
 from forgeline_architectures import Architecture
 from forgeline_architectures.cnn import ARCHITECTURE as CNN
 from forgeline_architectures.gpt import ARCHITECTURE as GPT
+from forgeline_architectures.lamda import ARCHITECTURE as LAMDA
 from forgeline_architectures.lenet import ARCHITECTURE as LENET
 from forgeline_architectures.llama import ARCHITECTURE as LLAMA
 from forgeline_architectures.mlp import ARCHITECTURE as MLP
+from forgeline_architectures.palm import ARCHITECTURE as PALM
 from forgeline_architectures.recurrent import ARCHITECTURE as RECURRENT
 
-FAMILIES = {family.name: family for family in (CNN, GPT, LENET, LLAMA, MLP, RECURRENT)}
+FAMILIES = {family.name: family for family in (CNN, GPT, LENET, LAMDA, LLAMA, MLP, PALM, RECURRENT)}
 FILES = ("README.md", "__init__.py", "config.py", "model.py", "module.py")
 ROWS = 8
 
@@ -58,7 +60,9 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any], list[int]]] = [
     ("lenet", {"name": "lenet"}, "classification", IMAGE, [3]),
     ("lenet", {"name": "lenet", "activation": "relu", "pooling": "max"}, "regression", IMAGE, [2]),
     ("gpt", {"name": "gpt", "layers": 2, "heads": 2, "width": 16}, "language_modelling", TOKENS, [11]),
+    ("lamda", {"name": "lamda", "layers": 2, "heads": 2, "width": 16}, "language_modelling", TOKENS, [11]),
     ("llama", {"name": "llama", "layers": 2, "heads": 2, "width": 16}, "language_modelling", TOKENS, [11]),
+    ("palm", {"name": "palm", "layers": 2, "heads": 2, "width": 16}, "language_modelling", TOKENS, [11]),
 ]
 CASE_NAMES = [f"{config['name']}-{task}-{index}" for index, (_, config, task, _, _) in enumerate(CASES)]
 
@@ -203,7 +207,7 @@ def test_descriptors_and_configs_import_no_torch() -> None:
 
     code = (
         "import sys\n"
-        "for name in ('mlp', 'cnn', 'lenet', 'recurrent', 'gpt', 'llama'):\n"
+        "for name in ('mlp', 'cnn', 'lenet', 'recurrent', 'gpt', 'lamda', 'llama', 'palm'):\n"
         "    family = __import__(f'forgeline_architectures.{name}', fromlist=['x']).ARCHITECTURE\n"
         "    family.config_model(), family.model_names()\n"
         "import forgeline_architectures.tasks\n"

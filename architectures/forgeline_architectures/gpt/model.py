@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from torch import Tensor
 
-from forgeline_architectures.decoder.checkpoint_files import copy_weights, read_weights
+from forgeline_architectures.decoder.checkpoint_files import copy_weights, read_weights, write_checkpoint
 from forgeline_architectures.decoder.model import DecoderModel
 from forgeline_architectures.gpt.config import GPTConfig
 from forgeline_architectures.signature import Signature
@@ -46,6 +47,37 @@ def load_gpt2(model: GPT, state: Mapping[str, Tensor]) -> None:
         return theirs, weight
 
     copy_weights(model.state_dict(), weight_of, source="GPT-2", keys="layers, width, context or bias")
+
+
+def save_gpt2(model: GPT, folder: str | Path) -> None:
+    """Write a checkpoint folder that transformers' `GPT2LMHeadModel.from_pretrained` reads.
+
+    Raises:
+        ValueError: the model has no biases, which GPT-2 cannot do without.
+    """
+    design = model.design
+    if not design.bias:
+        raise ValueError("a GPT without biases has no form in GPT-2's; change architecture.bias")
+    config = {
+        "architectures": ["GPT2LMHeadModel"],
+        "model_type": "gpt2",
+        "vocab_size": design.vocabulary,
+        "n_positions": design.context,
+        "n_embd": design.width,
+        "n_layer": design.layers,
+        "n_head": design.heads,
+        "n_inner": design.inner,
+        "activation_function": "gelu_new",
+        "layer_norm_epsilon": design.norm_epsilon,
+        "tie_word_embeddings": True,
+        "bos_token_id": None,
+        "eos_token_id": None,
+    }
+    state = {
+        f"transformer.{_gpt2_name(name)}": tensor.t() if tensor.ndim == 2 and name.startswith("blocks.") else tensor
+        for name, tensor in model.state_dict().items()
+    }
+    write_checkpoint(folder, config, state)
 
 
 def _gpt2_name(name: str) -> str:

@@ -11,15 +11,19 @@ import torch
 from forgeline_architectures.decoder.model import DecoderModel
 from forgeline_architectures.generation import Sampling, generate, generate_scored
 from forgeline_architectures.gpt import ARCHITECTURE as GPT
+from forgeline_architectures.lamda import ARCHITECTURE as LAMDA
 from forgeline_architectures.llama import ARCHITECTURE as LLAMA
+from forgeline_architectures.palm import ARCHITECTURE as PALM
 
-FAMILIES = {family.name: family for family in (GPT, LLAMA)}
+FAMILIES = {family.name: family for family in (GPT, LAMDA, LLAMA, PALM)}
 VOCABULARY, CONTEXT = 37, 24
 SIZE = {"layers": 3, "heads": 4, "width": 32}
 CONFIGS: list[dict[str, Any]] = [
     {"name": "gpt", **SIZE, "bias": False},
     {"name": "llama", **SIZE},
     {"name": "llama", **SIZE, "key_value_heads": 2, "feed_forward": 40, "tied": True},
+    {"name": "palm", **SIZE, "head_width": 6, "feed_forward": 40},
+    {"name": "lamda", **SIZE, "head_width": 6, "feed_forward": 40},
 ]
 
 

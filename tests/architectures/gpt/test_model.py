@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from forgeline_architectures.generation import Sampling, filtered
 from forgeline_architectures.gpt import ARCHITECTURE
-from forgeline_architectures.gpt.model import GPT, load_gpt2
+from forgeline_architectures.gpt.model import GPT, load_gpt2, save_gpt2
 
 VOCABULARY, CONTEXT = 37, 24
 CONFIG = {"name": "gpt", "layers": 3, "heads": 4, "width": 32}
@@ -91,6 +91,24 @@ def test_weights_are_read_from_a_file(reference: Any, tmp_path: Path) -> None:
         ARCHITECTURE.build_module({**config, "width": 16}, signature(), {"total_steps": 1})
     with pytest.raises(ValueError, match=r"architecture\.pretrained"):
         ARCHITECTURE.build_module({**CONFIG, "pretrained": "nowhere.safetensors"}, signature(), {"total_steps": 1})
+
+
+def test_transformers_reads_what_we_write(model: GPT, tmp_path: Path) -> None:
+    import transformers
+
+    save_gpt2(model, tmp_path)
+    theirs, report = transformers.GPT2LMHeadModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    with torch.no_grad():
+        wanted = theirs.eval()(tokens(4, CONTEXT)).logits
+        torch.testing.assert_close(model({"tokens": tokens(4, CONTEXT)}), wanted, rtol=0, atol=1e-4)
+    config = {**CONFIG, "pretrained": str(tmp_path / "model.safetensors")}
+    again: Any = ARCHITECTURE.build_module(config, signature(), {"total_steps": 1})
+    assert all(torch.equal(tensor, again.model.state_dict()[name]) for name, tensor in model.state_dict().items())
+    bare = ARCHITECTURE.build_model({**CONFIG, "bias": False}, signature())
+    assert isinstance(bare, GPT)
+    with pytest.raises(ValueError, match=r"without biases .*change architecture\.bias"):
+        save_gpt2(bare, tmp_path / "bare")
 
 
 def test_initial_weights_have_the_published_spread() -> None:
