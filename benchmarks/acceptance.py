@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from benchmarks import bars, exactness, results_file, zoo_decoders, zoo_images, zoo_recurrent
+from benchmarks import bars, exactness, results_file, zoo_decoders, zoo_graphs, zoo_images, zoo_recurrent
 
 Row = Callable[[], dict[str, Any]]
 
@@ -35,6 +35,7 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
         "same spec and seed twice": partial(exactness.repeated, _say),
         "killed in epoch 3 and resumed": partial(exactness.resumed, _say),
     },
+    "graphs": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_graphs.BARS},
     "images": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_images.BARS},
     "recurrent": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_recurrent.BARS},
 }

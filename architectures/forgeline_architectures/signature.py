@@ -22,7 +22,7 @@ OUTPUT_DIMENSIONS: dict[Task, tuple[str, ...]] = {
 
 
 class TensorSpec(BaseModel):
-    """Shape and type of one input of a batch."""
+    """Shape and type of one input of a batch; a graph's `features` have a row per node, its `edges` one per edge."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -18,6 +18,8 @@ install_import_hook(
         "forgeline_architectures.decoder.feed_forward",
         "forgeline_architectures.decoder.model",
         "forgeline_architectures.decoder.positions",
+        "forgeline_architectures.gat.model",
+        "forgeline_architectures.gcn.model",
         "forgeline_architectures.generation",
         "forgeline_architectures.gpt.model",
         "forgeline_architectures.recurrent.model",

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from forgeline_architectures import Architecture
 from forgeline_architectures.cnn import ARCHITECTURE as CNN
+from forgeline_architectures.gat import ARCHITECTURE as GAT
+from forgeline_architectures.gcn import ARCHITECTURE as GCN
 from forgeline_architectures.gpt import ARCHITECTURE as GPT
 from forgeline_architectures.lamda import ARCHITECTURE as LAMDA
 from forgeline_architectures.lenet import ARCHITECTURE as LENET
@@ -23,13 +25,18 @@ from forgeline_architectures.mlp import ARCHITECTURE as MLP
 from forgeline_architectures.palm import ARCHITECTURE as PALM
 from forgeline_architectures.recurrent import ARCHITECTURE as RECURRENT
 
-FAMILIES = {family.name: family for family in (CNN, GPT, LENET, LAMDA, LLAMA, MLP, PALM, RECURRENT)}
+FAMILIES = {family.name: family for family in (CNN, GAT, GCN, GPT, LENET, LAMDA, LLAMA, MLP, PALM, RECURRENT)}
 FILES = ("README.md", "__init__.py", "config.py", "model.py", "module.py")
 ROWS = 8
 
 TABLE = {"numeric": {"shape": [5], "dtype": "float32"}, "categorical": {"shape": [2], "dtype": "int64"}}
 IMAGE = {"image": {"shape": [1, 16, 16], "dtype": "float32"}}
 SERIES = {"series": {"shape": [12, 2], "dtype": "float32"}}
+GRAPH = {
+    "features": {"shape": [5], "dtype": "float32"},
+    "edges": {"shape": [2], "dtype": "int64"},
+    "seeds": {"shape": [], "dtype": "int64"},
+}
 TOKENS = {"tokens": {"shape": [16], "dtype": "int64"}}
 
 # family, config, task, inputs, outputs
@@ -59,6 +66,8 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any], list[int]]] = [
     ),
     ("lenet", {"name": "lenet"}, "classification", IMAGE, [3]),
     ("lenet", {"name": "lenet", "activation": "relu", "pooling": "max"}, "regression", IMAGE, [2]),
+    ("gcn", {"name": "gcn", "dropout": 0.0}, "classification", GRAPH, [3]),
+    ("gat", {"name": "gat", "dropout": 0.0, "attention_dropout": 0.0}, "classification", GRAPH, [3]),
     ("gpt", {"name": "gpt", "layers": 2, "heads": 2, "width": 16}, "language_modelling", TOKENS, [11]),
     ("lamda", {"name": "lamda", "layers": 2, "heads": 2, "width": 16}, "language_modelling", TOKENS, [11]),
     ("llama", {"name": "llama", "layers": 2, "heads": 2, "width": 16}, "language_modelling", TOKENS, [11]),
@@ -83,6 +92,8 @@ def batch_of(signature: dict[str, Any]) -> dict[str, Tensor]:
         shape = (ROWS, *spec["shape"])
         if spec["dtype"] == "float32":
             batch[name] = torch.randn(shape, generator=generator)
+        elif name == "seeds":
+            batch[name] = torch.arange(ROWS)
         else:
             highest = 4 if name == "categorical" else signature["outputs"][0]
             batch[name] = torch.randint(highest, shape, generator=generator)

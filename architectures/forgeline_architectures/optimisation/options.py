@@ -69,6 +69,9 @@ class OptimizerConfig(BaseModel):
         default=0.01, description="Weight decay per unit of learning rate; not applied to biases and norms (1-D)."
     )
     decay_embeddings: bool = Field(default=True, description="Whether weight decay reaches embedding tables.")
+    decay_only: tuple[str, ...] = Field(
+        default=(), description="Patterns of parameter names that weight decay reaches, e.g. `layers.0.*`; none: all."
+    )
     momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum of sgd and rmsprop (share kept per step).")
     nesterov: bool = Field(default=False, description="Nesterov's form of the momentum (sgd).")
     betas: tuple[float, float] = Field(

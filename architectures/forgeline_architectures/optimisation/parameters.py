@@ -81,10 +81,11 @@ def groups(model: nn.Module, options: TrainingOptions) -> list[dict[str, Any]]:
     making the function simpler (He et al. 2019, arXiv:1812.01187, section 3.1; nanoGPT does the same).
 
     Raises:
-        ValueError: a pattern of `learning_rates` matches nothing.
+        ValueError: a pattern of `learning_rates` or `decay_only` matches nothing.
     """
     config = options.optimizer
     factors = learning_rate_factors(model, options.learning_rates)
+    reached = decayed_names(model, config.decay_only)
     embeddings = {
         id(parameter)
         for module in model.modules()
@@ -95,7 +96,9 @@ def groups(model: nn.Module, options: TrainingOptions) -> list[dict[str, Any]]:
     for name, parameter in named_parameters(model):
         if not parameter.requires_grad:
             continue
-        decayed = parameter.ndim > 1 and (config.decay_embeddings or id(parameter) not in embeddings)
+        decayed = (
+            parameter.ndim > 1 and name in reached and (config.decay_embeddings or id(parameter) not in embeddings)
+        )
         found.setdefault((factors.get(name, 1.0), decayed), []).append(parameter)
     # The logged learning rate is that of the first group: the one without a factor, where there is one.
     order = sorted(found, key=lambda key: (key[0] != 1.0, -key[0], not key[1]))
@@ -107,6 +110,19 @@ def groups(model: nn.Module, options: TrainingOptions) -> list[dict[str, Any]]:
         }
         for factor, decayed in order
     ]
+
+
+def decayed_names(model: nn.Module, patterns: Iterable[str]) -> set[str]:
+    """Names of the parameters that weight decay may reach: those that match one of the patterns, or all.
+
+    Raises:
+        ValueError: a pattern matches nothing.
+    """
+    names = [name for name, _ in named_parameters(model)]
+    patterns = tuple(patterns)
+    if not patterns:
+        return set(names)
+    return {name for pattern in patterns for name in matching(names, pattern, option="optimizer.decay_only")}
 
 
 def learning_rate_factors(model: nn.Module, patterns: Mapping[str, float]) -> dict[str, float]:

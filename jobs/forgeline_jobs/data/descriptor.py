@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from forgeline_jobs.data.base import PreparedData
 
-Modality = Literal["table", "image", "text", "series"]
+Modality = Literal["table", "image", "text", "series", "graph"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,6 +83,14 @@ TINYSHAKESPEARE = _builtin(
     home="builtin_text",
     stem="tinyshakespeare",
 )
+CORA = _builtin(
+    "cora",
+    "2,708 papers citing each other, 1,433 words, 7 subjects; the published split 140/500/1,000.",
+    modality="graph",
+    task="classification",
+    home="builtin_graphs",
+    stem="cora",
+)
 TABULAR = DataSource(
     name="tabular",
     help="Your own table: CSV or Parquet, one row per sample, a target column.",
@@ -114,4 +122,12 @@ SERIES = DataSource(
     tasks=("forecasting", "classification"),
     config="forgeline_jobs.data.series:SeriesConfig",
     prepare_path="forgeline_jobs.data.series:prepare_series",
+)
+GRAPH = DataSource(
+    name="graph",
+    help="Your own graph: an .npz file with `x`, `edge_index` and `y`, to classify its nodes.",
+    modality="graph",
+    tasks=("classification",),
+    config="forgeline_jobs.data.graph:GraphConfig",
+    prepare_path="forgeline_jobs.data.graph:prepare_graph",
 )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from forgeline.preprocessing import (
+        GraphPreprocessing,
         ImagePreprocessing,
         Preprocessing,
         SeriesPreprocessing,
@@ -53,13 +54,18 @@ class Translation:
             raise DataError(f"the data are {source.kind}, the model takes {model.kind}; change data.name", key=_KEY)
         if isinstance(source.target, ClassTarget) != isinstance(model.target, ClassTarget):
             raise DataError("the data and the model have different tasks; change data.name or model", key=_KEY)
-        checks: dict[str, Any] = {"table": _check_table, "image": _check_image, "series": _check_series}
+        checks: dict[str, Any] = {
+            "table": _check_table,
+            "image": _check_image,
+            "series": _check_series,
+            "graph": _check_graph,
+        }
         checks.get(model.kind, _check_text)(source, model)
         self._classes = _classes(source, model)
 
     def inputs(self, arrays: Mapping[str, NDArray[Any]]) -> Arrays:
         """Encoded inputs, as the model takes them."""
-        if not self.needed or self.model.kind == "text":
+        if not self.needed or self.model.kind in {"text", "graph"}:
             return dict(arrays)
         raw: dict[str, Any] = {"table": _table, "image": _image, "series": _series}
         encoded: Arrays = self.model.encode(raw[self.model.kind](self.source, self.model, arrays))
@@ -116,6 +122,13 @@ def _check_series(source: SeriesPreprocessing, model: SeriesPreprocessing) -> No
     theirs, mine = ((part.channels, part.window, part.horizon) for part in (source, model))
     if theirs != mine:
         raise DataError(f"the series have channels, window and horizon {theirs}, the model takes {mine}", key=_KEY)
+
+
+def _check_graph(source: GraphPreprocessing, model: GraphPreprocessing) -> None:
+    for name in ("features", "normalise_rows", "undirected"):
+        theirs, mine = getattr(source, name), getattr(model, name)
+        if theirs != mine:
+            raise DataError(f"the graph has {name} {theirs}, the model was trained with {mine}", key=_KEY)
 
 
 def _check_text(source: TextPreprocessing, model: TextPreprocessing) -> None:

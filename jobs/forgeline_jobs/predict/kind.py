@@ -50,8 +50,8 @@ class PredictKind:
             beginning = TableFile(place).head(_CHECKED_ROWS)
         else:
             piece = next(iter(pieces_of(bundle, place)))
-            # A forecast needs a whole window of rows; of images and texts the first one tells enough.
-            beginning = piece if kind == "series" else piece[:1]
+            # A forecast needs a whole window, a graph all its nodes; of images and texts the first one tells enough.
+            beginning = piece if kind in {"series", "graph"} else piece[:1]
         bundle.preprocessing.encode(beginning)
 
     @staticmethod

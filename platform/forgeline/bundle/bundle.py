@@ -230,8 +230,8 @@ class Bundle:
 
         Args:
             raw: a file or folder (a `Path`; for anything but text also a `str`), or data as the preprocessing takes
-                them: a DataFrame, images or paths of images, texts, series.
-            batch_size: samples that go through the network together.
+                them: a DataFrame, images or paths of images, texts, series, the arrays of a graph by name.
+            batch_size: samples that go through the network together; a graph does so whole.
             device: auto, cpu, cuda or cuda:N.
 
         Returns:

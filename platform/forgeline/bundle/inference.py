@@ -59,10 +59,20 @@ def model_outputs(
     return np.concatenate(parts)
 
 
+def sample_count(arrays: Arrays) -> int:
+    """Samples of encoded arrays: entries along the first axis; of a graph, the nodes that are asked about."""
+    return len(arrays["seeds"] if "seeds" in arrays else next(iter(arrays.values())))
+
+
 def batches(arrays: Arrays, batch_size: int) -> Iterator[dict[str, NDArray[Any]]]:
-    """Consecutive slices of at most `batch_size` samples, as arrays that torch can take without a copy."""
-    rows = len(next(iter(arrays.values())))
-    for start in range(0, rows, batch_size):
+    """Consecutive slices of at most `batch_size` samples, as arrays that torch can take without a copy.
+
+    A graph stays whole: to pass through it costs the same for one of its nodes as for all.
+    """
+    if "seeds" in arrays:
+        yield {name: np.require(array, requirements=("C", "W")) for name, array in arrays.items()}
+        return
+    for start in range(0, sample_count(arrays), batch_size):
         yield {
             name: np.require(array[start : start + batch_size], requirements=("C", "W"))
             for name, array in arrays.items()

@@ -14,6 +14,7 @@ import numpy as np
 
 from forgeline import __version__
 from forgeline.bundle.bundle import Bundle
+from forgeline.preprocessing.graph import node_features
 from forgeline.preprocessing.tabular import as_frame
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def save_mlflow_model(bundle_folder: Path, path: Path, input_example: Any = None
     Args:
         bundle_folder: a bundle.
         path: folder to make; what is there is replaced.
-        input_example: raw rows, images, texts or series as `Bundle.predict` takes them.
+        input_example: raw rows, images, texts, series or a graph as `Bundle.predict` takes them.
     """
     from mlflow import pyfunc
 
@@ -62,6 +63,9 @@ def signature_of(bundle: Bundle) -> ModelSignature:
     schema = bundle.schema
     if schema["kind"] in ("image", "series"):
         inputs = Schema([TensorSpec(np.dtype(object), (-1,))])
+    elif schema["kind"] == "graph":
+        tensors = schema["inputs"]
+        inputs = Schema([TensorSpec(np.dtype(t["dtype"]), tuple(t["shape"]), t["name"]) for t in tensors])
     elif schema["kind"] == "text":
         inputs = Schema([ColSpec(DataType.string, "text")])
     else:
@@ -71,7 +75,7 @@ def signature_of(bundle: Bundle) -> ModelSignature:
 
 
 def _portable(bundle: Bundle, raw: Any) -> Any:
-    """The example in the form of the signature: rows with the model's columns, a tensor, or a column of texts."""
+    """The example in the form of the signature: rows with the model's columns, tensors, or a column of texts."""
     import pandas as pd
 
     preprocessing = bundle.preprocessing
@@ -82,6 +86,8 @@ def _portable(bundle: Bundle, raw: Any) -> Any:
     if preprocessing.kind == "table":
         names = [column["name"] for column in bundle.schema["inputs"]]
         return as_frame(raw)[names]
+    if preprocessing.kind == "graph":
+        return {"x": node_features(raw).astype(np.float32), "edge_index": np.asarray(raw["edge_index"], dtype=np.int64)}
     # Back from what the network takes: paths become pixels, and a table of a series its windows.
     arrays = preprocessing.encode(raw)
     if preprocessing.kind == "image":

@@ -2,7 +2,8 @@
 
 Distributions are kept as counts in quantile bins, in the units of the data. Inputs are taken from encoded batches, so
 that training (which has nothing else) and monitoring (which encodes what it is asked) see them in the same way; of an
-image its mean intensity and contrast, of a series its level, spread and last value, of a text its tokens.
+image its mean intensity and contrast, of a series its level, spread and last value, of a text its tokens, of a node of
+a graph its neighbours and how many of its features are set.
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from forgeline.bundle.inference import sample_count
+
 if TYPE_CHECKING:
     from forgeline.preprocessing import (
+        GraphPreprocessing,
         ImagePreprocessing,
         Preprocessing,
         SeriesPreprocessing,
@@ -109,7 +113,7 @@ class Reference(BaseModel):
 
     Attributes:
         samples: how many samples the inputs were taken from.
-        inputs: per column, or per property of an image, a series or a text.
+        inputs: per column, or per property of an image, a series, a text or a node.
         outputs: of the model: `prediction` by class or in units of the target, `probability` of the predicted class.
     """
 
@@ -128,7 +132,7 @@ class Reference(BaseModel):
         samples = 0
         seen: dict[str, list[NDArray[Any] | Counter[str]]] = {}
         for batch in batches:
-            samples += len(next(iter(batch.values())))
+            samples += sample_count(batch)
             for name, values in input_values(preprocessing, batch).items():
                 seen.setdefault(name, []).append(values)
         return cls(
@@ -140,7 +144,13 @@ class Reference(BaseModel):
 
 def input_values(preprocessing: Preprocessing, batch: Arrays) -> dict[str, NDArray[Any] | Counter[str]]:
     """What a batch is described by: numbers per sample (NaN missing), or counts of categories ("" missing)."""
-    observers: dict[str, Any] = {"table": _table, "image": _image, "series": _series, "text": _text}
+    observers: dict[str, Any] = {
+        "table": _table,
+        "image": _image,
+        "series": _series,
+        "text": _text,
+        "graph": _graph,
+    }
     return cast("dict[str, NDArray[Any] | Counter[str]]", observers[preprocessing.kind](preprocessing, batch))
 
 
@@ -220,3 +230,9 @@ def _text(preprocessing: TextPreprocessing, batch: Arrays) -> dict[str, NDArray[
         "length": lengths,
         "token": Counter({str(int(i)): int(count) for i, count in zip(ids, counts, strict=True)}),
     }
+
+
+def _graph(preprocessing: GraphPreprocessing, batch: Arrays) -> dict[str, NDArray[Any] | Counter[str]]:
+    seeds = batch["seeds"]
+    degrees = np.bincount(batch["edges"][:, 1], minlength=len(batch["features"]))
+    return {"neighbours": degrees[seeds], "features": (batch["features"][seeds] != 0).sum(axis=1)}

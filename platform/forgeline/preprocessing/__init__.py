@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter
 
 from forgeline.preprocessing.base import FittedPreprocessing
+from forgeline.preprocessing.graph import GraphPreprocessing
 from forgeline.preprocessing.image import ImagePreprocessing
 from forgeline.preprocessing.series import SeriesPreprocessing
 from forgeline.preprocessing.tabular import TablePreprocessing
@@ -15,12 +16,14 @@ from forgeline.preprocessing.target import ClassTarget, ScaledTarget
 from forgeline.preprocessing.text import TextPreprocessing
 
 Preprocessing = Annotated[
-    TablePreprocessing | ImagePreprocessing | TextPreprocessing | SeriesPreprocessing, Field(discriminator="kind")
+    TablePreprocessing | ImagePreprocessing | TextPreprocessing | SeriesPreprocessing | GraphPreprocessing,
+    Field(discriminator="kind"),
 ]
 
 __all__ = [
     "ClassTarget",
     "FittedPreprocessing",
+    "GraphPreprocessing",
     "ImagePreprocessing",
     "Preprocessing",
     "ScaledTarget",

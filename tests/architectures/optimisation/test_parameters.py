@@ -43,6 +43,15 @@ def test_embeddings_can_be_spared() -> None:
     assert "tokens.weight" in named(net, plain["params"]) and "tokens.weight" not in named(net, decayed["params"])
 
 
+def test_decay_can_be_kept_to_some() -> None:
+    net = Net()
+    few = options(optimizer=OptimizerConfig(weight_decay=0.5, decay_only=("layer1.*", "head.*")).model_dump())
+    decayed, plain = groups(net, few)
+    assert named(net, decayed["params"]) == {"layer1.0.weight", "head.weight"}, "biases stay spared"
+    assert (decayed["weight_decay"], plain["weight_decay"]) == (0.5, 0.0)
+    assert len(decayed["params"]) + len(plain["params"]) == len(list(net.parameters()))
+
+
 def test_factors_by_pattern_the_last_match_counts() -> None:
     net = Net()
     found = groups(net, options(learning_rates={"layer*": 0.1, "layer2.*": 0.5}))
@@ -61,11 +70,13 @@ def test_frozen_parameters_are_in_no_group() -> None:
     assert frozen_norms(net) == [net.layer1[1]]
 
 
-@pytest.mark.parametrize("option", ["freeze", "learning_rates"])
+@pytest.mark.parametrize("option", ["freeze", "learning_rates", "optimizer.decay_only"])
 def test_a_pattern_that_matches_nothing_is_named_with_near_ones(option: str) -> None:
     with pytest.raises(ValueError, match=rf"{option}: pattern 'layr1\.\*' matches none .*layer1"):
         if option == "freeze":
             freeze(Net(), ["layr1.*"])
+        elif option == "optimizer.decay_only":
+            groups(Net(), options(optimizer={"decay_only": ["layr1.*"]}))
         else:
             groups(Net(), options(learning_rates={"layr1.*": 0.1}))
 

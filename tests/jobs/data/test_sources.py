@@ -18,7 +18,7 @@ from forgeline_jobs.data.descriptor import DataSource
 from forgeline_jobs.data.loader import eval_loader, train_loader
 
 ALL = [value for value in vars(sources).values() if isinstance(value, DataSource)]
-BUILTIN = [source for source in ALL if source.name not in {"tabular", "images", "text", "series"}]
+BUILTIN = [source for source in ALL if source.name not in {"tabular", "images", "text", "series", "graph"}]
 _PREPARED: dict[str, PreparedData] = {}
 
 
@@ -74,7 +74,9 @@ class TestEverySource:
                 batch = data.splits[name].batch(indices, keys)
                 assert set(batch) == {*data.signature.inputs, "target"}
                 for key, spec in data.signature.inputs.items():
-                    assert batch[key].shape == (3, *spec.shape) and batch[key].dtype == spec.dtype
+                    # A graph has as many nodes and edges as it has, whatever is asked about.
+                    rows = len(batch[key]) if key in {"features", "edges"} else 3
+                    assert batch[key].shape == (rows, *spec.shape) and batch[key].dtype == spec.dtype
                 assert batch["target"].shape[0] == 3
 
     def test_targets_fit_the_outputs(self, source: DataSource) -> None:

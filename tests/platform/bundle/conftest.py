@@ -14,6 +14,7 @@ from forgeline import plugins
 from forgeline.bundle import Bundle, Reference
 from forgeline.preprocessing import (
     ClassTarget,
+    GraphPreprocessing,
     ImagePreprocessing,
     Preprocessing,
     ScaledTarget,
@@ -143,3 +144,30 @@ def text_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     architecture = {"name": "gpt", "layers": 1, "heads": 2, "width": 16}
     preprocessing = TextPreprocessing(tokenizer=tokenizer, context=8)
     return build(tmp_path_factory.mktemp("text") / "bundle", architecture, signature, preprocessing)
+
+
+@pytest.fixture(scope="session")
+def graph() -> dict[str, np.ndarray]:
+    """Twelve nodes on a ring with a few chords, as a user would give them."""
+    rng = np.random.default_rng(0)
+    ring = np.stack([np.arange(12), (np.arange(12) + 1) % 12])
+    return {"x": rng.random((12, 5)), "edge_index": np.concatenate([ring, rng.integers(0, 12, (2, 6))], axis=1)}
+
+
+@pytest.fixture(scope="session")
+def graph_bundle(tmp_path_factory: pytest.TempPathFactory, graph: dict[str, np.ndarray]) -> Bundle:
+    preprocessing = GraphPreprocessing(
+        features=5, normalise_rows=True, undirected=True, target=ClassTarget.fit("subject", range(3))
+    )
+    signature = {
+        "task": "classification",
+        "inputs": {
+            "features": {"shape": [5], "dtype": "float32"},
+            "edges": {"shape": [2], "dtype": "int64"},
+            "seeds": {"shape": [], "dtype": "int64"},
+        },
+        "outputs": [3],
+    }
+    folder = tmp_path_factory.mktemp("graph") / "bundle"
+    reference = Reference.of(preprocessing, [preprocessing.encode(graph | {"nodes": np.asarray([1, 4])})])
+    return build(folder, {"name": "gcn"}, signature, preprocessing, reference=reference)
