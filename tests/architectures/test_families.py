@@ -24,8 +24,9 @@ from forgeline_architectures.llama import ARCHITECTURE as LLAMA
 from forgeline_architectures.mlp import ARCHITECTURE as MLP
 from forgeline_architectures.palm import ARCHITECTURE as PALM
 from forgeline_architectures.recurrent import ARCHITECTURE as RECURRENT
+from forgeline_architectures.seq2seq import ARCHITECTURE as SEQ2SEQ
 
-FAMILIES = {family.name: family for family in (CNN, GAT, GCN, GPT, LENET, LAMDA, LLAMA, MLP, PALM, RECURRENT)}
+FAMILIES = {family.name: family for family in (CNN, GAT, GCN, GPT, LENET, LAMDA, LLAMA, MLP, PALM, RECURRENT, SEQ2SEQ)}
 FILES = ("README.md", "__init__.py", "config.py", "model.py", "module.py")
 ROWS = 8
 
@@ -38,6 +39,11 @@ GRAPH = {
     "seeds": {"shape": [], "dtype": "int64"},
 }
 TOKENS = {"tokens": {"shape": [16], "dtype": "int64"}}
+PAIRS = {
+    "source": {"shape": [6], "dtype": "int64"},
+    "length": {"shape": [], "dtype": "int64"},
+    "previous": {"shape": [5], "dtype": "int64"},
+}
 
 # family, config, task, inputs, outputs
 CASES: list[tuple[str, dict[str, Any], str, dict[str, Any], list[int]]] = [
@@ -68,6 +74,8 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any], list[int]]] = [
     ("lenet", {"name": "lenet", "activation": "relu", "pooling": "max"}, "regression", IMAGE, [2]),
     ("gcn", {"name": "gcn", "dropout": 0.0}, "classification", GRAPH, [3]),
     ("gat", {"name": "gat", "dropout": 0.0, "attention_dropout": 0.0}, "classification", GRAPH, [3]),
+    ("seq2seq", {"name": "seq2seq", "hidden": 16, "beams": 2}, "translation", PAIRS, [11]),
+    ("seq2seq", {"name": "seq2seq", "hidden": 16, "attention": "dot", "cell": "lstm"}, "translation", PAIRS, [11]),
     ("gpt", {"name": "gpt", "layers": 2, "heads": 2, "width": 16}, "language_modelling", TOKENS, [11]),
     ("lamda", {"name": "lamda", "layers": 2, "heads": 2, "width": 16}, "language_modelling", TOKENS, [11]),
     ("llama", {"name": "llama", "layers": 2, "heads": 2, "width": 16}, "language_modelling", TOKENS, [11]),
@@ -100,6 +108,9 @@ def batch_of(signature: dict[str, Any]) -> dict[str, Tensor]:
     match signature["task"]:
         case "classification":
             batch["target"] = torch.arange(ROWS) % signature["outputs"][0]
+        case "translation":
+            batch["length"] = batch["length"] % signature["inputs"]["source"]["shape"][0] + 1
+            batch["target"] = batch["previous"].roll(-1, dims=1)
         case "language_modelling":
             batch["target"] = batch["tokens"].roll(-1, dims=1)
         case _:
@@ -160,7 +171,8 @@ class TestModel:
     ) -> None:
         signature = signature_of(task, inputs, outputs)
         out = FAMILIES[name].build_model(config, signature)(batch_of(signature))
-        expected = (ROWS, 16, *outputs) if task == "language_modelling" else (ROWS, *outputs)
+        length = {"language_modelling": (16,), "translation": (5,)}.get(task, ())
+        expected = (ROWS, *length, *outputs)
         assert out.shape == expected
 
     def test_a_few_steps_reduce_the_loss(
@@ -200,6 +212,8 @@ class TestModel:
         assert result["loss_sum"].ndim == 0 and result["count"].ndim == 0
         if task == "language_modelling":
             assert result["outputs"] is None and result["count"] == ROWS * 16
+        elif task == "translation":
+            assert result["outputs"].shape == (ROWS, 5) and result["count"] == ROWS * 5
         else:
             assert result["outputs"] is not None and result["outputs"].shape == (ROWS, *outputs)
             assert result["count"] == ROWS
@@ -218,7 +232,7 @@ def test_descriptors_and_configs_import_no_torch() -> None:
 
     code = (
         "import sys\n"
-        "for name in ('mlp', 'cnn', 'lenet', 'recurrent', 'gpt', 'lamda', 'llama', 'palm'):\n"
+        "for name in ('mlp', 'cnn', 'lenet', 'recurrent', 'seq2seq', 'gpt', 'lamda', 'llama', 'palm'):\n"
         "    family = __import__(f'forgeline_architectures.{name}', fromlist=['x']).ARCHITECTURE\n"
         "    family.config_model(), family.model_names()\n"
         "import forgeline_architectures.tasks\n"

@@ -20,6 +20,7 @@ _CLASSES: dict[Task, str] = {
     "forecasting": "ForecastingModule",
     "language_modelling": "LanguageModellingModule",
     "regression": "RegressionModule",
+    "translation": "TranslationModule",
 }
 
 __all__ = ["TaskModule", "deployed_weights", "task_module"]

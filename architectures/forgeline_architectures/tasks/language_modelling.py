@@ -45,7 +45,7 @@ class LanguageModellingModule(TaskModule):
 
     def loss(self, batch: Batch) -> Tensor:
         total, count = self._summed(batch)
-        return total / _even_share(count)
+        return total / even_share(count)
 
     def evaluated(self, batch: Batch) -> Evaluated:
         total, count = self._summed(batch)
@@ -59,7 +59,7 @@ class LanguageModellingModule(TaskModule):
             hidden = self.model.hidden(batch)
             chunk = max(LOGITS_AT_ONCE // vocabulary, 1)
             return chunked_cross_entropy(self.model.logits, hidden, target, chunk=chunk), count
-        return _summed_cross_entropy(self.model(batch), target), count
+        return summed_cross_entropy(self.model(batch), target), count
 
 
 def chunked_cross_entropy(head: Callable[[Tensor], Tensor], hidden: Tensor, target: Tensor, *, chunk: int) -> Tensor:
@@ -73,7 +73,7 @@ def chunked_cross_entropy(head: Callable[[Tensor], Tensor], hidden: Tensor, targ
     """
 
     def part_loss(states: Tensor, wanted: Tensor) -> Tensor:
-        return _summed_cross_entropy(head(states), wanted)
+        return summed_cross_entropy(head(states), wanted)
 
     total = hidden.new_zeros((), dtype=torch.float32)
     for states, wanted in zip(
@@ -83,7 +83,7 @@ def chunked_cross_entropy(head: Callable[[Tensor], Tensor], hidden: Tensor, targ
     return total
 
 
-def _even_share(count: Tensor) -> Tensor:
+def even_share(count: Tensor) -> Tensor:
     """Learnt tokens of all workers (at least one), divided by the workers.
 
     Divided by it, the workers' losses have the mean over all tokens as their mean, however many each has: the loss
@@ -96,5 +96,18 @@ def _even_share(count: Tensor) -> Tensor:
     return everyone.clamp(min=1) / distributed.get_world_size()
 
 
-def _summed_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    return F.cross_entropy(logits.flatten(0, -2).float(), target.flatten(), ignore_index=IGNORED, reduction="sum")
+def summed_cross_entropy(logits: Tensor, target: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy in nats over all learnt tokens together.
+
+    Args:
+        logits: [..., vocabulary].
+        target: [...], -100 where nothing is learnt.
+        label_smoothing: share of the target that is spread over the vocabulary.
+    """
+    return F.cross_entropy(
+        logits.flatten(0, -2).float(),
+        target.flatten(),
+        ignore_index=IGNORED,
+        reduction="sum",
+        label_smoothing=label_smoothing,
+    )

@@ -91,6 +91,22 @@ CORA = _builtin(
     home="builtin_graphs",
     stem="cora",
 )
+REVERSE_COPY = _builtin(
+    "reverse-copy",
+    "12,000 random strings of 20 letters and the same backwards; fixed split 10,000/1,000/1,000.",
+    modality="pairs",
+    task="translation",
+    home="builtin_pairs",
+    stem="reverse_copy",
+)
+CMUDICT = _builtin(
+    "cmudict",
+    "106,317 English words of 3 to 10 letters and how they sound, 39 phonemes; 1,000 each are val and test.",
+    modality="pairs",
+    task="translation",
+    home="builtin_pairs",
+    stem="cmudict",
+)
 TABULAR = DataSource(
     name="tabular",
     help="Your own table: CSV or Parquet, one row per sample, a target column.",

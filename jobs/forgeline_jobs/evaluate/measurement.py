@@ -102,7 +102,7 @@ def measure(task: Task) -> dict[str, Any]:
         translation = Translation(data.preprocessing, bundle.preprocessing)
         outputs, targets = _outputs(bundle, split, translation, task)
         values = metrics.from_outputs(
-            bundle.task, outputs, targets, bundle.preprocessing, loss=_loss(bundle.task, outputs, targets)
+            bundle.task, outputs, targets, bundle.preprocessing, loss=_loss(bundle, split, outputs, targets, task)
         )
         pictures = plots.save(plots.figures_for(bundle.task, outputs, targets, bundle.preprocessing), Path(task.folder))
         if bundle.classes is not None:
@@ -145,10 +145,12 @@ def _outputs(bundle: Bundle, split: Split, translation: Translation, task: Task)
     return np.concatenate(outputs), np.concatenate(targets)
 
 
-def _loss(task: str, outputs: NDArray[Any], targets: NDArray[Any]) -> float:
+def _loss(bundle: Bundle, split: Split, outputs: NDArray[Any], targets: NDArray[Any], task: Task) -> float:
     """What validation calls `loss`: cross-entropy without smoothing, or the squared error of standardised targets."""
-    if task == "classification":
-        return metrics.compute(task, outputs, targets)["log_loss"]
+    if bundle.task == "classification":
+        return metrics.compute(bundle.task, outputs, targets)["log_loss"]
+    if bundle.task == "translation":  # what was written does not tell how likely the truth was
+        return language_loss(bundle.model.to(task.device), _batches(split, task.batch_size), device=task.device)
     return float(np.mean((outputs.astype(np.float64) - targets) ** 2))
 
 

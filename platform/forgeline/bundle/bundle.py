@@ -31,7 +31,6 @@ from forgeline.bundle.reference import Reference
 from forgeline.errors import BundleError, ForgelineError, NotFound, UsageError
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
     from torch import Tensor, nn
@@ -142,7 +141,7 @@ class Bundle:
 
     def _headline(self) -> dict[str, float]:
         """The metrics that tell most, few enough for one line."""
-        order = ("accuracy", "roc_auc", "r2", "rmse", "mase", "bits_per_character", "loss")
+        order = ("accuracy", "roc_auc", "r2", "rmse", "mase", "exact_match", "bits_per_character", "loss")
         found = {name: value for name, value in self.metrics.items() if name.rpartition("/")[2] in order}
         return dict(sorted(found.items(), key=lambda item: order.index(item[0].rpartition("/")[2]))[:2])
 
@@ -153,7 +152,7 @@ class Bundle:
 
     @property
     def task(self) -> str:
-        """classification, regression, forecasting or language_modelling."""
+        """classification, regression, forecasting, language_modelling or translation."""
         return self.manifest.task
 
     @property
@@ -266,8 +265,8 @@ class Bundle:
 
     def outputs(
         self, arrays: Mapping[str, NDArray[Any]], *, batch_size: int = BATCH_SIZE, device: str = "auto"
-    ) -> NDArray[np.float32]:
-        """The network's outputs for encoded samples: probabilities, or standardised predictions."""
+    ) -> NDArray[Any]:
+        """The network's outputs for encoded samples: probabilities, standardised predictions, or written tokens."""
         from forgeline.bundle.inference import model_outputs, pick_device
 
         if batch_size < 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,12 +38,13 @@ def pick_device(device: str) -> torch.device:
 
 def model_outputs(
     model: nn.Module, task: str, arrays: Arrays, *, batch_size: int, device: torch.device
-) -> NDArray[np.float32]:
+) -> NDArray[Any]:
     """Outputs of all samples, as validation sees them.
 
     Returns:
-        Probabilities [n, classes], standardised predictions [n, targets] or [n, horizon, targets], or for language
-        models the probabilities [n, vocabulary] of the token after each text.
+        Probabilities [n, classes], standardised predictions [n, targets] or [n, horizon, targets], for language
+        models the probabilities [n, vocabulary] of the token after each text, or the tokens [n, length] of the targets
+        that a model wrote.
     """
     import torch
 
@@ -51,6 +52,9 @@ def model_outputs(
     with torch.inference_mode():
         for batch in batches(arrays, batch_size):
             tensors = {name: torch.from_numpy(array).to(device) for name, array in batch.items()}
+            if task == "translation":
+                parts.append(cast("Any", model).translate(tensors).cpu().numpy())
+                continue
             outputs = next_token_logits(model, tensors) if task == "language_modelling" else model(tensors)
             outputs = outputs.float()
             if task in {"classification", "language_modelling"}:

@@ -66,7 +66,7 @@ def signature_of(bundle: Bundle) -> ModelSignature:
     elif schema["kind"] == "graph":
         tensors = schema["inputs"]
         inputs = Schema([TensorSpec(np.dtype(t["dtype"]), tuple(t["shape"]), t["name"]) for t in tensors])
-    elif schema["kind"] == "text":
+    elif schema["kind"] in ("text", "pairs"):
         inputs = Schema([ColSpec(DataType.string, "text")])
     else:
         inputs = Schema([ColSpec(AnyType(), column["name"], required=False) for column in schema["inputs"]])
@@ -81,7 +81,7 @@ def _portable(bundle: Bundle, raw: Any) -> Any:
     preprocessing = bundle.preprocessing
     if raw is None:
         return None
-    if preprocessing.kind == "text":
+    if preprocessing.kind == "text" or preprocessing.kind == "pairs":
         return pd.DataFrame({"text": [raw] if isinstance(raw, str) else list(raw)})
     if preprocessing.kind == "table":
         names = [column["name"] for column in bundle.schema["inputs"]]

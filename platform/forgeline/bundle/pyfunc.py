@@ -20,7 +20,7 @@ class BundleModel:
 
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Predictions, one row per sample."""
-        if self.bundle.schema["kind"] == "text" and hasattr(model_input, "columns"):
+        if self.bundle.schema["kind"] in ("text", "pairs") and hasattr(model_input, "columns"):
             model_input = model_input["text"].tolist()
         if isinstance(model_input, np.ndarray) and model_input.dtype.kind in "OU":
             # Paths, or what the JSON of a request became: numbers without a type.

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from forgeline.preprocessing import (
         GraphPreprocessing,
         ImagePreprocessing,
+        PairPreprocessing,
         Preprocessing,
         SeriesPreprocessing,
         TablePreprocessing,
@@ -149,6 +150,7 @@ def input_values(preprocessing: Preprocessing, batch: Arrays) -> dict[str, NDArr
         "image": _image,
         "series": _series,
         "text": _text,
+        "pairs": _text,
         "graph": _graph,
     }
     return cast("dict[str, NDArray[Any] | Counter[str]]", observers[preprocessing.kind](preprocessing, batch))
@@ -220,8 +222,10 @@ def _series(preprocessing: SeriesPreprocessing, batch: Arrays) -> dict[str, NDAr
     return values
 
 
-def _text(preprocessing: TextPreprocessing, batch: Arrays) -> dict[str, NDArray[Any] | Counter[str]]:
-    tokens_NT = batch["tokens"]
+def _text(
+    preprocessing: TextPreprocessing | PairPreprocessing, batch: Arrays
+) -> dict[str, NDArray[Any] | Counter[str]]:
+    tokens_NT = batch["source" if preprocessing.kind == "pairs" else "tokens"]
     lengths = np.asarray(batch.get("length", np.full(len(tokens_NT), tokens_NT.shape[1])))
     inside = np.arange(tokens_NT.shape[1])[None, :] < lengths[:, None]
     ids, counts = np.unique(tokens_NT[inside], return_counts=True)

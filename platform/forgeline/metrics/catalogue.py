@@ -82,6 +82,19 @@ METRICS: Mapping[str, Mapping[str, MetricInfo]] = MappingProxyType(
                 ),
             }
         ),
+        "translation": MappingProxyType(
+            {
+                "loss": MetricInfo(
+                    higher_is_better=False, help="cross-entropy per token after the true ones before it, nats"
+                ),
+                "exact_match": MetricInfo(
+                    higher_is_better=True, help="share of targets that are written without error"
+                ),
+                "token_error_rate": MetricInfo(
+                    higher_is_better=False, help="edits from what is written to the targets, over the targets' tokens"
+                ),
+            }
+        ),
     }
 )
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forgeline.errors import ForgelineError
-from forgeline.metrics import classification, forecasting, language_modelling, regression
+from forgeline.metrics import classification, forecasting, language_modelling, regression, translation
 
 if TYPE_CHECKING:
     from forgeline.preprocessing import Preprocessing
@@ -28,9 +28,9 @@ def compute(
     """The task's metrics by name, all finite.
 
     Args:
-        task: classification, regression, forecasting or language_modelling.
-        outputs: probabilities [n, classes], or predictions [n, targets] / [n, horizon, targets] in original units;
-            nothing for language models.
+        task: classification, regression, forecasting, language_modelling or translation.
+        outputs: probabilities [n, classes], or predictions [n, targets] / [n, horizon, targets] in original units,
+            or written tokens [n, length]; nothing for language models.
         targets: class numbers [n], or numbers of the shape of `outputs`.
         classes: names of the classes, for the per-class values.
         naive_mae: in-sample error of the naive forecast on train, for `mase`.
@@ -51,6 +51,8 @@ def compute(
     _check(task, outputs, targets)
     if task == "classification":
         return known | classification.classification_metrics(outputs, targets, classes)
+    if task == "translation":
+        return known | translation.translation_metrics(outputs, targets)
     if task == "forecasting":
         return known | forecasting.forecasting_metrics(outputs, targets, naive_mae)
     return known | regression.regression_metrics(outputs, targets)

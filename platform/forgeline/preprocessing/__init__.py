@@ -10,13 +10,19 @@ from pydantic import Field, TypeAdapter
 from forgeline.preprocessing.base import FittedPreprocessing
 from forgeline.preprocessing.graph import GraphPreprocessing
 from forgeline.preprocessing.image import ImagePreprocessing
+from forgeline.preprocessing.pairs import PairPreprocessing
 from forgeline.preprocessing.series import SeriesPreprocessing
 from forgeline.preprocessing.tabular import TablePreprocessing
 from forgeline.preprocessing.target import ClassTarget, ScaledTarget
 from forgeline.preprocessing.text import TextPreprocessing
 
 Preprocessing = Annotated[
-    TablePreprocessing | ImagePreprocessing | TextPreprocessing | SeriesPreprocessing | GraphPreprocessing,
+    TablePreprocessing
+    | ImagePreprocessing
+    | TextPreprocessing
+    | SeriesPreprocessing
+    | GraphPreprocessing
+    | PairPreprocessing,
     Field(discriminator="kind"),
 ]
 
@@ -25,6 +31,7 @@ __all__ = [
     "FittedPreprocessing",
     "GraphPreprocessing",
     "ImagePreprocessing",
+    "PairPreprocessing",
     "Preprocessing",
     "ScaledTarget",
     "SeriesPreprocessing",

@@ -82,7 +82,7 @@ class TestEverySource:
     def test_targets_fit_the_outputs(self, source: DataSource) -> None:
         data = prepared(source)
         target = data.splits["test"].batch(np.arange(len(data.splits["test"])))["target"]
-        if data.signature.task in {"classification", "language_modelling"}:
+        if data.signature.task in {"classification", "language_modelling", "translation"}:
             assert target.dtype == np.int64 and target.max() < data.signature.outputs[0]
         else:
             assert target.dtype == np.float32 and target.shape[1:] == data.signature.outputs

@@ -20,6 +20,7 @@ MEASURED = {
         "forecasting", np.zeros((3, 1, 1)), np.arange(3.0)[:, None, None], loss=0.1, naive_mae=1.0
     ),
     "language_modelling": metrics.compute("language_modelling", None, None, loss=0.1, tokens_per_character=1.0),
+    "translation": metrics.compute("translation", np.array([[3, 2]]), np.array([[4, 2]]), loss=0.1),
 }
 
 

@@ -179,6 +179,7 @@ def test_numbers_are_drawn_in_original_units() -> None:
     assert np.asarray(offsets).tolist() == [[100, 100], [110, 110]]
     assert list(figures_for("forecasting", scaled[None], scaled[None], numbers)) == ["forecast-against-truth"]
     assert figures_for("language_modelling", None, None, numbers) == {}
+    assert figures_for("translation", np.zeros((2, 3)), np.zeros((2, 3)), numbers) == {}
     with pytest.raises(ForgelineError, match="got none"):
         figures_for("regression", None, None, numbers)
 
