@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from benchmarks.bars import Bar
 
-BARS = (Bar(name="LeNet", spec="zoo/lenet.yaml", metric="accuracy", at_least=0.97, limit_s=60),)
+BARS = (Bar(name="mnist5k LeNet", spec="zoo/lenet.yaml", metric="accuracy", at_least=0.97, limit_s=60),)
