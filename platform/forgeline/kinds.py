@@ -5,6 +5,7 @@ The control plane knows no kind by name.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
 class Kind(Protocol):
     """A kind of job."""
 
-    def check(self, spec: Any) -> None:
+    def check(self, spec: Any) -> Mapping[str, Any] | None:
         """Look at everything that can be wrong before Ray is started; writes nothing.
+
+        Returns:
+            What was found, such as the size of the data, for `forgeline validate` to show; JSON values.
 
         Raises:
             SpecError: what is wrong and which key to change.

@@ -41,6 +41,7 @@ class Toy:
     def check(self, spec):
         if spec.wrong:
             raise SpecError("wrong is true; only false is allowed", key="wrong")
+        return {"samples": {"train": spec.steps, "val": 2}, "columns": {"numeric": ["a", "b"]}, "missing": {}}
 
     def execute(self, context):
         import ray

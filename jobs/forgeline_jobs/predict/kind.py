@@ -29,6 +29,7 @@ class PredictKind:
             SpecError: the input cannot be read, or the output not be written.
         """
         from forgeline.bundle import Bundle
+        from forgeline.bundle.carrying import check_kept
 
         bundle = Bundle.load(spec.model)
         self._check_output(spec)
@@ -36,7 +37,7 @@ class PredictKind:
             self._check_input(bundle, Path(spec.input))
         except DataError as error:
             raise DataError(error.message, key="input") from error
-        self._check_kept(bundle, spec)
+        check_kept(bundle, Path(spec.input), spec.keep, key="keep")
 
     @staticmethod
     def _check_input(bundle: Bundle, place: Path) -> None:
@@ -53,21 +54,6 @@ class PredictKind:
             # A forecast needs a whole window, a graph all its nodes; of images and texts the first one tells enough.
             beginning = piece if kind in {"series", "graph"} else piece[:1]
         bundle.preprocessing.encode(beginning)
-
-    @staticmethod
-    def _check_kept(bundle: Bundle, spec: PredictSpec) -> None:
-        from forgeline.bundle.tables import TableFile
-
-        if not spec.keep:
-            return
-        if bundle.preprocessing.kind != "table":
-            raise SpecError(f"got {list(spec.keep)}; only the columns of a table can be carried over", key="keep")
-        made = [column["name"] for column in bundle.schema["outputs"]]
-        for number, name in enumerate(spec.keep):
-            if name in made or name in spec.keep[:number]:
-                reason = "is a column that the model writes" if name in made else "is named twice"
-                raise SpecError(f"{name!r} {reason}; leave it out, or rename it in the input", key="keep")
-        TableFile(spec.input, key="input").require(spec.keep, key="keep")
 
     @staticmethod
     def _check_output(spec: PredictSpec) -> None:

@@ -13,7 +13,7 @@ from forgeline.spec.loading import dump
 from forgeline.suggestions import did_you_mean
 from forgeline_jobs.train import checkpoint
 from forgeline_jobs.train.attempt import Failure, run_attempt
-from forgeline_jobs.train.preparation import prepare
+from forgeline_jobs.train.preparation import described, prepare
 from forgeline_jobs.train.schedule import Schedule
 from forgeline_jobs.train.spec import TrainSpec
 from forgeline_jobs.train.worker import RESULT, Job
@@ -31,8 +31,11 @@ BACK_OFF_LIMIT_S = 60.0
 class TrainKind:
     """Trains a model and registers it."""
 
-    def check(self, spec: TrainSpec) -> None:
+    def check(self, spec: TrainSpec) -> dict[str, Any]:
         """Read the data and hold architecture, length, options and gate against each other.
+
+        Returns:
+            What the data hold.
 
         Raises:
             SpecError: what is wrong and which key to change.
@@ -49,6 +52,7 @@ class TrainKind:
         self._check_architecture(spec, data)
         self._check_metric(spec, data)
         self._check_options(spec, data.signature.task)
+        return described(data)
 
     @staticmethod
     def _check_architecture(spec: TrainSpec, data: PreparedData) -> None:

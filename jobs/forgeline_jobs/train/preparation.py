@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from forgeline import plugins
 
@@ -23,3 +23,12 @@ def prepare(config: DataConfig, *, verify: bool = True) -> PreparedData:
     """
     source = cast("DataSource", plugins.find(plugins.DATA, config.name, key="data.name"))
     return source.prepare(config, verify=verify)
+
+
+def described(data: PreparedData) -> dict[str, Any]:
+    """What was found in the data, the task first, and columns by their kind."""
+    found = {"task": data.signature.task, **data.summary}
+    columns = found.get("columns")
+    if isinstance(columns, dict):
+        found["columns"] = {kind: [name for name in columns if columns[name] == kind] for kind in columns.values()}
+    return found

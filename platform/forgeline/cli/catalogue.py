@@ -7,13 +7,23 @@ from typing import Annotated, Any, cast
 import typer
 
 from forgeline import plugins
+from forgeline.cli import completion
 from forgeline.cli.commands import SuggestingGroup
+from forgeline.cli.keys import as_yaml, keys_of
 from forgeline.cli.render import Format, FormatOption, show_json, show_pairs, show_rows
 
 architectures = typer.Typer(cls=SuggestingGroup, no_args_is_help=True)
 data = typer.Typer(cls=SuggestingGroup, no_args_is_help=True)
 
-NameArgument = Annotated[str, typer.Argument(help="Its name, as in a spec.")]
+ArchitectureArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="Its name, as in a spec, or its family.", autocompletion=completion.architectures
+    ),
+]
+DataArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="Its name, as in a spec.", autocompletion=completion.data)
+]
 
 
 @architectures.command("list")
@@ -24,13 +34,13 @@ def list_architectures(form: FormatOption = Format.TABLE) -> None:
 
 
 @architectures.command("show")
-def show_architecture(name: NameArgument, form: FormatOption = Format.TABLE) -> None:
+def show_architecture(name: ArchitectureArgument, form: FormatOption = Format.TABLE) -> None:
     """Show one architecture or family: its paper, when to use it, its settings."""
     family = next((each for each in plugins.descriptors(plugins.ARCHITECTURES) if each.name == name), None)
     found = family or plugins.find(plugins.ARCHITECTURES, name, key="name")
     plugin = cast("plugins.ArchitectureDescriptor", found)
     row = _architecture(plugin) | {"paper": plugin.paper, "when": plugin.when, "cost": plugin.cost}
-    _show(row | {"settings": _settings(plugin)}, form)
+    _show(row | {"settings": keys_of(plugin.config_model())}, form)
 
 
 @data.command("list")
@@ -41,10 +51,10 @@ def list_data(form: FormatOption = Format.TABLE) -> None:
 
 
 @data.command("show")
-def show_data(name: NameArgument, form: FormatOption = Format.TABLE) -> None:
+def show_data(name: DataArgument, form: FormatOption = Format.TABLE) -> None:
     """Show one data source and its settings."""
     plugin = cast("plugins.DataDescriptor", plugins.find(plugins.DATA, name, key="name"))
-    _show(_data(plugin) | {"settings": _settings(plugin)}, form)
+    _show(_data(plugin) | {"settings": keys_of(plugin.config_model())}, form)
 
 
 def _architecture(plugin: Any) -> dict[str, Any]:
@@ -61,22 +71,14 @@ def _data(plugin: Any) -> dict[str, Any]:
     return {"name": plugin.name, "modality": plugin.modality, "tasks": plugin.tasks, "help": plugin.help}
 
 
-def _settings(plugin: plugins.ConfiguredDescriptor) -> list[dict[str, Any]]:
-    """The keys of a plug-in's part of the spec, from its model."""
-    rows = []
-    for name, field in plugin.config_model().model_fields.items():
-        default = "required" if field.is_required() else field.get_default(call_default_factory=True)
-        if hasattr(default, "model_dump"):
-            default = default.model_dump(mode="json")
-        rows.append({"key": field.alias or name, "default": default, "meaning": field.description or ""})
-    return rows
-
-
 def _show(row: dict[str, Any], form: Format) -> None:
     if form is Format.JSON:
         show_json(row)
         return
-    settings = row.pop("settings")
+    settings = [
+        key | {"default": "required" if key["required"] else "" if key["type"] == "block" else as_yaml(key["default"])}
+        for key in row.pop("settings")
+    ]
     show_pairs(list(row.items()))
     print()
-    show_rows(settings, ["key", "default", "meaning"], form=form, empty="it has no settings")
+    show_rows(settings, ["key", "type", "default", "meaning"], form=form, empty="it has no settings")

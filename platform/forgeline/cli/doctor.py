@@ -1,31 +1,37 @@
 """`forgeline doctor`: is this installation able to run jobs, and with which settings?
 
-Heavy libraries are asked for their versions only; torch is imported in a process of its own, since an installation
-whose compiled parts do not fit shows it only then.
+Heavy libraries are asked for their versions only, and a tracking store in a file is read without MLflow. `--imports`
+imports the libraries as well, in a process of its own: some faults of an installation show only then.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
+import forgeline
 from forgeline.cli.render import Format, FormatOption, show_json, show_rows
 from forgeline.errors import ForgelineError
+from forgeline.ledger.sql_reading import sqlite_file
 from forgeline.masking import redact
 from forgeline.settings import Settings, settings
 
 MIN_PYTHON = (3, 11)
 MIN_FREE_BYTES = 5 * 2**30
 MIN_TORCH = (2, 11)
+_IMPORT_S = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +49,16 @@ class Finding:
     detail: str
 
 
-def doctor(form: FormatOption = Format.TABLE) -> None:
+def doctor(
+    imports: Annotated[bool, typer.Option("--imports", help="Import the heavy libraries too; takes a while.")] = False,
+    form: FormatOption = Format.TABLE,
+) -> None:
     """Check this installation; exits with 1 when something does not work."""
     environment = settings()
-    findings = [_guarded(name, check, environment) for name, check in CHECKS.items()]
+    checks = {**CHECKS, **({"imports": _imports} if imports else {})}
+    findings = [_guarded(name, check, environment) for name, check in checks.items()]
+    if any(finding.check == "home" and finding.status == "failed" for finding in findings):
+        findings = [_after_home(finding, environment) for finding in findings]
     shown = dict(shown_settings(environment))
     if form is Format.JSON:
         show_json({"checks": [asdict(finding) for finding in findings], "settings": shown})
@@ -78,6 +90,16 @@ def _guarded(name: str, check: Callable[[Settings], Finding], environment: Setti
         return Finding(name, "failed", redact(f"{type(error).__name__}: {error}"))
 
 
+def _after_home(finding: Finding, environment: Settings) -> Finding:
+    """What lies in a home that cannot be used has no fault of its own to tell."""
+    in_home = {"ledger": not environment.ledger_url, "tracking": not environment.tracking_uri}
+    return Finding(finding.check, "failed", "not checked: it is in home") if in_home.get(finding.check) else finding
+
+
+def _forgeline(environment: Settings) -> Finding:
+    return Finding("forgeline", "ok", forgeline.__version__)
+
+
 def _python(environment: Settings) -> Finding:
     status: Any = "ok" if sys.version_info[:2] >= MIN_PYTHON else "failed"
     return Finding("python", status, f"{sys.version.split()[0]} (at least {'.'.join(map(str, MIN_PYTHON))})")
@@ -97,15 +119,26 @@ def _packages(environment: Settings) -> Finding:
 
 
 def _torch(environment: Settings) -> Finding:
-    code = "import torch, torchvision; print(torch.__version__, torch.cuda.is_available())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    version = metadata.version("torch")
+    number = tuple(int(part) for part in version.split("+")[0].split(".")[:2])
+    pins = [re.match(r"torch ?\(?==([\d.]+)", need) for need in metadata.requires("torchvision") or []]
+    pinned = next((pin[1] for pin in pins if pin), None)
+    detail = f"{version} (at least {'.'.join(map(str, MIN_TORCH))}), torchvision {metadata.version('torchvision')}"
+    if number < MIN_TORCH:
+        return Finding("torch", "failed", detail)
+    if pinned not in (None, version.split("+")[0]):
+        return Finding("torch", "failed", f"{detail}, which was built for torch {pinned}; install the two as a pair")
+    return Finding("torch", "ok", detail)
+
+
+def _imports(environment: Settings) -> Finding:
+    names = ("torch", "torchvision", "ray", "lightning", "mlflow")
+    command = [sys.executable, "-c", f"import {', '.join(names)}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_IMPORT_S, check=False)
     if done.returncode:
         why = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        return Finding("torch", "failed", f"torch and torchvision cannot be imported: {why}")
-    version, cuda = done.stdout.split()
-    old = tuple(int(part) for part in version.split("+")[0].split(".")[:2]) < MIN_TORCH
-    gpu = "with CUDA" if cuda == "True" else "CPU only"
-    return Finding("torch", "failed" if old else "ok", f"{version}, {gpu} (at least {'.'.join(map(str, MIN_TORCH))})")
+        return Finding("imports", "failed", f"{', '.join(names)} cannot be imported: {why}")
+    return Finding("imports", "ok", ", ".join(names))
 
 
 def _home(environment: Settings) -> Finding:
@@ -127,6 +160,13 @@ def _ledger(environment: Settings) -> Finding:
 
 
 def _tracking(environment: Settings) -> Finding:
+    file = sqlite_file(environment.resolved_tracking_uri)
+    if file is not None:
+        if not file.exists():
+            return Finding("tracking", "ok", "the first run makes it")
+        with contextlib.closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as store:
+            store.execute("SELECT count(*) FROM experiments").fetchone()
+        return Finding("tracking", "ok", "answers")
     from forgeline.tracking.tracker import Tracker
 
     Tracker(environment.resolved_tracking_uri, environment.artifact_root).check()
@@ -155,6 +195,7 @@ def _gpu(environment: Settings) -> Finding:
 
 
 CHECKS: dict[str, Callable[[Settings], Finding]] = {
+    "forgeline": _forgeline,
     "python": _python,
     "packages": _packages,
     "torch": _torch,

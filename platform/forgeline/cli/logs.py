@@ -6,6 +6,7 @@ by their inode: the newest is renamed when the run is resumed while somebody fol
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from enum import StrEnum
@@ -91,15 +92,16 @@ class RunLog:
 
     def _show_new(self, *, whole: bool) -> None:
         for source, label, path in self._files():
-            lines = self._new_lines(path, whole=whole)
+            inode, lines = self._new_lines(path, whole=whole)
             if source is Source.EVENTS:
-                self._show_events(path, lines)
+                self._show_events(inode, lines)
             else:
                 for line in lines:
                     self._write(f"{label}: {line}")
 
-    def _show_events(self, path: Path, lines: Sequence[str]) -> None:
-        inode = path.stat().st_ino
+    def _show_events(self, inode: int, lines: Sequence[str]) -> None:
+        if not lines:
+            return
         number = self._number.setdefault(inode, max(self._number.values(), default=0) + 1)
         for event in parse_lines(lines):
             if event["event"] == "attempt":
@@ -129,15 +131,23 @@ class RunLog:
             found += [(Source.DRIVER, "driver", path) for path in _executions(paths.driver_log)]
         return [each for each in found if each[0] in self._sources]
 
-    def _new_lines(self, path: Path, *, whole: bool) -> list[str]:
-        """What was appended; a line, or a character, cut in two by the end of the file waits for its other half."""
-        with path.open("rb") as file:
-            inode = path.stat().st_ino
-            file.seek(self._position.get(inode, 0))
-            chunk = file.read()
+    def _new_lines(self, path: Path, *, whole: bool) -> tuple[int, list[str]]:
+        """A file's inode, and what was appended.
+
+        A line, or a character, cut in two by the end of the file waits for its other half.
+        """
+        try:
+            with path.open("rb") as file:
+                inode = os.fstat(file.fileno()).st_ino
+                file.seek(self._position.get(inode, 0))
+                chunk = file.read()
+        except FileNotFoundError:
+            # Renamed this moment, since the run is resumed: the next look finds it.
+            return 0, []
         text = chunk if whole else chunk[: chunk.rfind(b"\n") + 1]
         self._position[inode] = self._position.get(inode, 0) + len(text)
-        return text.decode("utf-8", "replace").split("\n")[: None if text and not text.endswith(b"\n") else -1]
+        lines = text.decode("utf-8", "replace").split("\n")
+        return inode, lines if lines[-1] else lines[:-1]
 
     def _asked(self) -> str:
         what = [] if self._rank is None else [f"rank {self._rank}"]

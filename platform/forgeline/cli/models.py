@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from forgeline.cli import completion
 from forgeline.cli.commands import SuggestingGroup
 from forgeline.cli.render import Format, FormatOption, minute, short_id, show_json, show_pairs, show_rows
 from forgeline.errors import ForgelineError
@@ -19,7 +20,9 @@ _MAIN_METRICS = 2
 
 app = typer.Typer(cls=SuggestingGroup, no_args_is_help=True)
 
-NameArgument = Annotated[str, typer.Argument(metavar="MODEL", help="Name of a registered model.")]
+NameArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Name of a registered model.", autocompletion=completion.models)
+]
 AliasOption = Annotated[str, typer.Option("--alias", help="The alias to move.")]
 WhyOption = Annotated[str, typer.Option("--why", help="Kept in the history.")]
 

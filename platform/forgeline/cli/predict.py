@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -9,10 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forgeline.errors import UsageError
+from forgeline.cli import completion
+from forgeline.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from forgeline.bundle import Bundle
 
 
 class PredictionFormat(StrEnum):
@@ -28,13 +32,26 @@ _SUFFIXES = {".csv": PredictionFormat.CSV, ".json": PredictionFormat.JSON, ".par
 
 
 def predict(
-    model: Annotated[str, typer.Argument(help="models:/NAME@ALIAS, models:/NAME/VERSION, runs:/RUN or a folder.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="models:/NAME@ALIAS, models:/NAME/VERSION, runs:/RUN or a folder.",
+            autocompletion=completion.model_references,
+        ),
+    ],
     file: Annotated[
         Path | None, typer.Argument(help="Image, folder of images, CSV, Parquet, text, JSONL or .npz.")
     ] = None,
     prompt: Annotated[str | None, typer.Option(help="Text that a language model continues.")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write; its suffix is the format.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file of --output if it is there.")
+    ] = False,
+    keep: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="Column of the input to carry over; repeatable.")
     ] = None,
     form: Annotated[PredictionFormat | None, typer.Option("--format", help="Format of what is written.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows predicted at a time.")] = 256,
@@ -54,9 +71,11 @@ def predict(
         raise UsageError("--format parquet needs --output FILE")
     if file is not None and not file.exists():
         raise UsageError(f"FILE: {file} does not exist")
-    from forgeline.bundle import Bundle
-
-    bundle = Bundle.load(model)
+    if prompt is not None and keep:
+        raise UsageError("--keep carries over columns of a FILE; leave it out with --prompt")
+    if output is not None:
+        _check_output(output, file, overwrite=overwrite)
+    bundle = _load(model)
     if prompt is not None:
         text = bundle.generate(
             [prompt], max_tokens=max_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
@@ -64,7 +83,50 @@ def predict(
         _write_text(text, output)
         return
     assert file is not None
-    _write_table(bundle.predict(file, batch_size=batch_size), chosen, output)
+    if keep:
+        table = _predict_keeping(bundle, file, keep, batch_size=batch_size)
+    else:
+        table = bundle.predict(file, batch_size=batch_size)
+    _write_table(table, chosen, output)
+
+
+def _check_output(output: Path, file: Path | None, *, overwrite: bool) -> None:
+    """Refuse, before anything is computed, what could not be written or must not be lost."""
+    if not output.parent.is_dir():
+        raise UsageError(f"--output: the folder {str(output.parent)!r} does not exist; make it, or change --output")
+    if output.is_dir():
+        raise UsageError(f"--output: {str(output)!r} is a folder; give the name of a file")
+    if not output.exists():
+        return
+    if file is not None and output.samefile(file):
+        raise UsageError(f"--output: {str(output)!r} is the input as well; change --output")
+    if not overwrite:
+        raise UsageError(f"--output: {str(output)!r} is there already; add --overwrite, or change --output")
+
+
+def _load(model: str) -> Bundle:
+    """The model; the plain name of a registered one is answered with how it is named."""
+    from forgeline.bundle import Bundle
+
+    if not re.search("[/:]", model) and not Path(model).exists():
+        from forgeline.registry.models import open_registry
+
+        versions = open_registry().list_models().get(model)
+        if versions:
+            alias = next((alias for version in reversed(versions) for alias in version.aliases), None)
+            name = f"models:/{model}@{alias}" if alias is not None else f"models:/{model}/{versions[-1].version}"
+            raise NotFound(f"MODEL: no folder {model!r}; did you mean the registered model `{name}`?")
+    return Bundle.load(model)
+
+
+def _predict_keeping(bundle: Bundle, file: Path, keep: list[str], *, batch_size: int) -> pd.DataFrame:
+    import pyarrow as pa
+
+    from forgeline.bundle.carrying import check_kept, predict_file
+
+    check_kept(bundle, file, keep, key="--keep")
+    frame: pd.DataFrame = pa.concat_tables(predict_file(bundle, file, keep=keep, batch_size=batch_size)).to_pandas()
+    return frame
 
 
 def _format_of(output: Path | None) -> PredictionFormat:

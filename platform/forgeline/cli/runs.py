@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from forgeline import plugins
+from forgeline.cli import completion
 from forgeline.cli.commands import SuggestingGroup
 from forgeline.cli.logs import RunLog, Source
 from forgeline.cli.progress import step_text
@@ -20,14 +21,23 @@ if TYPE_CHECKING:
 
 app = typer.Typer(cls=SuggestingGroup, no_args_is_help=True)
 
-RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Id, unique start of an id, or name (its newest run).")]
+RunArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", help="Id, unique start of an id, or name (its newest run).", autocompletion=completion.runs
+    ),
+]
 
 
 @app.command("list")
 def list_runs(
-    state: Annotated[str | None, typer.Option(help="Only runs in this state.")] = None,
-    kind: Annotated[str | None, typer.Option(help="Only runs of this kind.")] = None,
-    name: Annotated[str | None, typer.Option(help="Only runs of this name.")] = None,
+    state: Annotated[
+        str | None, typer.Option(help="Only runs in this state.", autocompletion=completion.states)
+    ] = None,
+    kind: Annotated[str | None, typer.Option(help="Only runs of this kind.", autocompletion=completion.kinds)] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Only runs of this name.", autocompletion=completion.run_names)
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most this many, newest first.")] = 50,
     form: FormatOption = Format.TABLE,
 ) -> None:
@@ -134,7 +144,9 @@ def cancel(
 
 @app.command("compare")
 def compare(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN…", help="Two runs or more.")],
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN…", help="Two runs or more.", autocompletion=completion.runs)
+    ],
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Show only what differs between runs: parameters, metrics, data, code, packages."""

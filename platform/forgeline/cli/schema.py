@@ -8,11 +8,14 @@ from typing import Annotated
 
 import typer
 
+from forgeline.cli import completion
 from forgeline.errors import UsageError
 
 
 def schema(
-    kind: Annotated[str, typer.Argument(help="The kind of job, such as `train`.")],
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="The kind of job, such as `train`.", autocompletion=completion.kinds)
+    ],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; stdout without it.")] = None,
 ) -> None:
     """Write the JSON Schema of a kind.

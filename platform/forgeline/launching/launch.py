@@ -7,8 +7,8 @@ it told what to do. A specification that is refused leaves nothing behind.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from forgeline.kinds import get_kind
 from forgeline.launching.admission import Capacity, machine_memory, visible_gpus
@@ -33,14 +33,14 @@ class Launch(Protocol):
         """Return when nothing of the run is left on this host."""
 
 
-def check(loaded: LoadedSpec, settings: Settings, *, cluster: str | None) -> None:
-    """Check all that can be checked before anything is started or written.
+def check(loaded: LoadedSpec, settings: Settings, *, cluster: str | None) -> Mapping[str, Any]:
+    """Check all that can be checked before anything is started or written; returns what the kind found.
 
     Raises:
         SpecError: what is wrong and which key to change.
     """
     check_capacity(loaded, settings, cluster=cluster)
-    loaded.located(lambda: get_kind(loaded.spec.kind).kind().check(loaded.spec))
+    return loaded.located(lambda: get_kind(loaded.spec.kind).kind().check(loaded.spec)) or {}
 
 
 def check_capacity(loaded: LoadedSpec, settings: Settings, *, cluster: str | None) -> None:

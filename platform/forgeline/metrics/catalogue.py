@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from forgeline.errors import SpecError
-from forgeline.suggestions import did_you_mean
+from forgeline.suggestions import did_you_mean, nearest
 
 # The splits and the part of a run that a metric's name may be prefixed with.
 _PREFIX = re.compile(r"^(train|val|test)/")
@@ -110,5 +110,7 @@ def metric_info(task: str, name: str, *, key: str | None = None) -> MetricInfo:
     family, bracket, _ = bare.partition("[")
     info = known.get(family)
     if info is None or (bracket and not (info.per_class and bare.endswith("]"))):
-        raise SpecError(f"{task} has no metric {name!r}; {did_you_mean(bare, known)}", key=key)
+        meant = nearest(family, known)
+        hint = f"did you mean `{name.removesuffix(bare)}{meant}`?" if meant else did_you_mean(bare, known)
+        raise SpecError(f"{task} has no metric {name!r}; {hint}", key=key)
     return info

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from forgeline import plugins
 from forgeline.errors import SpecError
@@ -24,6 +24,8 @@ from forgeline.spec.validation import validate
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./%+@-]*(:[A-Za-z0-9_./%+@-]+)*")
 _ESCAPED = re.compile("[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +42,10 @@ class LoadedSpec:
     document: Document
     text: str
 
-    def located(self, check: Callable[[], None]) -> None:
-        """Run a check; its SpecError gets the place of the key that it names."""
+    def located(self, check: Callable[[], Found]) -> Found:
+        """Run a check and return what it found; its SpecError gets the place of the key that it names."""
         try:
-            check()
+            return check()
         except SpecError as error:
             origin, line = self.document.place(tuple(error.key.split(".")) if error.key else ())
             raise error.located(line=line, source=origin) from error

@@ -144,6 +144,12 @@ def _said(details: ErrorDetails) -> str:
         return f"allowed: {', '.join(allowed) or details['ctx']['expected']}{hint}"
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return "expected a mapping"
+    if kind in ("tuple_type", "list_type", "set_type", "frozen_set_type"):
+        return (
+            f"expected a list, such as [{value}, {value}]"
+            if isinstance(value, str | int | float)
+            else "expected a list"
+        )
     if kind in ("float_parsing", "float_type"):
         return "expected a number"
     if kind in ("int_parsing", "int_type", "int_from_float"):

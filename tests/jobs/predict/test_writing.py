@@ -10,6 +10,7 @@ import pytest
 from sklearn.datasets import load_wine
 
 from forgeline.bundle import Bundle, tables
+from forgeline.cli.app import main
 from forgeline.errors import NotFound, SpecError
 from forgeline.spec.loading import load
 from forgeline_jobs.predict.kind import PredictKind
@@ -181,3 +182,18 @@ def test_a_folder_is_no_output(wine_bundle: Path, table: Path, tmp_path: Path) -
     (tmp_path / "answers.parquet").mkdir()
     with pytest.raises(SpecError, match="is a folder"):
         PredictKind().check(_spec(wine_bundle, table, tmp_path / "answers.parquet", overwrite=True))
+
+
+def test_the_command_keeps_columns_as_the_kind_does(
+    wine_bundle: Path, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "answers.csv"
+    for keep, code in (("bottle", 0), ("bottel", 2)):
+        with pytest.raises(SystemExit) as caught:
+            main(["predict", str(wine_bundle), str(table), "--output", str(output), "--overwrite", "--keep", keep])
+        assert caught.value.code == code
+    assert "did you mean `bottle`?" in capsys.readouterr().err
+    written = pd.read_csv(output)
+    assert list(written.columns[:2]) == ["bottle", "prediction"]
+    assert written["bottle"].tolist() == [f"b{number}" for number in range(30)]
+    assert written["prediction"].tolist() == Bundle.load(wine_bundle).predict(table)["prediction"].tolist()

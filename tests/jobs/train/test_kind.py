@@ -174,6 +174,12 @@ def test_what_cannot_work_is_refused_before_ray_starts(change: dict[str, Any], k
         assert part in str(caught.value)
 
 
+def test_the_check_tells_what_the_data_hold() -> None:
+    found = TrainKind().check(load(WINE, set={"resources.workers": 1}).spec)
+    assert (found["task"], found["samples"]["train"] > 100, len(found["classes"])) == ("classification", True, 3)
+    assert len(found["columns"]["numeric"]) == 13
+
+
 def _once_at_step(run: fl.Run, step: int, act: Callable[[], object], *, within_s: float = 180) -> None:
     """Act once the run has taken so many steps; polling, since that happens in another process."""
     reader = SpoolReader(run.paths.spool(attempt=1, rank=0))

@@ -83,7 +83,8 @@ def test_a_port_that_is_taken(forgeline: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["runs", "list"], ["models", "list"], ["data", "list"], ["architectures", "list"]]
+    "arguments",
+    [["--help"], ["runs", "list"], ["models", "list"], ["data", "list"], ["architectures", "list"], ["doctor"]],
 )
 def test_listings_import_nothing_heavy(arguments: list[str], toy_environment: dict[str, str]) -> None:
     code = (
@@ -106,8 +107,34 @@ def test_validate_writes_nothing(forgeline: Any, toy_spec: Any, tmp_path: Any) -
     done = forgeline("validate", toy_spec())
     assert (done.returncode, done.stderr) == (0, "")
     assert "a valid toy specification" in done.stdout
+    assert done.stdout.splitlines()[2:] == [
+        "samples           train=3, val=2",
+        "columns, numeric  a, b",
+        "missing           none",
+    ]
+    told = json.loads(forgeline("validate", toy_spec(), "--format", "json").stdout)
+    assert (told["valid"], told["kind"], told["found"]["samples"]) == (True, "toy", {"train": 3, "val": 2})
     assert not (tmp_path / "home").exists()
     assert forgeline("validate", toy_spec(wrong="true")).returncode == 2
+
+
+def test_a_broken_home_is_told_once(forgeline: Any, tmp_path: Any) -> None:
+    (tmp_path / "home").touch()
+    done = forgeline("doctor", "--format", "json")
+    assert done.returncode == 1
+    told = {check["check"]: check["detail"] for check in json.loads(done.stdout)["checks"]}
+    assert "FORGELINE_HOME" in told["home"]
+    assert told["ledger"] == told["tracking"] == "not checked: it is in home"
+    assert done.stdout.count("FORGELINE_HOME: ") == 1
+
+
+def test_the_doctor_tells_its_own_version(forgeline: Any, home: Any) -> None:
+    import forgeline as package
+
+    done = forgeline("doctor")
+    assert done.returncode == 0, done.stdout
+    assert re.search(rf"^forgeline +ok +{package.__version__}$", done.stdout, re.MULTILINE)
+    assert re.search(r"^tracking +ok +answers$", done.stdout, re.MULTILINE)
 
 
 def test_the_schema_of_a_kind(forgeline: Any) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 from datetime import UTC, datetime
 
 import pytest
+from rich.console import Console
 
 from forgeline.cli.render import Format, duration, local_time, show_pairs, show_rows, text_of
 
@@ -18,6 +20,25 @@ def test_ids_are_never_cut(capsys: pytest.CaptureFixture[str]) -> None:
     assert LONG in out
     assert "\x1b[" not in out
     assert len(out.splitlines()) == 2
+
+
+def test_a_pipe_gets_one_line_a_row_and_no_padding_at_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"id": "1", "said": "two\nlines"}, {"id": "22", "said": "x" * 300}]
+    show_rows(rows, ["id", "said"], form=Format.TABLE, empty="")
+    show_pairs([("a", "b" * 300), ("longer", "two\nlines")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["id  said", "1   two lines", f"22  {'x' * 300}", f"a       {'b' * 300}", "longer  two lines"]
+
+
+def test_on_a_narrow_terminal_numbers_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = Console(file=io.StringIO(), force_terminal=True, width=60, color_system=None)
+    monkeypatch.setattr("forgeline.cli.render.console", lambda: out)
+    row = {"version": 1, "created": "2026-01-02 03:04", "val/roc_auc": 0.123456, "said": "many words " * 20}
+    show_rows([row], list(row), form=Format.TABLE, empty="")
+    lines = out.file.getvalue().splitlines()
+    assert lines[0].split() == list(row)
+    assert lines[1].startswith("1        2026-01-02 03:04  0.12346")
+    assert max(map(len, lines)) <= 60
 
 
 def test_json_has_all_keys(capsys: pytest.CaptureFixture[str]) -> None:

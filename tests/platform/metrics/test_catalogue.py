@@ -42,7 +42,7 @@ def test_directions() -> None:
 @pytest.mark.parametrize(
     ("task", "name", "words"),
     [
-        ("classification", "val/acuracy", "did you mean `accuracy`"),
+        ("classification", "val/acuracy", "did you mean `val/accuracy`"),
         ("regression", "accuracy", "regression has no metric 'accuracy'"),
         ("classification", "accuracy[cat]", "no metric"),
         ("classification", "f1[cat", "no metric"),

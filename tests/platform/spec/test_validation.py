@@ -27,6 +27,7 @@ def fails(body: str, set: Any = (), *, head: str = HEAD) -> list[str]:
         ("optimizer: {lr: fast}", "3: optimizer.lr: got 'fast'; expected a number"),
         ("optimizer: {lr: 2}", "3: optimizer.lr: optimizer.lr 2.0 is more than 1; lower optimizer.lr"),
         ("optimizer: {betas: [0.1, x]}", "3: optimizer.betas.1: got 'x'; expected a number"),
+        ("optimizer: {betas: 0.9}", "3: optimizer.betas: got 0.9; expected a list, such as [0.9, 0.9]"),
         ("optimizer: adam", "3: optimizer: got 'adam'; expected a mapping"),
         ("optimizer: {name: adm}", "3: optimizer.name: got 'adm'; allowed: sgd, adam, adamw; did you mean `adam`?"),
         ("optimizer: {api_key: hunter2}", "3: optimizer.api_key: got ***; expected a whole number"),
