@@ -107,7 +107,7 @@ def test_validate_writes_nothing(forgeline: Any, toy_spec: Any, tmp_path: Any) -
     done = forgeline("validate", toy_spec())
     assert (done.returncode, done.stderr) == (0, "")
     assert "a valid toy specification" in done.stdout
-    assert done.stdout.splitlines()[2:] == [
+    assert done.stdout.splitlines()[1:] == [
         "samples           train=3, val=2",
         "columns, numeric  a, b",
         "missing           none",
