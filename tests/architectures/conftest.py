@@ -18,8 +18,6 @@ install_import_hook(
         "forgeline_architectures.decoder.feed_forward",
         "forgeline_architectures.decoder.model",
         "forgeline_architectures.decoder.positions",
-        "forgeline_architectures.gat.model",
-        "forgeline_architectures.gcn.model",
         "forgeline_architectures.beam_search",
         "forgeline_architectures.generation",
         "forgeline_architectures.gpt.model",
@@ -27,6 +25,7 @@ install_import_hook(
         "forgeline_architectures.seq2seq.model",
         "forgeline_architectures.lenet.model",
         "forgeline_architectures.mlp.model",
+        "forgeline_architectures.node_network",
     ],
     "beartype.beartype",
 )

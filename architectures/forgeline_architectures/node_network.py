@@ -1,0 +1,38 @@
+"""What the graph families share: convolutions one after the other, answered for the nodes that a batch asks for."""
+
+# ruff: noqa: F722, F821  (shapes in jaxtyping annotations are not forward references)
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class NodeNetwork(nn.Module):
+    """Layers over nodes and edges with a non-linearity between, dropout before each.
+
+    Args:
+        layers: take the states of all nodes and their edges [2, e].
+        activation: the non-linearity.
+        dropout: share of each layer's inputs that is zeroed while training.
+    """
+
+    def __init__(self, layers: Iterable[nn.Module], *, activation: Callable[[Tensor], Tensor], dropout: float) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.activation = activation
+        self.dropout = dropout
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "seeds classes"]:
+        return self.nodes(batch["features"], batch["edges"])[batch["seeds"]]
+
+    def nodes(self, features: Float[Tensor, "nodes inputs"], edges: Tensor) -> Float[Tensor, "nodes classes"]:
+        """Logits of every node; `edges` [e, 2] hold where each comes from and where it goes to."""
+        edge_index = edges.t()
+        states = features
+        for number, layer in enumerate(self.layers):
+            states = self.activation(states) if number else states
+            states = layer(F.dropout(states, self.dropout, self.training), edge_index)
+        return states
