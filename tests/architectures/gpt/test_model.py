@@ -119,13 +119,6 @@ def test_initial_weights_have_the_published_spread() -> None:
     assert state["blocks.3.feed_forward.down.weight"].std().item() == pytest.approx(0.02 / 4, rel=0.05)
 
 
-def test_the_future_does_not_matter(model: GPT) -> None:
-    first, second = tokens(2, CONTEXT), tokens(2, CONTEXT)
-    second[:, 10:] = tokens(2, CONTEXT - 10, seed=5)
-    with torch.no_grad():
-        torch.testing.assert_close(model({"tokens": first})[:, :10], model({"tokens": second})[:, :10])
-
-
 @settings(max_examples=20, deadline=None)
 @given(lengths=st.lists(st.integers(1, 8), min_size=1, max_size=4), seed=st.integers(0, 100))
 def test_packed_documents_equal_themselves_alone(model: GPT, lengths: list[int], seed: int) -> None:
@@ -139,18 +132,6 @@ def test_packed_documents_equal_themselves_alone(model: GPT, lengths: list[int],
             alone = model({"tokens": row[:, start : start + length]})
             torch.testing.assert_close(packed[:, start : start + length], alone, rtol=1e-4, atol=1e-5)
             start += length
-
-
-def test_cached_logits_equal_uncached(model: GPT) -> None:
-    row = tokens(3, CONTEXT)
-    cache = model.new_cache(torch.zeros(3, dtype=torch.int64))
-    with torch.no_grad():
-        whole = model({"tokens": row})
-        torch.testing.assert_close(model.step(row[:, :5], cache), whole[:, 4], rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(model.step(row[:, 5:9], cache), whole[:, 8], rtol=1e-4, atol=1e-5)
-        for index in range(9, CONTEXT):
-            step = model.step(row[:, index : index + 1], cache)
-            torch.testing.assert_close(step, whole[:, index], rtol=1e-4, atol=1e-5)
 
 
 def test_greedy_equals_the_plain_loop_also_in_a_batch(model: GPT) -> None:
@@ -174,12 +155,6 @@ def test_the_seed_decides(model: GPT) -> None:
     assert first != model.generate(prompts, max_tokens=15, sampling=Sampling(seed=2))
     assert first[0] != first[1], "each row draws for itself"
     assert first[0] == model.generate([[1, 2]], max_tokens=15, sampling=Sampling(seed=1))[0]
-
-
-def test_goes_on_beyond_the_context(model: GPT) -> None:
-    made = model.generate([[1], list(range(30))], max_tokens=3 * CONTEXT)
-    assert [len(row) for row in made] == [3 * CONTEXT] * 2
-    assert not model.training
 
 
 def test_stops_at_the_stop_token(model: GPT) -> None:
@@ -213,10 +188,6 @@ def test_bad_prompts_are_named(model: GPT) -> None:
         model.generate([[VOCABULARY]], max_tokens=1)
 
 
-def test_rows_longer_than_the_context(model: GPT) -> None:
-    with pytest.raises(ValueError, match=r"architecture\.context or data\.context"):
-        ARCHITECTURE.check({**CONFIG, "context": 8}, signature())
-    with pytest.raises(ValueError, match="25 tokens and the model a context of 24"):
-        model({"tokens": tokens(1, CONTEXT + 1)})
+def test_heads_must_divide_the_width() -> None:
     with pytest.raises(ValueError, match=r"architecture\.heads or architecture\.width"):
         ARCHITECTURE.check({**CONFIG, "heads": 5}, signature())
