@@ -58,7 +58,7 @@ def register(context: Any, config: RegisterConfig, accuracy: float) -> dict[str,
 
 @pytest.fixture(autouse=True)
 def _light(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registration, "prepare", lambda data: SimpleNamespace(input_example=None))
+    monkeypatch.setattr(registration, "prepare", lambda data, verify: SimpleNamespace(input_example=None))
     monkeypatch.setattr(registration, "save_mlflow_model", lambda bundle, folder, example: put(folder, 0.8))
 
 
