@@ -28,7 +28,7 @@ from benchmarks import results_file
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 WARM_UP_STEPS = 5
-EPOCHS = 2
+EPOCHS = 1  # 28 steps each
 LISTINGS = ("--help", "runs list", "models list", "architectures list", "data list")
 
 
