@@ -16,7 +16,16 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from benchmarks import bars, exactness, results_file, zoo_decoders, zoo_graphs, zoo_images, zoo_recurrent
+from benchmarks import (
+    bars,
+    exactness,
+    results_file,
+    zoo_decoders,
+    zoo_graphs,
+    zoo_images,
+    zoo_recurrent,
+    zoo_vision_language,
+)
 
 Row = Callable[[], dict[str, Any]]
 
@@ -38,6 +47,7 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
     "graphs": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_graphs.BARS},
     "images": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_images.BARS},
     "recurrent": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_recurrent.BARS},
+    "vision-language": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_vision_language.BARS},
 }
 
 

@@ -10,7 +10,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-Task = Literal["classification", "regression", "forecasting", "language_modelling", "translation"]
+Task = Literal["classification", "regression", "forecasting", "language_modelling", "translation", "retrieval"]
 
 # What the answer's dimensions mean, by task; their number is checked against it.
 OUTPUT_DIMENSIONS: dict[Task, tuple[str, ...]] = {
@@ -19,6 +19,7 @@ OUTPUT_DIMENSIONS: dict[Task, tuple[str, ...]] = {
     "forecasting": ("horizon", "targets"),
     "language_modelling": ("vocabulary",),
     "translation": ("vocabulary",),
+    "retrieval": ("vocabulary",),
 }
 
 

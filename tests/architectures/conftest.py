@@ -13,6 +13,10 @@ from jaxtyping import install_import_hook
 
 install_import_hook(
     [
+        "forgeline_architectures.attention_decoder",
+        "forgeline_architectures.captioner.model",
+        "forgeline_architectures.clip.model",
+        "forgeline_architectures.clip.towers",
         "forgeline_architectures.cnn.model",
         "forgeline_architectures.decoder.attention",
         "forgeline_architectures.decoder.feed_forward",

@@ -14,6 +14,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from forgeline_architectures import Architecture
+from forgeline_architectures.captioner import ARCHITECTURE as CAPTIONER
+from forgeline_architectures.clip import ARCHITECTURE as CLIP
 from forgeline_architectures.cnn import ARCHITECTURE as CNN
 from forgeline_architectures.gat import ARCHITECTURE as GAT
 from forgeline_architectures.gcn import ARCHITECTURE as GCN
@@ -26,7 +28,10 @@ from forgeline_architectures.palm import ARCHITECTURE as PALM
 from forgeline_architectures.recurrent import ARCHITECTURE as RECURRENT
 from forgeline_architectures.seq2seq import ARCHITECTURE as SEQ2SEQ
 
-FAMILIES = {family.name: family for family in (CNN, GAT, GCN, GPT, LENET, LAMDA, LLAMA, MLP, PALM, RECURRENT, SEQ2SEQ)}
+FAMILIES = {
+    family.name: family
+    for family in (CAPTIONER, CLIP, CNN, GAT, GCN, GPT, LENET, LAMDA, LLAMA, MLP, PALM, RECURRENT, SEQ2SEQ)
+}
 FILES = ("README.md", "__init__.py", "config.py", "model.py", "module.py")
 ROWS = 8
 
@@ -44,6 +49,8 @@ PAIRS = {
     "length": {"shape": [], "dtype": "int64"},
     "previous": {"shape": [5], "dtype": "int64"},
 }
+DESCRIBED = {"image": {"shape": [3, 16, 16], "dtype": "float32"}, "previous": {"shape": [5], "dtype": "int64"}}
+CAPTIONED = {"image": {"shape": [3, 16, 16], "dtype": "float32"}, "caption": {"shape": [6], "dtype": "int64"}}
 
 # family, config, task, inputs, outputs
 CASES: list[tuple[str, dict[str, Any], str, dict[str, Any], list[int]]] = [
@@ -76,6 +83,30 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any], list[int]]] = [
     ("gat", {"name": "gat", "dropout": 0.0, "attention_dropout": 0.0}, "classification", GRAPH, [3]),
     ("seq2seq", {"name": "seq2seq", "hidden": 16, "beams": 2}, "translation", PAIRS, [11]),
     ("seq2seq", {"name": "seq2seq", "hidden": 16, "attention": "dot", "cell": "lstm"}, "translation", PAIRS, [11]),
+    (
+        "captioner",
+        {"name": "captioner", "encoder": {"name": "resnet10t"}, "hidden": 16, "beams": 2},
+        "translation",
+        DESCRIBED,
+        [11],
+    ),
+    (
+        "clip",
+        {
+            "name": "clip",
+            "vision_layers": 1,
+            "vision_heads": 2,
+            "vision_width": 16,
+            "patch": 8,
+            "text_layers": 1,
+            "text_heads": 2,
+            "text_width": 16,
+            "projection": 8,
+        },
+        "retrieval",
+        CAPTIONED,
+        [11],
+    ),
     ("gpt", {"name": "gpt", "layers": 2, "heads": 2, "width": 16}, "language_modelling", TOKENS, [11]),
     ("lamda", {"name": "lamda", "layers": 2, "heads": 2, "width": 16}, "language_modelling", TOKENS, [11]),
     ("llama", {"name": "llama", "layers": 2, "heads": 2, "width": 16}, "language_modelling", TOKENS, [11]),
@@ -108,8 +139,12 @@ def batch_of(signature: dict[str, Any]) -> dict[str, Tensor]:
     match signature["task"]:
         case "classification":
             batch["target"] = torch.arange(ROWS) % signature["outputs"][0]
+        case "retrieval":
+            batch["caption"][:, -1] = 2  # the end token
+            batch["target"] = torch.arange(ROWS)
         case "translation":
-            batch["length"] = batch["length"] % signature["inputs"]["source"]["shape"][0] + 1
+            if "source" in signature["inputs"]:
+                batch["length"] = batch["length"] % signature["inputs"]["source"]["shape"][0] + 1
             batch["target"] = batch["previous"].roll(-1, dims=1)
         case "language_modelling":
             batch["target"] = batch["tokens"].roll(-1, dims=1)
@@ -172,7 +207,8 @@ class TestModel:
         signature = signature_of(task, inputs, outputs)
         out = FAMILIES[name].build_model(config, signature)(batch_of(signature))
         length = {"language_modelling": (16,), "translation": (5,)}.get(task, ())
-        expected = (ROWS, *length, *outputs)
+        # Retrieval compares each picture with each caption.
+        expected = (ROWS, ROWS) if task == "retrieval" else (ROWS, *length, *outputs)
         assert out.shape == expected
 
     def test_a_few_steps_reduce_the_loss(
@@ -212,6 +248,8 @@ class TestModel:
         assert result["loss_sum"].ndim == 0 and result["count"].ndim == 0
         if task == "language_modelling":
             assert result["outputs"] is None and result["count"] == ROWS * 16
+        elif task == "retrieval":
+            assert result["outputs"].shape == (ROWS, 2, 8) and result["count"] == ROWS
         elif task == "translation":
             assert result["outputs"].shape == (ROWS, 5) and result["count"] == ROWS * 5
         else:
@@ -232,7 +270,8 @@ def test_descriptors_and_configs_import_no_torch() -> None:
 
     code = (
         "import sys\n"
-        "for name in ('mlp', 'cnn', 'lenet', 'recurrent', 'seq2seq', 'gpt', 'lamda', 'llama', 'palm'):\n"
+        "for name in ('mlp', 'captioner', 'clip', 'cnn', 'lenet', 'recurrent', 'seq2seq', 'gpt', 'lamda', 'llama', "
+        "'palm'):\n"
         "    family = __import__(f'forgeline_architectures.{name}', fromlist=['x']).ARCHITECTURE\n"
         "    family.config_model(), family.model_names()\n"
         "import forgeline_architectures.tasks\n"

@@ -20,6 +20,7 @@ _CLASSES: dict[Task, str] = {
     "forecasting": "ForecastingModule",
     "language_modelling": "LanguageModellingModule",
     "regression": "RegressionModule",
+    "retrieval": "RetrievalModule",
     "translation": "TranslationModule",
 }
 

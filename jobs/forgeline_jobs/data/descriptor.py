@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from forgeline_jobs.data.base import PreparedData
 
-Modality = Literal["table", "image", "text", "series", "graph", "pairs"]
+Modality = Literal["table", "image", "text", "series", "graph", "pairs", "captions"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -107,6 +107,14 @@ CMUDICT = _builtin(
     home="builtin_pairs",
     stem="cmudict",
 )
+CAPTIONED_SHAPES = DataSource(
+    name="captioned-shapes",
+    help="7,776 pictures of a coloured shape in one of nine places, each with its caption; split 6,048/648/1,080.",
+    modality="captions",
+    tasks=("translation", "retrieval"),
+    config="forgeline_jobs.data.builtin_captions:CaptionedShapesConfig",
+    prepare_path="forgeline_jobs.data.builtin_captions:prepare_captioned_shapes",
+)
 TABULAR = DataSource(
     name="tabular",
     help="Your own table: CSV or Parquet, one row per sample, a target column.",

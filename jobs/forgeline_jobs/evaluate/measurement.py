@@ -145,8 +145,13 @@ def _outputs(bundle: Bundle, split: Split, translation: Translation, task: Task)
     return np.concatenate(outputs), np.concatenate(targets)
 
 
-def _loss(bundle: Bundle, split: Split, outputs: NDArray[Any], targets: NDArray[Any], task: Task) -> float:
-    """What validation calls `loss`: cross-entropy without smoothing, or the squared error of standardised targets."""
+def _loss(bundle: Bundle, split: Split, outputs: NDArray[Any], targets: NDArray[Any], task: Task) -> float | None:
+    """What validation calls `loss`: cross-entropy without smoothing, or the squared error of standardised targets.
+
+    None for retrieval, whose metrics have their own.
+    """
+    if bundle.task == "retrieval":
+        return None
     if bundle.task == "classification":
         return metrics.compute(bundle.task, outputs, targets)["log_loss"]
     if bundle.task == "translation":  # what was written does not tell how likely the truth was

@@ -54,10 +54,10 @@ class Translation:
             raise DataError(f"the data are {source.kind}, the model takes {model.kind}; change data.name", key=_KEY)
         if isinstance(source.target, ClassTarget) != isinstance(model.target, ClassTarget):
             raise DataError("the data and the model have different tasks; change data.name or model", key=_KEY)
-        if model.kind == "pairs":
+        if model.kind in ("pairs", "captions"):
+            what = "symbols or lengths" if model.kind == "pairs" else "words, lengths or pictures"
             raise DataError(
-                "the data have other symbols or lengths than those that the model was trained on; change data.name or "
-                "model",
+                f"the data have other {what} than those that the model was trained on; change data.name or model",
                 key=_KEY,
             )
         checks: dict[str, Any] = {

@@ -141,7 +141,17 @@ class Bundle:
 
     def _headline(self) -> dict[str, float]:
         """The metrics that tell most, few enough for one line."""
-        order = ("accuracy", "roc_auc", "r2", "rmse", "mase", "exact_match", "bits_per_character", "loss")
+        order = (
+            "accuracy",
+            "roc_auc",
+            "r2",
+            "rmse",
+            "mase",
+            "exact_match",
+            "recall_at_1",
+            "bits_per_character",
+            "loss",
+        )
         found = {name: value for name, value in self.metrics.items() if name.rpartition("/")[2] in order}
         return dict(sorted(found.items(), key=lambda item: order.index(item[0].rpartition("/")[2]))[:2])
 
@@ -152,7 +162,7 @@ class Bundle:
 
     @property
     def task(self) -> str:
-        """classification, regression, forecasting, language_modelling or translation."""
+        """classification, regression, forecasting, language_modelling, translation or retrieval."""
         return self.manifest.task
 
     @property
@@ -266,11 +276,18 @@ class Bundle:
     def outputs(
         self, arrays: Mapping[str, NDArray[Any]], *, batch_size: int = BATCH_SIZE, device: str = "auto"
     ) -> NDArray[Any]:
-        """The network's outputs for encoded samples: probabilities, standardised predictions, or written tokens."""
+        """The network's outputs for encoded samples: probabilities, standardised predictions, or written tokens.
+
+        Of pictures alone, a model that knows captions gives the probability of each known one.
+        """
         from forgeline.bundle.inference import model_outputs, pick_device
 
         if batch_size < 1:
             raise UsageError(f"batch_size is {batch_size}; allowed: 1 or more")
+        if self.task == "retrieval" and "caption" not in arrays:
+            from forgeline.bundle.retrieval import caption_probabilities
+
+            return caption_probabilities(self, arrays, batch_size=batch_size, device=device)
         place = pick_device(device)
         return model_outputs(self.model.to(place), self.task, arrays, batch_size=batch_size, device=place)
 

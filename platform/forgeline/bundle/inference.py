@@ -43,8 +43,8 @@ def model_outputs(
 
     Returns:
         Probabilities [n, classes], standardised predictions [n, targets] or [n, horizon, targets], for language
-        models the probabilities [n, vocabulary] of the token after each text, or the tokens [n, length] of the targets
-        that a model wrote.
+        models the probabilities [n, vocabulary] of the token after each text, the tokens [n, length] of the targets
+        that a model wrote, or the embeddings [n, 2, width] of pictures and captions, whose products are logits.
     """
     import torch
 
@@ -55,12 +55,25 @@ def model_outputs(
             if task == "translation":
                 parts.append(cast("Any", model).translate(tensors).cpu().numpy())
                 continue
+            if task == "retrieval":
+                parts.append(pair_embeddings(model, tensors).cpu().numpy())
+                continue
             outputs = next_token_logits(model, tensors) if task == "language_modelling" else model(tensors)
             outputs = outputs.float()
             if task in {"classification", "language_modelling"}:
                 outputs = outputs.softmax(-1)
             parts.append(outputs.cpu().numpy())
     return np.concatenate(parts)
+
+
+def pair_embeddings(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+    """Embeddings [B, 2, width] of pictures and captions, each times the root of the model's scale."""
+    import torch
+
+    towers = cast("Any", model)
+    both = torch.stack([towers.embed_images(batch["image"]), towers.embed_texts(batch["caption"])], dim=1)
+    scaled: Tensor = both.float() * towers.scale.sqrt()
+    return scaled
 
 
 def sample_count(arrays: Arrays) -> int:

@@ -61,7 +61,7 @@ def signature_of(bundle: Bundle) -> ModelSignature:
     from mlflow.types.schema import AnyType, ColSpec, DataType, Schema, TensorSpec
 
     schema = bundle.schema
-    if schema["kind"] in ("image", "series"):
+    if schema["kind"] in ("image", "captions", "series"):
         inputs = Schema([TensorSpec(np.dtype(object), (-1,))])
     elif schema["kind"] == "graph":
         tensors = schema["inputs"]
@@ -90,11 +90,12 @@ def _portable(bundle: Bundle, raw: Any) -> Any:
         return {"x": node_features(raw).astype(np.float32), "edge_index": np.asarray(raw["edge_index"], dtype=np.int64)}
     # Back from what the network takes: paths become pixels, and a table of a series its windows.
     arrays = preprocessing.encode(raw)
-    if preprocessing.kind == "image":
+    if preprocessing.kind == "image" or preprocessing.kind == "captions":
         if isinstance(raw, np.ndarray) and raw.ndim == 4:
             return raw.astype(np.float32)
-        pixels = arrays["image"].transpose(0, 2, 3, 1) * preprocessing.std + preprocessing.mean
-        return np.asarray(pixels.clip(0, 1) * preprocessing.pixel_max, dtype=np.float32)
+        image = preprocessing.image if preprocessing.kind == "captions" else preprocessing
+        pixels = arrays["image"].transpose(0, 2, 3, 1) * image.std + image.mean
+        return np.asarray(pixels.clip(0, 1) * image.pixel_max, dtype=np.float32)
     return np.asarray(arrays["series"] * preprocessing.std + preprocessing.mean, dtype=np.float32)
 
 

@@ -50,5 +50,5 @@ def _is_samples(kind: str, raw: Any) -> bool:
     if isinstance(raw, list | tuple):
         return True
     # The first axis of [h, w, c] is not samples; of four axes it always is.
-    axes = {"image": 4, "series": 3}.get(kind)
+    axes = {"image": 4, "captions": 4, "series": 3}.get(kind)
     return axes is not None and getattr(raw, "ndim", 0) == axes and not hasattr(raw, "columns")

@@ -20,6 +20,7 @@ from forgeline.bundle.inference import sample_count
 
 if TYPE_CHECKING:
     from forgeline.preprocessing import (
+        CaptionPreprocessing,
         GraphPreprocessing,
         ImagePreprocessing,
         PairPreprocessing,
@@ -151,6 +152,7 @@ def input_values(preprocessing: Preprocessing, batch: Arrays) -> dict[str, NDArr
         "series": _series,
         "text": _text,
         "pairs": _text,
+        "captions": _captions,
         "graph": _graph,
     }
     return cast("dict[str, NDArray[Any] | Counter[str]]", observers[preprocessing.kind](preprocessing, batch))
@@ -207,6 +209,10 @@ def _image(preprocessing: ImagePreprocessing, batch: Arrays) -> dict[str, NDArra
     mean, std = (np.asarray(part)[None, :, None, None] for part in (preprocessing.mean, preprocessing.std))
     pixels_NCHW = batch["image"] * std + mean
     return {"intensity": pixels_NCHW.mean(axis=(1, 2, 3)), "contrast": pixels_NCHW.std(axis=(1, 2, 3))}
+
+
+def _captions(preprocessing: CaptionPreprocessing, batch: Arrays) -> dict[str, NDArray[Any] | Counter[str]]:
+    return _image(preprocessing.image, batch)
 
 
 def _series(preprocessing: SeriesPreprocessing, batch: Arrays) -> dict[str, NDArray[Any] | Counter[str]]:

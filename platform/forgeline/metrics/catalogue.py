@@ -95,6 +95,28 @@ METRICS: Mapping[str, Mapping[str, MetricInfo]] = MappingProxyType(
                 ),
             }
         ),
+        "retrieval": MappingProxyType(
+            {
+                "loss": MetricInfo(
+                    higher_is_better=False, help="cross-entropy of each pair among all of the split, both ways, nats"
+                ),
+                "recall_at_1": MetricInfo(
+                    higher_is_better=True, help="the lower of text_recall_at_1 and image_recall_at_1"
+                ),
+                "text_recall_at_1": MetricInfo(
+                    higher_is_better=True, help="share of pictures to which no caption of another meaning is closer"
+                ),
+                "text_recall_at_5": MetricInfo(
+                    higher_is_better=True, help="share of pictures to which captions of at most 4 meanings are closer"
+                ),
+                "image_recall_at_1": MetricInfo(
+                    higher_is_better=True, help="share of captions to which no picture of another meaning is closer"
+                ),
+                "image_recall_at_5": MetricInfo(
+                    higher_is_better=True, help="share of captions to which at most 4 such pictures are closer"
+                ),
+            }
+        ),
     }
 )
 

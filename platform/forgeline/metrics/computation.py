@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forgeline.errors import ForgelineError
-from forgeline.metrics import classification, forecasting, language_modelling, regression, translation
+from forgeline.metrics import classification, forecasting, language_modelling, regression, retrieval, translation
 
 if TYPE_CHECKING:
     from forgeline.preprocessing import Preprocessing
@@ -28,10 +28,10 @@ def compute(
     """The task's metrics by name, all finite.
 
     Args:
-        task: classification, regression, forecasting, language_modelling or translation.
+        task: classification, regression, forecasting, language_modelling, translation or retrieval.
         outputs: probabilities [n, classes], or predictions [n, targets] / [n, horizon, targets] in original units,
-            or written tokens [n, length]; nothing for language models.
-        targets: class numbers [n], or numbers of the shape of `outputs`.
+            or written tokens [n, length], or embeddings [n, 2, width]; nothing for language models.
+        targets: class numbers [n], meanings [n] for retrieval, or numbers of the shape of `outputs`.
         classes: names of the classes, for the per-class values.
         naive_mae: in-sample error of the naive forecast on train, for `mase`.
         loss: mean training loss over the same samples; comes back as `loss`.
@@ -51,6 +51,8 @@ def compute(
     _check(task, outputs, targets)
     if task == "classification":
         return known | classification.classification_metrics(outputs, targets, classes)
+    if task == "retrieval":
+        return retrieval.retrieval_metrics(outputs, targets)  # with the loss, which a batch alone cannot tell
     if task == "translation":
         return known | translation.translation_metrics(outputs, targets)
     if task == "forecasting":
@@ -84,7 +86,7 @@ def from_loss(task: str, loss: float, *, tokens_per_character: float | None = No
 
 
 def _check(task: str, outputs: NDArray[Any], targets: NDArray[Any]) -> None:
-    expected = outputs.shape[:1] if task == "classification" else outputs.shape
+    expected = outputs.shape[:1] if task in ("classification", "retrieval") else outputs.shape
     if targets.shape != expected:
         raise ForgelineError(f"outputs of shape {outputs.shape} need targets of shape {expected}, got {targets.shape}")
     if not len(outputs):

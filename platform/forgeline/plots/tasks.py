@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 def figures_for(
     task: str, outputs: NDArray[Any] | None, targets: NDArray[Any] | None, preprocessing: Preprocessing
 ) -> dict[str, Figure]:
-    """File stem -> figure, for outputs and targets as the model gives them; none for language models and translations.
+    """File stem -> figure, for outputs and targets as the model gives them; none where texts are written or retrieved.
 
     Args:
-        task: classification, regression, forecasting, language_modelling or translation.
+        task: classification, regression, forecasting, language_modelling, translation or retrieval.
         outputs: probabilities [n, classes], or standardised [n, targets] / [n, horizon, targets].
         targets: class numbers [n], or standardised numbers of the shape of `outputs`.
         preprocessing: brings numbers back to original units and names them.
@@ -31,7 +31,7 @@ def figures_for(
     Raises:
         ForgelineError: the task needs outputs and targets, and there are none.
     """
-    if task in {"language_modelling", "translation"}:
+    if task in {"language_modelling", "translation", "retrieval"}:
         return {}
     if outputs is None or targets is None or not len(outputs):
         raise ForgelineError(f"{task} is drawn from outputs and targets; got none")

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter
 
 from forgeline.preprocessing.base import FittedPreprocessing
+from forgeline.preprocessing.captions import CaptionPreprocessing
 from forgeline.preprocessing.graph import GraphPreprocessing
 from forgeline.preprocessing.image import ImagePreprocessing
 from forgeline.preprocessing.pairs import PairPreprocessing
@@ -22,11 +23,13 @@ Preprocessing = Annotated[
     | TextPreprocessing
     | SeriesPreprocessing
     | GraphPreprocessing
-    | PairPreprocessing,
+    | PairPreprocessing
+    | CaptionPreprocessing,
     Field(discriminator="kind"),
 ]
 
 __all__ = [
+    "CaptionPreprocessing",
     "ClassTarget",
     "FittedPreprocessing",
     "GraphPreprocessing",
