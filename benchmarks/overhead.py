@@ -1,11 +1,12 @@
 """What Forgeline costs: against a plain PyTorch loop, torchrun and a minimal Ray Train + Lightning script, in one run.
 
     python -m benchmarks.overhead                  # writes benchmarks/results/overhead.json
+    python -m benchmarks.overhead alone            # one group, the others' figures kept
 
 All train ResNet-18 on the 3,600 digits of jobs/specs/digits.yaml with AdamW and a global batch of 128. The order of
-the contenders alternates between rounds, and medians are compared. `samples_per_s` is training alone: the first five
-steps and the validation are left out for everybody. `first_step_s` is the time from the command to the end of the first
-optimizer step, in a fresh process tree, with FORGELINE_HOME made anew.
+the contenders alternates between rounds, and ratios are medians of the rounds' own: a host whose speed drifts slows
+neighbours in time alike. `samples_per_s` is training alone, without its first five steps; `first_step_s` is the time
+from the command to the end of the first optimizer step, in a fresh process tree, with FORGELINE_HOME made anew.
 """
 
 from __future__ import annotations
@@ -28,19 +29,19 @@ from benchmarks import results_file
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 WARM_UP_STEPS = 5
-EPOCHS = 1  # 28 steps each
+STEPS = 25
 LISTINGS = ("--help", "runs list", "models list", "architectures list", "data list")
 
 
-def forgeline(workers: int) -> dict[str, float]:
+def forgeline(workers: int, threads: int) -> dict[str, float]:
     """`forgeline run` on the shipped spec, without registration."""
     with tempfile.TemporaryDirectory(prefix="fl") as home:
         started = time.time()
         _run(
             [
                 str(BIN / "forgeline"), "run", "jobs/specs/digits.yaml", "--set", "register=null",
-                "--set", f"trainer.epochs={EPOCHS}", "--set", f"resources.workers={workers}",
-                "--set", f"resources.cpus_per_worker={2 / workers}",
+                "--set", "trainer.epochs=null", "--set", f"trainer.steps={STEPS}",
+                "--set", f"resources.workers={workers}", "--set", f"resources.cpus_per_worker={threads}",
             ],
             {"FORGELINE_HOME": home},
         )  # fmt: skip
@@ -48,23 +49,23 @@ def forgeline(workers: int) -> dict[str, float]:
         return _of_spool(spool) | _started(started, spool)
 
 
-def raw_ray(workers: int) -> dict[str, float]:
+def raw_ray(workers: int, threads: int) -> dict[str, float]:
     """The minimal Ray Train + Lightning script."""
     started = time.time()
     text = _run(
-        [sys.executable, "benchmarks/peers/raw_ray.py", "--epochs", str(EPOCHS), "--workers", str(workers)],
-        {"OMP_NUM_THREADS": str(2 // workers)},
+        [sys.executable, "benchmarks/peers/raw_ray.py", "--steps", str(STEPS), "--workers", str(workers)],
+        {"OMP_NUM_THREADS": str(threads)},
     )
     return _of_peer(text, started)
 
 
-def plain_torch(workers: int) -> dict[str, float]:
+def plain_torch(workers: int, threads: int) -> dict[str, float]:
     """A plain PyTorch loop, under torchrun where there are several workers."""
     launcher = [sys.executable] if workers == 1 else [str(BIN / "torchrun"), "--nproc-per-node", str(workers)]
     started = time.time()
     text = _run(
-        [*launcher, "benchmarks/peers/plain_torch.py", "--epochs", str(EPOCHS)],
-        {"OMP_NUM_THREADS": str(2 // workers)},
+        [*launcher, "benchmarks/peers/plain_torch.py", "--steps", str(STEPS)],
+        {"OMP_NUM_THREADS": str(threads)},
     )
     return _of_peer(text, started)
 
@@ -136,56 +137,72 @@ def _started(started: float, spool: Path) -> dict[str, float]:
     return {"first_step_s": first["time"] / 1000 - started}
 
 
-CONTENDERS: Mapping[str, tuple[Callable[[int], dict[str, float]], int]] = {
-    "forgeline, 1 worker": (forgeline, 1),
-    "plain PyTorch loop": (plain_torch, 1),
-    "forgeline, 2 workers": (forgeline, 2),
-    "raw Ray Train + Lightning, 2 workers": (raw_ray, 2),
-    "torchrun, 2 workers": (plain_torch, 2),
+Contender = tuple[Callable[[int, int], dict[str, float]], int, int]
+GROUPS: Mapping[str, Mapping[str, Contender]] = {
+    "alone": {
+        "forgeline, 1 worker, 1 thread": (forgeline, 1, 1),
+        "plain PyTorch loop, 1 thread": (plain_torch, 1, 1),
+        "forgeline, 1 worker, 2 threads": (forgeline, 1, 2),
+        "plain PyTorch loop, 2 threads": (plain_torch, 1, 2),
+    },
+    "distributed": {
+        "forgeline, 2 workers": (forgeline, 2, 1),
+        "raw Ray Train + Lightning, 2 workers": (raw_ray, 2, 1),
+        "torchrun, 2 workers": (plain_torch, 2, 1),
+    },
 }
+# name -> measured quantity, ours, the peer
+RATIOS: Mapping[str, tuple[str, str, str]] = {
+    "samples/s against a plain PyTorch loop, 1 thread": ("samples_per_s", *list(GROUPS["alone"])[:2]),
+    "samples/s against a plain PyTorch loop, 2 threads": ("samples_per_s", *list(GROUPS["alone"])[2:]),
+    "samples/s against raw Ray Train": ("samples_per_s", *list(GROUPS["distributed"])[:2]),
+    "samples/s against torchrun": ("samples_per_s", *list(GROUPS["distributed"])[::2]),
+    "time to first step against raw Ray Train": ("first_step_s", *list(GROUPS["distributed"])[:2]),
+    "time to first step against torchrun": ("first_step_s", *list(GROUPS["distributed"])[::2]),
+}
+Rounds = Mapping[str, list[dict[str, float]]]
 
 
 def main() -> None:
-    """Measure all, print the table, write the JSON."""
+    """Measure the groups that are asked for, print the table, write the JSON."""
     parser = argparse.ArgumentParser()
+    parser.add_argument("groups", nargs="*", help=f"{', '.join(GROUPS)} or commands; all when none is named")
     parser.add_argument("--rounds", type=int, default=3)
-    rounds = parser.parse_args().rounds
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
+    arguments = parser.parse_args()
+    wanted = arguments.groups or [*GROUPS, "commands"]
+    rows: dict[str, Any] = dict(results_file.read("overhead").get("rows", {}))
+    for group in wanted:
+        if group == "commands":
+            rows[group] = {"listings_s": listings(), "memory_mib": memory_mib()}
+        else:
+            rows[group] = _summary(_measured(GROUPS[group], arguments.rounds))
+        print(json.dumps({group: {key: value for key, value in rows[group].items() if key != "rounds"}}, indent=1))
+        print(f"wrote {results_file.write('overhead', rows)}", flush=True)
+
+
+def _measured(contenders: Mapping[str, Contender], rounds: int) -> Rounds:
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
     for number in range(rounds):
-        names = list(CONTENDERS) if number % 2 == 0 else list(CONTENDERS)[::-1]
-        for name in names:
-            measure, workers = CONTENDERS[name]
-            found[name].append(measure(workers))
+        for name in list(contenders) if number % 2 == 0 else list(contenders)[::-1]:
+            measure, workers, threads = contenders[name]
+            found[name].append(measure(workers, threads))
             print(f"round {number + 1}: {name}: {found[name][-1]}", flush=True)
+    return found
+
+
+def _summary(found: Rounds) -> dict[str, Any]:
     median = {
         name: {key: round(statistics.median(row[key] for row in rows), 2) for key in rows[0]}
         for name, rows in found.items()
     }
-    ratios = _ratios(median)
-    rows = {
-        "rounds": rounds,
-        "contenders": median,
-        "each round": found,
-        "ratios": ratios,
-        "listings_s": listings(),
-        "memory_mib": memory_mib(),
+    ratios = {
+        name: round(
+            statistics.median(us[key] / them[key] for us, them in zip(found[ours], found[peer], strict=True)), 3
+        )
+        for name, (key, ours, peer) in RATIOS.items()
+        if ours in found
     }
-    print(json.dumps({key: value for key, value in rows.items() if key != "each round"}, indent=1))
-    print(f"wrote {results_file.write('overhead', rows)}")
-
-
-def _ratios(median: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    def ratio(key: str, ours: str, theirs: str) -> float:
-        return round(median[ours][key] / median[theirs][key], 3)
-
-    two, raw, torchrun = "forgeline, 2 workers", "raw Ray Train + Lightning, 2 workers", "torchrun, 2 workers"
-    return {
-        "samples/s against a plain PyTorch loop": ratio("samples_per_s", "forgeline, 1 worker", "plain PyTorch loop"),
-        "samples/s against raw Ray Train": ratio("samples_per_s", two, raw),
-        "samples/s against torchrun": ratio("samples_per_s", two, torchrun),
-        "time to first step against raw Ray Train": ratio("first_step_s", two, raw),
-        "time to first step against torchrun": ratio("first_step_s", two, torchrun),
-    }
+    return {"median": median, "ratios": ratios, "rounds": dict(found)}
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Peer: a plain PyTorch loop over what jobs/specs/digits.yaml trains, without Ray and Lightning.
 
-    python benchmarks/peers/plain_torch.py --epochs 2                                    # one process
-    torchrun --nproc-per-node 2 benchmarks/peers/plain_torch.py --epochs 2               # two, with DDP
+    python benchmarks/peers/plain_torch.py --steps 25                                    # one process
+    torchrun --nproc-per-node 2 benchmarks/peers/plain_torch.py --steps 25               # two, with DDP
 
 Prints one JSON line: `first_step` (Unix seconds at the end of the first optimizer step) and `samples_per_s`
 (training only, steps after the first five).
@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import time
+from itertools import islice
 from typing import Any
 
 import timm
@@ -27,7 +28,7 @@ WARM_UP_STEPS = 5
 def main() -> None:
     """Train, and print the result on rank 0."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--batch-size", type=int, default=128)
     arguments = parser.parse_args()
     world = int(os.environ.get("WORLD_SIZE", "1"))
@@ -49,17 +50,14 @@ def main() -> None:
         network = DistributedDataParallel(network)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.01)
     steps, first, started = 0, 0.0, 0.0
-    for epoch in range(arguments.epochs):
-        if sampler is not None:
-            sampler.set_epoch(epoch)
-        for batch, target in loader:
-            optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(network(batch), target).backward()
-            optimizer.step()
-            steps += 1
-            first = first or time.time()
-            if steps == WARM_UP_STEPS:
-                started = time.perf_counter()
+    for batch, target in islice(loader, arguments.steps):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(network(batch), target).backward()
+        optimizer.step()
+        steps += 1
+        first = first or time.time()
+        if steps == WARM_UP_STEPS:
+            started = time.perf_counter()
     if rank == 0:
         seconds = time.perf_counter() - started
         rate = (steps - WARM_UP_STEPS) * arguments.batch_size / seconds

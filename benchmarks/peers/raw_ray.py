@@ -1,6 +1,6 @@
 """Peer: the smallest Ray Train + Lightning script that trains what jobs/specs/digits.yaml trains.
 
-    python benchmarks/peers/raw_ray.py --epochs 1 --workers 2
+    python benchmarks/peers/raw_ray.py --steps 25 --workers 2
 
 Prints one JSON line: `first_step` (Unix seconds at the end of the first optimizer step) and `samples_per_s`
 (training only, steps after the first five, validation excluded).
@@ -71,7 +71,7 @@ def train(config: dict[str, Any]) -> None:
     )
     clock = Clock()
     trainer = pl.Trainer(
-        max_epochs=config["epochs"],
+        max_steps=config["steps"],
         accelerator="cpu",
         strategy=ray.train.lightning.RayDDPStrategy(),
         plugins=[ray.train.lightning.RayLightningEnvironment()],
@@ -92,7 +92,7 @@ def train(config: dict[str, Any]) -> None:
 def main() -> None:
     """Parse the arguments, train, print the result."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--batch-size", type=int, default=128)
     arguments = parser.parse_args()
@@ -101,7 +101,7 @@ def main() -> None:
         trainer = ray.train.torch.TorchTrainer(
             train,
             train_loop_config={
-                "epochs": arguments.epochs,
+                "steps": arguments.steps,
                 "workers": arguments.workers,
                 "batch_size": arguments.batch_size,
                 "result": result,
