@@ -6,13 +6,16 @@ a method needs them, so that a listing of all families stays cheap.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from forgeline_architectures.measurements import Measurement, of_family
 from forgeline_architectures.optimisation.options import TrainingOptions
 from forgeline_architectures.signature import Signature, Task
 from forgeline_architectures.weight_files import STORED
@@ -77,6 +80,18 @@ class Architecture:
     def model_names(self) -> Sequence[str]:
         """Every name that the family answers to in `architecture.name`."""
         return (self.name,) if self.names is None else cast("Sequence[str]", _load(self.names)())
+
+    @property
+    def when_not(self) -> str:
+        """When another family serves better: the paragraph of the family's README, as plain text."""
+        package = self.config.partition(":")[0].rpartition(".")[0]
+        readme = (files(package) / "README.md").read_text(encoding="utf-8")
+        found = re.search(r"\*\*When not\.\*\*(.+?)(\n\n|\Z)", readme, re.DOTALL)
+        return "" if found is None else re.sub(r"[`*]", "", " ".join(found[1].split()))
+
+    def measurements(self) -> Sequence[Measurement]:
+        """What its models cost, as measured; a family from elsewhere has no rows here."""
+        return of_family(self.name)
 
     def config_model(self) -> type[ArchitectureConfig]:
         """The config class; torch is not imported."""

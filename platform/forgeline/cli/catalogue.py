@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Annotated, Any, cast
 
 import typer
@@ -10,10 +12,12 @@ from forgeline import plugins
 from forgeline.cli import completion
 from forgeline.cli.commands import SuggestingGroup
 from forgeline.cli.keys import as_yaml, keys_of
-from forgeline.cli.render import Format, FormatOption, show_json, show_pairs, show_rows
+from forgeline.cli.render import Format, FormatOption, amount, show_json, show_pairs, show_rows
 
 architectures = typer.Typer(cls=SuggestingGroup, no_args_is_help=True)
 data = typer.Typer(cls=SuggestingGroup, no_args_is_help=True)
+
+_FIGURES = ("parameters", "multiply_adds", "memory_bytes", "samples_per_s")
 
 ArchitectureArgument = Annotated[
     str,
@@ -30,7 +34,10 @@ DataArgument = Annotated[
 def list_architectures(form: FormatOption = Format.TABLE) -> None:
     """List the families of architectures."""
     rows = [_architecture(plugin) for plugin in plugins.descriptors(plugins.ARCHITECTURES)]
-    show_rows(rows, ["name", "tasks", "inputs", "help"], form=form, empty="no architecture is installed")
+    if form is Format.TABLE:
+        rows = [row | _readable(row) for row in rows]
+    columns = ["name", "tasks", "inputs", "parameters", "multiply_adds", "samples_per_s", "help"]
+    show_rows(rows, columns, form=form, empty="no architecture is installed")
 
 
 @architectures.command("show")
@@ -39,7 +46,15 @@ def show_architecture(name: ArchitectureArgument, form: FormatOption = Format.TA
     family = next((each for each in plugins.descriptors(plugins.ARCHITECTURES) if each.name == name), None)
     found = family or plugins.find(plugins.ARCHITECTURES, name, key="name")
     plugin = cast("plugins.ArchitectureDescriptor", found)
-    row = _architecture(plugin) | {"paper": plugin.paper, "when": plugin.when, "cost": plugin.cost}
+    measured = [asdict(each) for each in plugin.measurements()]
+    row = {
+        **_described(plugin),
+        "paper": plugin.paper,
+        "when": plugin.when,
+        "when_not": plugin.when_not,
+        "cost": plugin.cost,
+        "measured": [each for each in measured if each["model"] == name] or measured,
+    }
     _show(row | {"settings": keys_of(plugin.config_model())}, form)
 
 
@@ -58,6 +73,18 @@ def show_data(name: DataArgument, form: FormatOption = Format.TABLE) -> None:
 
 
 def _architecture(plugin: Any) -> dict[str, Any]:
+    """A family, with what its first model that has a spec costs."""
+    measured = [asdict(each) for each in plugin.measurements()]
+    first = next((each for each in measured if each["spec"]), {})
+    return {**_described(plugin), **{key: first.get(key) for key in _FIGURES}, "measured_as": first.get("spec")}
+
+
+def _readable(row: Mapping[str, Any]) -> dict[str, str]:
+    """The figures of a row as a table has them: `23.1 k`, `16.9 MB`."""
+    return {key: amount(row[key], unit="B" if key == "memory_bytes" else "") for key in _FIGURES if key in row}
+
+
+def _described(plugin: Any) -> dict[str, Any]:
     return {
         "name": plugin.name,
         "family": plugin.family,
@@ -75,10 +102,15 @@ def _show(row: dict[str, Any], form: Format) -> None:
     if form is Format.JSON:
         show_json(row)
         return
+    measured = row.pop("measured", [])
     settings = [
         key | {"default": "required" if key["required"] else "" if key["type"] == "block" else as_yaml(key["default"])}
         for key in row.pop("settings")
     ]
-    show_pairs(list(row.items()))
+    show_pairs([(name.replace("_", " "), value) for name, value in row.items()])
+    if measured:
+        print()
+        rows = [each | _readable(each) for each in measured]
+        show_rows(rows, ["model", "inputs", *_FIGURES, "spec"], form=form, empty="")
     print()
     show_rows(settings, ["key", "type", "default", "meaning"], form=form, empty="it has no settings")

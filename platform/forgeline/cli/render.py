@@ -178,5 +178,19 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
+def amount(number: float | None, *, unit: str = "") -> str:
+    """A large number with three digits and a decimal prefix.
+
+    >>> amount(23_063), amount(4_089_184_256), amount(16_947_940, unit="B"), amount(407.7), amount(None)
+    ('23.1 k', '4.09 G', '16.9 MB', '408', '')
+    """
+    if number is None:
+        return ""
+    for prefix, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= size:
+            return f"{number / size:.3g} {prefix}{unit}"
+    return f"{number:.3g} {unit}".rstrip()
+
+
 def _style(column: str, value: Any) -> str:
     return STATE_STYLES.get(str(value).partition(":")[0], "") if column == "state" else ""
