@@ -46,6 +46,11 @@ ENVIRONMENT: Mapping[str, str] = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DISABLE_IMPORT_WARNING": "1",
     "RAY_enable_metrics_collection": "0",
+    # Ray gives its workers the lowest priority but five. Whatever wakes up then takes a core away in the middle of a
+    # parallel loop, and the other cores wait: a plain loop has the usual priority.
+    "RAY_worker_niceness": "0",
+    # One host is not announced to be taken away; the watcher would be a process that wakes a hundred times a second.
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_DEDUP_LOGS": "0",
 }
 
