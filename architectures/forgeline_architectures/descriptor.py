@@ -83,10 +83,11 @@ class Architecture:
 
     @property
     def when_not(self) -> str:
-        """When another family serves better: the paragraph of the family's README, as plain text."""
+        """When another family serves better: the paragraph of the family's README, as plain text; empty without one."""
         package = self.config.partition(":")[0].rpartition(".")[0]
-        readme = (files(package) / "README.md").read_text(encoding="utf-8")
-        found = re.search(r"\*\*When not\.\*\*(.+?)(\n\n|\Z)", readme, re.DOTALL)
+        readme = files(package) / "README.md"
+        text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
+        found = re.search(r"\*\*When not\.\*\*(.+?)(\n\n|\Z)", text, re.DOTALL)
         return "" if found is None else re.sub(r"[`*]", "", " ".join(found[1].split()))
 
     def measurements(self) -> Sequence[Measurement]:
