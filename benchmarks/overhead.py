@@ -151,14 +151,16 @@ GROUPS: Mapping[str, Mapping[str, Contender]] = {
         "torchrun, 2 workers": (plain_torch, 2, 1),
     },
 }
+_OURS, _RAW, _TORCHRUN = GROUPS["distributed"]
+_ONE, _PLAIN_ONE, _TWO, _PLAIN_TWO = GROUPS["alone"]
 # name -> measured quantity, ours, the peer
 RATIOS: Mapping[str, tuple[str, str, str]] = {
-    "samples/s against a plain PyTorch loop, 1 thread": ("samples_per_s", *list(GROUPS["alone"])[:2]),
-    "samples/s against a plain PyTorch loop, 2 threads": ("samples_per_s", *list(GROUPS["alone"])[2:]),
-    "samples/s against raw Ray Train": ("samples_per_s", *list(GROUPS["distributed"])[:2]),
-    "samples/s against torchrun": ("samples_per_s", *list(GROUPS["distributed"])[::2]),
-    "time to first step against raw Ray Train": ("first_step_s", *list(GROUPS["distributed"])[:2]),
-    "time to first step against torchrun": ("first_step_s", *list(GROUPS["distributed"])[::2]),
+    "samples/s against a plain PyTorch loop, 1 thread": ("samples_per_s", _ONE, _PLAIN_ONE),
+    "samples/s against a plain PyTorch loop, 2 threads": ("samples_per_s", _TWO, _PLAIN_TWO),
+    "samples/s against raw Ray Train": ("samples_per_s", _OURS, _RAW),
+    "samples/s against torchrun": ("samples_per_s", _OURS, _TORCHRUN),
+    "time to first step against raw Ray Train": ("first_step_s", _OURS, _RAW),
+    "time to first step against torchrun": ("first_step_s", _OURS, _TORCHRUN),
 }
 Rounds = Mapping[str, list[dict[str, float]]]
 
