@@ -25,7 +25,7 @@ from forgeline_jobs.data.base import SPLITS, ClassWeights, DataConfig, PreparedD
 from forgeline_jobs.data.checks import balanced_weights, class_counts, class_target, finite
 from forgeline_jobs.data.fingerprint import Fingerprint, fingerprint_arrays
 from forgeline_jobs.data.image_files import ImageFiles, ImageFilesSplit, verify_files
-from forgeline_jobs.data.splits import SplitIndices, fixed_split, stratified_split
+from forgeline_jobs.data.splits import SplitIndices, fixed_split, keep_labels, stratified_split
 
 _VERIFY_FILES = 10_000
 _STATISTICS_FILES = 1_000
@@ -36,6 +36,12 @@ class ImageConfig(DataConfig):
 
     augment: ImageAugmentation = Field(default=ImageAugmentation(), description="Random changes of training images.")
     class_weights: ClassWeights = Field(default=None, description="`balanced` weighs rare classes up in the loss.")
+    labels: int | None = Field(
+        default=None,
+        ge=1,
+        description="Images of train to learn from, as many of each class; all when not given.",
+    )
+    label_seed: int = Field(default=0, ge=0, description="Seed of the draw of `labels`.")
 
 
 class ImagesConfig(ImageConfig):
@@ -81,6 +87,7 @@ def prepare_arrays(
     resize: bool = False,
 ) -> PreparedData:
     """Split and encode images that are in memory already."""
+    indices = keep_labels(indices, classes, config.labels, config.label_seed)
     train = indices["train"]
     preprocessing = ImagePreprocessing.fit(pixels_NHWC[train], target=target, pixel_max=pixel_max, resize=resize)
     augment = ImageAugmenter(config.augment, preprocessing.black) if config.augment.active else None
@@ -174,7 +181,7 @@ def _prepare_folder(place: Path, config: ImagesConfig, verify: bool) -> Prepared
     files, labels, given = _labelled_files(place)
     target = class_target("class folder", labels, key="data.path", where="image")
     classes = target.encode(labels)
-    indices = _folder_split(given, classes, config.split)
+    indices = keep_labels(_folder_split(given, classes, config.split), classes, config.labels, config.label_seed)
     images = ImageFiles.detect(files, size=config.height_width, channels=config.channels)
     # Every file beyond the checked ones is still checked when it is first read.
     checked = np.linspace(0, len(files) - 1, min(len(files), _VERIFY_FILES if verify else 1)).astype(np.int64)

@@ -63,6 +63,31 @@ def stratified_split(classes: NDArray[np.int64], config: SplitConfig) -> SplitIn
     return _checked(train, val_rows, test_rows, len(classes))
 
 
+def keep_labels(indices: SplitIndices, classes: NDArray[np.int64], labels: int | None, seed: int) -> SplitIndices:
+    """Only `labels` samples of train, as many of each class as there are; val and test as they were.
+
+    A smaller number keeps a part of what a larger one keeps, so that results over numbers of labels can be compared.
+
+    Raises:
+        DataError: train has fewer samples, or there would be none of a class.
+    """
+    if labels is None:
+        return indices
+    numbers = np.unique(classes[indices.train])
+    if not len(numbers) <= labels <= len(indices.train):
+        raise DataError(
+            f"got {labels}; train has {len(indices.train)} samples of {len(numbers)} classes: "
+            f"allowed are {len(numbers)} to {len(indices.train)}",
+            key="data.labels",
+        )
+    generator = np.random.default_rng(seed)
+    drawn = [generator.permutation(indices.train[classes[indices.train] == number]) for number in numbers]
+    # Class by class in turn: the first of each, the second of each, …
+    turns = np.concatenate([np.arange(len(members)) for members in drawn])
+    kept = np.concatenate(drawn)[np.argsort(turns, kind="stable")][:labels]
+    return SplitIndices(train=np.sort(kept), val=indices.val, test=indices.test)
+
+
 def chronological_split(rows: int, config: ShareConfig) -> SplitIndices:
     """By position: the last rows are test, those before them val."""
     # Cut where `int(0.9 * n)` cuts, as the published splits do; the small number undoes 1 - 0.9 = 0.0999….

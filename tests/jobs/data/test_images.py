@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from forgeline.errors import DataError
-from forgeline_jobs.data.base import PreparedData
+from forgeline_jobs.data.base import SPLITS, PreparedData
 from forgeline_jobs.data.sources import IMAGES
 
 GENERATOR = np.random.default_rng(0)
@@ -44,6 +44,16 @@ def test_a_folder_per_class(tmp_path: Path) -> None:
     batch = data.splits["train"].batch(np.arange(4))
     assert batch["image"].shape == (4, 3, 8, 10) and batch["image"].dtype == np.float32
     assert data.preprocessing.encode(data.input_example)["image"].shape == (2, 3, 8, 10)
+
+
+def test_few_labels_are_all_that_is_learnt_from(tmp_path: Path) -> None:
+    path = folder(tmp_path / "x")
+    whole, few = prepare(path), prepare(path, labels=2)
+    assert [len(few.splits[name]) for name in SPLITS] == [2, len(whole.splits["val"]), len(whole.splits["test"])]
+    assert sorted(few.splits["train"].batch(np.arange(2))["target"]) == [0, 1]
+    assert few.summary["samples"]["train"] == 2 and few.fingerprint == whole.fingerprint
+    key, message = refusal(path, labels=50)
+    assert key == "data.labels" and "got 50" in message
 
 
 def test_without_the_check_and_in_another_process_it_is_the_same(tmp_path: Path) -> None:

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from forgeline.errors import DataError
 from forgeline_jobs.data.base import SPLITS, ShareConfig, SplitConfig
-from forgeline_jobs.data.splits import SplitIndices, chronological_split, fixed_split, random_split, stratified_split
+from forgeline_jobs.data.splits import (
+    SplitIndices,
+    chronological_split,
+    fixed_split,
+    keep_labels,
+    random_split,
+    stratified_split,
+)
 
 shares = st.tuples(st.floats(0.05, 0.45), st.floats(0.05, 0.45))
 
@@ -27,6 +34,30 @@ def test_every_row_is_in_one_split(rows: int, share: tuple[float, float], seed: 
     again = stratified_split(classes, config)
     assert (again.test == stratified_split(classes, config).test).all()
     assert all(set(classes[again[name]]) == {0, 1, 2} for name in SPLITS)
+
+
+def test_labels_keep_as_many_of_each_class_and_leave_the_rest() -> None:
+    classes = np.asarray([0] * 30 + [1] * 200 + [2] * 70)
+    split = stratified_split(classes, SplitConfig())
+    few, more = (keep_labels(split, classes, labels, 3) for labels in (6, 61))
+    assert np.bincount(classes[few.train]).tolist() == [2, 2, 2]
+    assert np.bincount(classes[more.train]).tolist() == [21, 20, 20]  # all that the first class has
+    assert set(few.train) < set(more.train) < set(split.train) and (np.diff(more.train) > 0).all()
+    assert more.val is split.val and more.test is split.test
+    assert (keep_labels(split, classes, 6, 3).train == few.train).all()
+    assert (keep_labels(split, classes, 6, 4).train != few.train).any()
+    assert keep_labels(split, classes, None, 3) is split
+
+
+@pytest.mark.parametrize("labels", [2, 71])
+def test_labels_that_cannot_be_kept_are_refused(labels: int) -> None:
+    classes = np.arange(100) % 3
+    split = stratified_split(classes, SplitConfig())
+    with pytest.raises(
+        DataError, match=f"got {labels}; train has 70 samples of 3 classes: allowed are 3 to 70"
+    ) as caught:
+        keep_labels(split, classes, labels, 0)
+    assert caught.value.key == "data.labels"
 
 
 def test_seeds_differ() -> None:
