@@ -32,6 +32,8 @@ FAMILIES = {
     family.name: family
     for family in (CAPTIONER, CLIP, CNN, GAT, GCN, GPT, LENET, LAMDA, LLAMA, MLP, PALM, RECURRENT, SEQ2SEQ)
 }
+# Families that `Bundle.embed` takes: their models have `penultimate`.
+EMBEDDING = {"cnn", "gpt", "lamda", "lenet", "llama", "mlp", "palm", "recurrent"}
 FILES = ("README.md", "__init__.py", "config.py", "model.py", "module.py")
 ROWS = 8
 
@@ -237,6 +239,18 @@ class TestModel:
         second.load_state_dict(load(save({name: t.contiguous() for name, t in first.state_dict().items()})))
         batch = batch_of(signature)
         assert torch.equal(first(batch), second(batch))
+
+    def test_what_the_last_layer_reads_is_a_vector_per_sample(
+        self, name: str, config: dict[str, Any], task: str, inputs: dict[str, Any], outputs: list[int]
+    ) -> None:
+        signature = signature_of(task, inputs, outputs)
+        model: Any = FAMILIES[name].build_model(config, signature).eval()
+        if name not in EMBEDDING:
+            assert not hasattr(model, "penultimate"), "name it in EMBEDDING"
+            return
+        vectors = model.penultimate(batch_of(signature))
+        assert vectors.shape[0] == ROWS and vectors.ndim == 2 and vectors.isfinite().all()
+        assert vectors.std(0).max() > 0, "samples differ"
 
     def test_validation_step(
         self, name: str, config: dict[str, Any], task: str, inputs: dict[str, Any], outputs: list[int]

@@ -40,6 +40,18 @@ class ImageNetwork(nn.Module):
         out: Tensor = self.network(self.picture(batch))
         return out
 
+    def penultimate(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "batch features"]:
+        """What the last layer reads: an embedding of each picture.
+
+        Raises:
+            ValueError: timm's model does not tell its features from its last layer.
+        """
+        network: Any = self.network
+        if not (hasattr(network, "forward_features") and hasattr(network, "forward_head")):
+            raise ValueError(f"{type(network).__name__} does not tell its features from its last layer")
+        features: Tensor = network.forward_head(network.forward_features(self.picture(batch)), pre_logits=True)
+        return features.flatten(1)
+
     def with_auxiliary(
         self, batch: Mapping[str, Tensor]
     ) -> tuple[Float[Tensor, "batch outputs"], Float[Tensor, "batch outputs"]]:

@@ -94,6 +94,15 @@ class DecoderModel(nn.Module):
             return self._decoded(tokens, None, None)
         return self._decoded(tokens, segment_positions(segments), segment_mask(segments))
 
+    def penultimate(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "batch width"]:
+        """Mean of the last hidden states over a text's tokens, up to its `length`: an embedding of each text."""
+        hidden = self.hidden(batch)
+        length = batch.get("length")
+        if length is None:
+            return hidden.mean(1)
+        inside: Bool[Tensor, "batch time"] = torch.arange(hidden.shape[1], device=hidden.device) < length[:, None]
+        return (hidden * inside[..., None]).sum(1) / length[:, None]
+
     def logits(self, hidden: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows vocabulary"]:
         """Scores of the next token."""
         if self.design.logit_scale != 1.0:

@@ -45,8 +45,13 @@ class LeNet(nn.Module):
         self.head = nn.Linear(units, signature.outputs[0])
 
     def forward(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "batch outputs"]:
+        out: Tensor = self.head(self.penultimate(batch))
+        return out
+
+    def penultimate(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "batch units"]:
+        """What the last layer reads: an embedding of each picture."""
         image: Float[Tensor, "batch channels height width"] = batch["image"]
-        out: Tensor = self.head(self.dense(self.maps(image).flatten(1)))
+        out: Tensor = self.dense(self.maps(image).flatten(1))
         return out
 
 

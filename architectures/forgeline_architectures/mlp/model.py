@@ -77,6 +77,11 @@ class MLP(nn.Module):
             out = out + self.wide(x)
         return out.view(-1, *self.output_shape) if len(self.output_shape) > 1 else out
 
+    def penultimate(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "batch width"]:
+        """What the last layer reads, without the wide path: an embedding of each sample."""
+        out: Tensor = self.hidden(self.joined(batch))
+        return out
+
     def joined(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "batch width"]:
         """All inputs of a batch as one vector per sample."""
         parts = [batch[name].flatten(1) for name in self.dense_inputs]

@@ -45,11 +45,16 @@ class Recurrent(nn.Module):
         _initialise(self.rnn, config)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Float[Tensor, batch * output]:
+        out: Tensor = self.head(self.dropout(self.penultimate(batch)))
+        return out.view(-1, *self.output_shape) if len(self.output_shape) > 1 else out
+
+    def penultimate(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "batch width"]:
+        """What the last layer reads, before dropout: an embedding of each series."""
         steps = self.windows(batch["series"])
         length = batch.get("length")
         pooled = self.pooled(steps) if length is None else self.pooled_packed(steps, self.step_count(length))
-        out: Tensor = self.head(self.dropout(self.norm(pooled)))
-        return out.view(-1, *self.output_shape) if len(self.output_shape) > 1 else out
+        out: Tensor = self.norm(pooled)
+        return out
 
     def windows(self, series: Float[Tensor, "batch time channels"]) -> Float[Tensor, "batch steps features"]:
         """The series cut into windows; the last one is filled up with zeros."""

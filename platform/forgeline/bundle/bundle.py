@@ -291,6 +291,25 @@ class Bundle:
         place = pick_device(device)
         return model_outputs(self.model.to(place), self.task, arrays, batch_size=batch_size, device=place)
 
+    def embed(self, raw: Any, *, batch_size: int = BATCH_SIZE, device: str = "auto") -> NDArray[Any]:
+        """What the network makes of samples before its last layer: close for samples that it takes for alike.
+
+        Args:
+            raw: a file or folder, or data, as `predict` takes them.
+            batch_size: samples that go through the network together.
+            device: auto, cpu, cuda or cuda:N.
+
+        Returns:
+            float32 [samples, width], in the order of the samples.
+
+        Raises:
+            DataError: the data are not what the model takes.
+            UsageError: the network has no such layer.
+        """
+        from forgeline.bundle.embedding import embeddings
+
+        return embeddings(self, raw, batch_size=batch_size, device=device)
+
     def generate(
         self,
         prompts: str | Sequence[str],

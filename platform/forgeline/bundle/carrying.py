@@ -1,4 +1,4 @@
-"""Predictions of a file beside columns of its own: for `forgeline predict --keep` and the kind `predict`."""
+"""What a model makes of a file, beside columns of the file: for `predict` and `embed` with `--keep`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forgeline.bundle.embedding import embed_piece
 from forgeline.bundle.prediction import pieces_of
 from forgeline.bundle.tables import TableFile
 from forgeline.errors import SpecError
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from forgeline.bundle.bundle import Bundle
+
+
+EMBEDDING = "embedding"
 
 
 def check_kept(bundle: Bundle, file: Path, keep: Sequence[str], *, key: str) -> None:
@@ -30,7 +34,7 @@ def check_kept(bundle: Bundle, file: Path, keep: Sequence[str], *, key: str) -> 
         return
     if bundle.preprocessing.kind != "table":
         raise SpecError(f"got {list(keep)}; only the columns of a table can be carried over", key=key)
-    made = [column["name"] for column in bundle.schema["outputs"]]
+    made = [EMBEDDING, *(column["name"] for column in bundle.schema["outputs"])]
     for number, name in enumerate(keep):
         if name in made or name in keep[:number]:
             reason = "is a column that the model writes" if name in made else "is named twice"
@@ -53,6 +57,26 @@ def predict_file(
         table = _with_kept(piece, fields, pa.Table.from_pandas(predictions, preserve_index=False))
         # Without pandas' own note in the metadata, which would be the first piece's.
         yield table.replace_schema_metadata(None)
+
+
+def embed_file(
+    bundle: Bundle, file: Path, *, keep: Sequence[str], batch_size: int, device: str = "auto"
+) -> Iterator[pa.Table]:
+    """Embeddings in the order of the file, piece by piece, behind what tells the samples apart and what is kept.
+
+    Raises:
+        DataError: the file cannot be read, or the model cannot take it.
+        UsageError: the network has no layer to embed by.
+    """
+    import pyarrow as pa
+
+    for piece, fields in _pieces(bundle, file, keep):
+        vectors = embed_piece(bundle, piece, batch_size=batch_size, device=device)
+        column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
+        labels = bundle.preprocessing.row_labels(piece)
+        known = pa.Table.from_pandas(labels, preserve_index=False) if len(labels.columns) else pa.table({})
+        table = pa.table([*known.columns, column], names=[*known.column_names, EMBEDDING])
+        yield _with_kept(piece, fields, table)
 
 
 def _pieces(bundle: Bundle, file: Path, keep: Sequence[str]) -> Iterator[tuple[Any, list[pa.Field[Any]]]]:

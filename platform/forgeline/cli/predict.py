@@ -66,7 +66,7 @@ def predict(
     """Predict with a registered model or a bundle."""
     if (file is None) == (prompt is None):
         raise UsageError("give a FILE to predict, or --prompt TEXT for a language model, and not both")
-    chosen = form or _format_of(output)
+    chosen = form or format_of(output)
     if chosen is PredictionFormat.PARQUET and output is None:
         raise UsageError("--format parquet needs --output FILE")
     if file is not None and not file.exists():
@@ -74,8 +74,8 @@ def predict(
     if prompt is not None and keep:
         raise UsageError("--keep carries over columns of a FILE; leave it out with --prompt")
     if output is not None:
-        _check_output(output, file, overwrite=overwrite)
-    bundle = _load(model)
+        check_output(output, file, overwrite=overwrite)
+    bundle = load_model(model)
     if prompt is not None:
         text = bundle.generate(
             [prompt], max_tokens=max_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
@@ -87,10 +87,10 @@ def predict(
         table = _predict_keeping(bundle, file, keep, batch_size=batch_size)
     else:
         table = bundle.predict(file, batch_size=batch_size)
-    _write_table(table, chosen, output)
+    write_table(table, chosen, output)
 
 
-def _check_output(output: Path, file: Path | None, *, overwrite: bool) -> None:
+def check_output(output: Path, file: Path | None, *, overwrite: bool) -> None:
     """Refuse, before anything is computed, what could not be written or must not be lost."""
     if not output.parent.is_dir():
         raise UsageError(f"--output: the folder {str(output.parent)!r} does not exist; make it, or change --output")
@@ -104,7 +104,7 @@ def _check_output(output: Path, file: Path | None, *, overwrite: bool) -> None:
         raise UsageError(f"--output: {str(output)!r} is there already; add --overwrite, or change --output")
 
 
-def _load(model: str) -> Bundle:
+def load_model(model: str) -> Bundle:
     """The model; the plain name of a registered one is answered with how it is named."""
     from forgeline.bundle import Bundle
 
@@ -129,7 +129,12 @@ def _predict_keeping(bundle: Bundle, file: Path, keep: list[str], *, batch_size:
     return frame
 
 
-def _format_of(output: Path | None) -> PredictionFormat:
+def format_of(output: Path | None) -> PredictionFormat:
+    """The format that a file's suffix asks for; a table for the terminal.
+
+    Raises:
+        UsageError: the suffix stands for none.
+    """
     if output is None:
         return PredictionFormat.TABLE
     if output.suffix not in _SUFFIXES:
@@ -147,7 +152,8 @@ def _write_text(text: str, output: Path | None) -> None:
         raise UsageError(f"--output: cannot write {output} ({error.strerror})") from error
 
 
-def _write_table(frame: pd.DataFrame, form: PredictionFormat, output: Path | None) -> None:
+def write_table(frame: pd.DataFrame, form: PredictionFormat, output: Path | None, *, what: str = "predictions") -> None:
+    """Write to a file, or to the terminal where there is none, in a form that people or scripts read."""
     target = output if output is not None else sys.stdout
     try:
         if form is PredictionFormat.PARQUET:
@@ -165,4 +171,4 @@ def _write_table(frame: pd.DataFrame, form: PredictionFormat, output: Path | Non
     except OSError as error:
         raise UsageError(f"--output: cannot write {output} ({error.strerror})") from error
     if output is not None:
-        print(f"wrote {len(frame)} predictions to {output}", file=sys.stderr)
+        print(f"wrote {len(frame)} {what} to {output}", file=sys.stderr)

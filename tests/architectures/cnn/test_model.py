@@ -218,6 +218,26 @@ def test_a_network_without_attention_has_no_maps() -> None:
         model.attention_maps({"image": torch.randn(1, 1, 32, 32)})
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"name": "resnet10t"},
+        {"name": "vgg11", "width": 0.0625},
+        {"name": "densenet121", "options": {"growth_rate": 4, "block_config": [1, 1]}},
+        {"name": "inception_v3", "width": 0.0625, "stem": "small"},
+        {"name": "mobilenetv3_small_050"},
+        {"name": "vit_tiny_patch16_224", "options": SMALL_VIT},
+    ],
+    ids=lambda config: config["name"],
+)
+def test_the_last_layer_makes_the_output_of_the_penultimate(config: dict[str, Any]) -> None:
+    model: Any = ARCHITECTURE.build_model(config, signature(size=32)).eval()
+    batch = {"image": torch.randn(2, 1, 32, 32)}
+    features = model.penultimate(batch)
+    assert features.ndim == 2
+    torch.testing.assert_close(model.network.get_classifier()(features), model(batch), atol=1e-4, rtol=1e-4)
+
+
 def test_fixed_sizes_come_from_the_data() -> None:
     model = ARCHITECTURE.build_model({"name": "vit_tiny_patch16_224"}, signature(channels=3, size=32))
     assert model({"image": torch.randn(2, 3, 32, 32)}).shape == (2, 10)

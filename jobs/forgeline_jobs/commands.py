@@ -1,0 +1,11 @@
+"""The commands that come with the jobs, described without importing what they need."""
+
+from __future__ import annotations
+
+from forgeline.cli.commands import CommandDescriptor
+
+EMBED = CommandDescriptor(
+    name="embed",
+    help="Embed samples by a model, or find the nearest among embedded ones.",
+    command="forgeline_jobs.embed.command:embed",
+)
