@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import timm
 import torch
 from jaxtyping import Float
+from timm.models.efficientnet import EfficientNet
+from timm.models.mobilenetv3 import MobileNetV3
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -109,6 +111,10 @@ def _build(config: CNNConfig, signature: Signature, **arguments: Any) -> ImageNe
         arguments["aux_logits"] = True
     arguments |= {"in_chans": channels, "num_classes": signature.outputs[0], "drop_rate": config.dropout}
     network = _timm_network(config, {**arguments, **config.options})
+    if isinstance(network, EfficientNet | MobileNetV3) and not _trained_classifier(network, arguments):
+        # timm draws it up to 1/sqrt(outputs), which for a few classes makes first answers that are certain and wrong;
+        # this is up to 1/sqrt(inputs).
+        cast(nn.Linear, network.get_classifier()).reset_parameters()
     if config.auxiliary:
         skip_auxiliary(network)
     if config.stem != "standard":
@@ -133,6 +139,11 @@ def _timm_network(config: CNNConfig, arguments: Mapping[str, Any]) -> nn.Module:
             f"timm cannot build {config.name} with {given}: {error}; change architecture.options or "
             "architecture.pretrained"
         ) from error
+
+
+def _trained_classifier(network: Any, arguments: Mapping[str, Any]) -> bool:
+    """Whether the last layer came with trained weights: timm leaves out one for other classes."""
+    return "pretrained" in arguments and network.pretrained_cfg["num_classes"] == arguments["num_classes"]
 
 
 def _has_fixed_size(name: str) -> bool:

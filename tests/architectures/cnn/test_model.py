@@ -174,6 +174,14 @@ def test_narrow_layers_keep_the_size_of_activations() -> None:
     assert 0.005 < maps.std() < 5
 
 
+@pytest.mark.parametrize("name", ["efficientnet_b0", "mobilenetv2_035", "mobilenetv3_small_050"])
+def test_first_answers_for_few_classes_are_not_certain(name: str) -> None:
+    torch.manual_seed(0)
+    model: Any = ARCHITECTURE.build_model({"name": name, "image_size": 32}, signature(size=8))
+    logits = model({"image": torch.randn(16, 1, 8, 8)})
+    assert logits.std() < 1
+
+
 def test_pictures_are_resized_inside_the_model() -> None:
     small: Any = ARCHITECTURE.build_model({"name": "resnet10t", "image_size": 32}, signature(size=8)).eval()
     pictures = torch.randn(2, 1, 8, 8)
