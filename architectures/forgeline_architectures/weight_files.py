@@ -23,6 +23,11 @@ def weight_file(value: Value, info: ValidationInfo, *, folders: bool = False) ->
     """
     if not isinstance(value, str) or "://" in value or (info.context or {}).get("stored"):
         return value
+    if value.startswith(("models:", "runs:")):
+        raise ValueError(
+            f"got {value!r}; weights in their library's own naming stand here: name a trained model of yours in "
+            "fine_tune.pretrained"
+        )
     # Unlike Path.expanduser, this leaves the name of an unknown user alone.
     path = Path(os.path.expanduser(value)).absolute()  # noqa: PTH111
     if path.is_file() or (folders and path.is_dir()):

@@ -107,6 +107,24 @@ class OptimizerConfig(BaseModel):
         return self
 
 
+class AdapterConfig(BaseModel):
+    """Low-rank matrices that are trained beside frozen layers (Hu et al. 2022, LoRA, arXiv:2106.09685, section 4.1)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    layers: tuple[str, ...] = Field(
+        min_length=1, description="Patterns of the names of linear and convolution layers that are adapted: `layer*`."
+    )
+    rank: PositiveInt = Field(default=8, description="Rank of what is added to a layer's weights.")
+    alpha: PositiveFloat = Field(default=16.0, description="What is added is scaled by alpha / rank.")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="Share of an adapter's inputs zeroed while training.")
+    train: tuple[str, ...] | None = Field(
+        default=None,
+        description="Patterns of parameter names trained whole beside the adapters; the last layer when not given, and "
+        "none of a language model.",
+    )
+
+
 class TrainingOptions(BaseModel):
     """What a Lightning module is told besides model and data."""
 

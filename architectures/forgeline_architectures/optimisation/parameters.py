@@ -25,7 +25,7 @@ def named_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
         yield name.removeprefix(prefix), parameter
 
 
-def matching(names: Iterable[str], pattern: str, *, option: str) -> list[str]:
+def matching(names: Iterable[str], pattern: str, *, option: str, what: str = "parameters") -> list[str]:
     """The names that match a pattern.
 
     Raises:
@@ -39,7 +39,7 @@ def matching(names: Iterable[str], pattern: str, *, option: str) -> list[str]:
             difflib.get_close_matches(pattern.rstrip(".*"), prefixes, n=SHOWN_NAMES, cutoff=0.5) or names[:SHOWN_NAMES]
         )
         raise ValueError(
-            f"{option}: pattern {pattern!r} matches none of the model's {len(names)} parameters; "
+            f"{option}: pattern {pattern!r} matches none of the model's {len(names)} {what}; "
             f"near names: {', '.join(near)} (a whole block is written `{near[0].split('.')[0]}.*`)"
         )
     return found

@@ -7,16 +7,17 @@ Unusual: nothing is logged from in here. `self.log` costs more than a small mode
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypedDict, cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from forgeline_architectures.optimisation.adapters import Adapter
 from forgeline_architectures.optimisation.ema import ExponentialMovingAverage
 from forgeline_architectures.optimisation.optimisers import build_optimizer
-from forgeline_architectures.optimisation.options import TrainingOptions
+from forgeline_architectures.optimisation.options import AdapterConfig, TrainingOptions
 from forgeline_architectures.optimisation.parameters import freeze, frozen_norms
 from forgeline_architectures.optimisation.schedules import build_scheduler
 from forgeline_architectures.signature import Signature
@@ -48,6 +49,7 @@ class TaskModule(LightningModule):
         options: optimiser, schedule, smoothing, averaging, freezing.
         last_gradient_norm: global L2 norm before clipping at the newest optimizer step, None before the first.
         ema: averaged weights, None where the options ask for none.
+        adapter: low-rank matrices beside frozen layers, None where the layers themselves are trained.
     """
 
     def __init__(self, model: nn.Module, signature: Signature, options: TrainingOptions) -> None:
@@ -56,11 +58,54 @@ class TaskModule(LightningModule):
         self.signature = signature
         self.options = options
         self.last_gradient_norm: Tensor | None = None
+        self.adapter: Adapter | None = None
         freeze(model, options.freeze)
-        self._held = frozen_norms(model)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Hold the norms of what is frozen, and begin the averages, whenever the model is another one."""
+        self._held = frozen_norms(self.model)
         for layer in self._held:  # Lightning keeps each layer's mode, and calls `train` only after it called `eval`
             layer.eval()
-        self.ema = None if options.ema is None else ExponentialMovingAverage(model, options.ema)
+        ema = self.options.ema
+        self.ema = None if ema is None else ExponentialMovingAverage(self.model, ema)
+
+    def start_from(self, weights: Mapping[str, Tensor], *, fresh: Collection[str] = ()) -> None:
+        """Take over the weights of a model of the same names, before the first step.
+
+        Args:
+            weights: a state dict.
+            fresh: names of the weights that stay as they are.
+
+        Raises:
+            ValueError: names or shapes differ.
+        """
+        kept = {name: tensor for name, tensor in self.model.state_dict().items() if name in fresh}
+        taken = {name: tensor for name, tensor in weights.items() if name not in kept}
+        try:
+            self.model.load_state_dict({**kept, **taken})
+        except RuntimeError as error:
+            raise ValueError(f"the weights do not fit the model: {error}") from error
+        self._settle()
+
+    def adapt(self, config: AdapterConfig, *, trained: Collection[str] = ()) -> None:
+        """Train adapters in the place of the model's own layers; call it before the first step.
+
+        Args:
+            config: which layers, and how.
+            trained: names in the state dict of what is trained whole unless the config names others.
+
+        Raises:
+            ValueError: a pattern names nothing that can be adapted.
+        """
+        self.adapter = Adapter(self.model, config, trained=trained)
+        self._settle()
+
+    def merge_adapter(self) -> None:
+        """Add what the adapters learnt to the model's own weights; it has its old names again, and no adapter."""
+        if self.adapter is not None:
+            self.adapter.merge()
+            self.adapter = None
 
     @abstractmethod
     def loss(self, batch: Batch) -> Tensor:

@@ -83,7 +83,8 @@ class EmbeddingIndex:
         k = min(k, len(self.vectors))
         score = _cosines if metric == "cosine" else _negative_distances
         block = max(1, _PAIRS // len(self.vectors))
-        rows, scores = [], []
+        rows: list[NDArray[np.int64]] = []
+        scores: list[NDArray[np.float32]] = []
         for start in range(0, len(vectors), block):
             scored = score(vectors[start : start + block], self.vectors)
             # Stable, so that of equal ones the first of the file comes first.

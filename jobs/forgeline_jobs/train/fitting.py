@@ -23,7 +23,7 @@ from forgeline_architectures.tasks.base import TaskModule
 from forgeline_architectures.tasks.lightning_import import Trainer
 from forgeline_jobs.data.base import PreparedData
 from forgeline_jobs.data.loader import TrainBatches, eval_loader, train_loader
-from forgeline_jobs.train import checkpoint, outcome
+from forgeline_jobs.train import checkpoint, outcome, transfer
 from forgeline_jobs.train.callbacks.checkpoints import Checkpoints, Policy
 from forgeline_jobs.train.callbacks.randomness import BatchRandomness
 from forgeline_jobs.train.callbacks.step_log import StepLog
@@ -137,6 +137,7 @@ class Fitting:
         module = architecture.build_module(
             self.spec.architecture.model_dump(mode="json"), self.data.signature.model_dump(mode="json"), options
         )
+        transfer.begin(module, self.spec, self.data, source=None if self.resumed else self.job.pretrained)
         if self.spec.trainer.compile:
             module.model.compile()
         return cast(TaskModule, module)

@@ -52,6 +52,10 @@ class TrainKind:
         self._check_architecture(spec, data)
         self._check_metric(spec, data)
         self._check_options(spec, data.signature.task)
+        if spec.fine_tune.pretrained is not None or spec.fine_tune.adapter is not None:
+            from forgeline_jobs.train import transfer  # it builds the model, for which torch is needed
+
+            transfer.check(spec, data)
         return described(data)
 
     @staticmethod
@@ -98,6 +102,7 @@ class TrainKind:
         if context.resume_from is not None:
             folder = self._newest(context)
             context.tell_attempt("resume", step=_step_of(folder))
+        pretrained = self._pretrained(context, spec)
         spent: dict[str, int] = {}
         while True:
             job = Job(
@@ -106,6 +111,7 @@ class TrainKind:
                 home=str(context.paths.home),
                 attempt=context.attempt,
                 checkpoint=str(folder) if folder else None,
+                pretrained=pretrained,
             )
             context.watch_spool(context.paths.spool(attempt=context.attempt, rank=0))
             # Local Ray lives on loopback: the process group must not listen elsewhere either.
@@ -117,6 +123,21 @@ class TrainKind:
             folder = self._newest(context)
             cause = failure.reason.value
             context.next_attempt(cause, reason=cause, message=failure.message, step=_step_of(folder))
+
+    @staticmethod
+    def _pretrained(context: RunContext, spec: TrainSpec) -> str | None:
+        """Folder of the bundle to start from, which is written down with the run; a resumed run needs none."""
+        if spec.fine_tune.pretrained is None or context.resume_from is not None:
+            return None
+        from forgeline_jobs.train import transfer
+
+        bundle = transfer.find(spec)
+        assert bundle is not None
+        try:
+            context.tracker.log_params(context.run_id, {"fine_tune.pretrained.digest": bundle.digest})
+        except TrackingError as error:
+            context.message(f"what the run started from did not reach the tracking store: {error}", level="warning")
+        return str(bundle.folder.resolve())
 
     @staticmethod
     def _newest(context: RunContext) -> Path | None:

@@ -47,6 +47,9 @@ def hand_over(
     # A bundle computes in float32 whatever it was trained in (precision bf16-true leaves a bfloat16 module).
     module.to(device).float().eval()
     module.model.load_state_dict(weights)
+    if module.adapter is not None:
+        module.merge_adapter()
+        weights = module.model.state_dict()
     outputs = _outputs(module, data, spec.data.batch_size, device)
     Bundle.save(
         job.paths.bundle,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator, model_validator
 
 from forgeline.registry.aliases import Alias
 from forgeline.registry.gates import Gate
 from forgeline.spec.envelope import Envelope
 from forgeline.spec.parts import plugin_part
 from forgeline.spec.units import Length
-from forgeline_architectures.optimisation.options import OptimizerConfig
+from forgeline_architectures.optimisation.options import AdapterConfig, OptimizerConfig
 
 DEFAULT_EPOCHS = 10
 
@@ -60,12 +62,40 @@ class TrainerConfig(Part):
 
 
 class FineTuneConfig(Part):
-    """What to hold still and what to move slowly when training starts from trained weights."""
+    """Which trained weights to start from, and what to hold still, move slowly or adapt."""
 
+    pretrained: str | None = Field(
+        default=None,
+        description="Trained model to start from: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, `runs:/RUN`, or a "
+        "bundle's folder.",
+    )
+    replace_head: bool = Field(
+        default=False, description="Start the last layer anew even where the classes are those of `pretrained`."
+    )
     freeze: tuple[str, ...] = Field(default=(), description="Patterns of parameter names to freeze, e.g. `layer1.*`.")
     learning_rates: dict[str, PositiveFloat] = Field(
         default_factory=dict, description="Pattern of parameter names -> factor on `optimizer.lr`."
     )
+    adapter: AdapterConfig | None = Field(
+        default=None, description="Low-rank matrices (LoRA) to train in place of the layers, which are frozen."
+    )
+
+    @field_validator("pretrained")
+    @classmethod
+    def _folder_from_anywhere(cls, value: str | None) -> str | None:
+        """A folder's path made absolute: workers run in folders of their own."""
+        if value is None or value.startswith(("models:", "runs:")):
+            return value
+        # Unlike Path.expanduser, this leaves the name of an unknown user alone.
+        return str(Path(os.path.expanduser(value)).absolute())  # noqa: PTH111
+
+    @model_validator(mode="after")
+    def _fields_fit(self) -> Self:
+        if self.adapter is not None and self.freeze:
+            raise ValueError("an adapter freezes every other weight by itself; remove freeze or adapter")
+        if self.replace_head and self.pretrained is None:
+            raise ValueError("replace_head is about the last layer of pretrained, which is not given; remove it")
+        return self
 
 
 class CheckpointConfig(Part):
@@ -95,7 +125,7 @@ class TrainSpec(Envelope):
     data: plugin_part("forgeline.data") = Field(description="The data: `name` and its settings.")  # type: ignore[valid-type]
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig, description="Optimizer and schedule.")
     trainer: TrainerConfig = Field(default_factory=TrainerConfig, description="How long and how to train.")
-    fine_tune: FineTuneConfig = Field(default_factory=FineTuneConfig, description="Frozen and slowed-down parameters.")
+    fine_tune: FineTuneConfig = Field(default_factory=FineTuneConfig, description="Starting from trained weights.")
     checkpoint: CheckpointConfig = Field(
         default_factory=CheckpointConfig, description="Writing and keeping checkpoints."
     )
@@ -119,6 +149,17 @@ class TrainSpec(Envelope):
             raise ValueError(
                 f"data.batch_size {batch_size} is global and is shared by resources.workers {workers}, "
                 f"which does not divide it; set data.batch_size to {near}, or change resources.workers"
+            )
+        own = getattr(self.architecture, "pretrained", None)
+        if own and self.fine_tune.pretrained is not None:
+            raise ValueError(
+                f"weights come from architecture.pretrained ({own!r}) or from fine_tune.pretrained "
+                f"({self.fine_tune.pretrained!r}), not from both; remove one"
+            )
+        if self.fine_tune.adapter is not None and not own and self.fine_tune.pretrained is None:
+            raise ValueError(
+                "fine_tune.adapter adds to trained weights and there are none; set fine_tune.pretrained, or "
+                "architecture.pretrained where the architecture has it"
             )
         if self.trainer.precision == "16-mixed" and self.resources.gpus_per_worker == 0:
             raise ValueError(

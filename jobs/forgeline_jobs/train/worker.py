@@ -30,6 +30,7 @@ class Job:
         home: FORGELINE_HOME of the run.
         attempt: number of this attempt, from 1.
         checkpoint: folder to resume from, or None.
+        pretrained: folder of the bundle whose weights training starts from, or None.
     """
 
     spec: str
@@ -37,6 +38,7 @@ class Job:
     home: str
     attempt: int
     checkpoint: str | None
+    pretrained: str | None = None
 
     @property
     def paths(self) -> RunPaths:

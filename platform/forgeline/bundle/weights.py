@@ -67,6 +67,26 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return state
 
 
+def read_shapes(path: Path) -> dict[str, list[int]]:
+    """The shapes of the state dict that was written, without reading its numbers.
+
+    Raises:
+        BundleError: it is not a safetensors file, or its ties are broken.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as stored:
+            ties = json.loads((stored.metadata() or {}).get(_TIED, "{}"))
+            shapes = {name: list(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
+        shapes.update({name: shapes[owner] for name, owner in ties.items()})
+    except (SafetensorError, OSError) as error:
+        raise BundleError(f"{path} cannot be read as safetensors: {error}") from error
+    except (ValueError, KeyError, AttributeError) as error:
+        raise BundleError(f"{path} has broken metadata about tied weights: {error!r}") from error
+    return shapes
+
+
 def _identity(tensor: Tensor) -> tuple[object, ...] | None:
     """Equal for two names of one tensor; None where there is nothing to share."""
     if tensor.numel() == 0:

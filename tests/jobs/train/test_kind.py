@@ -69,6 +69,15 @@ def test_two_workers_train_track_and_register(wine: fl.Run, home: Path) -> None:
         assert wine.paths.rank_log(attempt=1, rank=rank).exists()
 
 
+def test_a_run_starts_from_a_registered_model_and_says_from_which(wine: fl.Run) -> None:
+    change = {"fine_tune.pretrained": "models:/wine@champion", "optimizer.lr": 1e-6, "trainer.epochs": 1}
+    tuned = fl.run(load(WINE, set={**change, "register": None, "resources.workers": 1}))
+    assert tuned.state == "succeeded", tuned.message
+    assert tuned.metrics["val/loss"] == pytest.approx(wine.metrics["val/loss"], abs=1e-3)
+    tracked = open_registry()._tracker.get(tuned.id)
+    assert tracked.params["fine_tune.pretrained.digest"] == wine.bundle.digest
+
+
 def test_the_tracking_store_has_what_a_person_looks_for(wine: fl.Run) -> None:
     tracker = open_registry()._tracker
     tracked = tracker.get(wine.id)
