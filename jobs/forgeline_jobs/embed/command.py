@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from forgeline.bundle import Bundle
-    from forgeline_jobs.embed.index import Metric
 
 
 class Nearness(StrEnum):
@@ -104,7 +103,7 @@ def neighbours(
     check_kept(bundle, file, keep, key="--keep")
     pieces = pa.concat_tables(embed_file(bundle, file, keep=keep, batch_size=batch_size))
     vectors = np.stack(pieces.column(EMBEDDING).to_pylist()).astype(np.float32)
-    rows, scores = known.nearest(vectors, k=k, metric=cast("Metric", metric.value))
+    rows, scores = known.nearest(vectors, k=k, metric=metric.value)
     asked = np.repeat(np.arange(len(rows)), rows.shape[1])
     table: dict[str, Any] = {"row": asked}
     for name, column in _columns(pieces.drop_columns([EMBEDDING])).items():

@@ -138,12 +138,12 @@ def _cosines(queries: NDArray[np.float32], known: NDArray[np.float32]) -> NDArra
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = vectors / np.where(lengths > 0, lengths, 1)
-    return unit
+    return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
 
 
 def _negative_distances(queries: NDArray[np.float32], known: NDArray[np.float32]) -> NDArray[np.float32]:
     """[queries, samples], in float64 inside, since the squares of near vectors cancel."""
     left, right = queries.astype(np.float64), known.astype(np.float64)
     squares = (left**2).sum(1)[:, None] + (right**2).sum(1)[None, :] - 2 * left @ right.T
-    return -np.sqrt(np.maximum(squares, 0)).astype(np.float32)
+    distances: NDArray[np.float32] = np.sqrt(np.maximum(squares, 0)).astype(np.float32)
+    return -distances
