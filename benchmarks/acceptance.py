@@ -24,6 +24,7 @@ from benchmarks import (
     zoo_graphs,
     zoo_images,
     zoo_recurrent,
+    zoo_text,
     zoo_transfer,
     zoo_vision_language,
 )
@@ -50,6 +51,7 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
     "recurrent": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_recurrent.BARS},
     "transfer": {name: partial(zoo_transfer.transferred, _say, **row) for name, row in zoo_transfer.ROWS.items()},
     "vision-language": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_vision_language.BARS},
+    "text": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_text.BARS},
 }
 
 

@@ -9,5 +9,4 @@ BARS = (
     Bar(name="mnist1d RNN", spec="zoo/rnn.yaml", metric="accuracy", at_least=0.68),
     Bar(name="mnist1d LSTM", spec="zoo/lstm.yaml", metric="accuracy", at_least=0.84),
     Bar(name="mnist1d GRU", spec="zoo/gru.yaml", metric="accuracy", at_least=0.88),
-    Bar(name="reverse-copy with attention", spec="zoo/seq2seq.yaml", metric="exact_match", at_least=0.85),
 )

@@ -27,6 +27,8 @@ install_import_hook(
         "forgeline_architectures.gpt.model",
         "forgeline_architectures.recurrent.model",
         "forgeline_architectures.seq2seq.model",
+        "forgeline_architectures.t5.model",
+        "forgeline_architectures.transformer.model",
         "forgeline_architectures.lenet.model",
         "forgeline_architectures.mlp.model",
         "forgeline_architectures.node_network",

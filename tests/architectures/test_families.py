@@ -27,10 +27,28 @@ from forgeline_architectures.mlp import ARCHITECTURE as MLP
 from forgeline_architectures.palm import ARCHITECTURE as PALM
 from forgeline_architectures.recurrent import ARCHITECTURE as RECURRENT
 from forgeline_architectures.seq2seq import ARCHITECTURE as SEQ2SEQ
+from forgeline_architectures.t5 import ARCHITECTURE as T5
+from forgeline_architectures.transformer import ARCHITECTURE as TRANSFORMER
 
 FAMILIES = {
     family.name: family
-    for family in (CAPTIONER, CLIP, CNN, GAT, GCN, GPT, LENET, LAMDA, LLAMA, MLP, PALM, RECURRENT, SEQ2SEQ)
+    for family in (
+        CAPTIONER,
+        CLIP,
+        CNN,
+        GAT,
+        GCN,
+        GPT,
+        LENET,
+        LAMDA,
+        LLAMA,
+        MLP,
+        PALM,
+        RECURRENT,
+        SEQ2SEQ,
+        T5,
+        TRANSFORMER,
+    )
 }
 # Families that `Bundle.embed` takes: their models have `penultimate`.
 EMBEDDING = {"cnn", "gpt", "lamda", "lenet", "llama", "mlp", "palm", "recurrent"}
@@ -107,6 +125,14 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any], list[int]]] = [
         },
         "retrieval",
         CAPTIONED,
+        [11],
+    ),
+    ("t5", {"name": "t5", "layers": 2, "heads": 2, "width": 16, "feed_forward": 32}, "translation", PAIRS, [11]),
+    (
+        "transformer",
+        {"name": "transformer", "layers": 2, "heads": 2, "width": 16, "feed_forward": 32, "dropout": 0.0},
+        "translation",
+        PAIRS,
         [11],
     ),
     ("gpt", {"name": "gpt", "layers": 2, "heads": 2, "width": 16}, "language_modelling", TOKENS, [11]),
@@ -284,12 +310,11 @@ def test_descriptors_and_configs_import_no_torch() -> None:
 
     code = (
         "import sys\n"
-        "for name in ('mlp', 'captioner', 'clip', 'cnn', 'lenet', 'recurrent', 'seq2seq', 'gpt', 'lamda', 'llama', "
-        "'palm'):\n"
+        f"for name in {tuple(FAMILIES)}:\n"
         "    family = __import__(f'forgeline_architectures.{name}', fromlist=['x']).ARCHITECTURE\n"
         "    family.config_model(), family.model_names()\n"
         "import forgeline_architectures.tasks\n"
-        "assert not {'torch', 'timm', 'lightning'} & set(sys.modules)\n"
+        "assert not {'torch', 'timm', 'transformers', 'lightning'} & set(sys.modules)\n"
     )
     sources = str(Path(str(files("forgeline_architectures"))).parent)
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": sources})

@@ -79,7 +79,7 @@ class OptimizerConfig(BaseModel):
     )
     eps: PositiveFloat = Field(default=1e-8, description="Added to the denominator (adam, adamw, rmsprop).")
     alpha: float = Field(default=0.99, ge=0, lt=1, description="Share of the squared mean kept per step (rmsprop).")
-    schedule: Literal["constant", "step", "cosine", "linear"] = Field(
+    schedule: Literal["constant", "step", "cosine", "linear", "inverse_sqrt"] = Field(
         default="constant", description="Course of the learning rate after the warm-up."
     )
     warmup: ShareOrSteps = Field(
@@ -101,6 +101,11 @@ class OptimizerConfig(BaseModel):
             raise ValueError(
                 f"nesterov needs name sgd and a momentum above 0, got name {self.name} and momentum {self.momentum}; "
                 "change optimizer.nesterov"
+            )
+        if self.schedule == "inverse_sqrt" and float(self.warmup.rstrip("%step")) == 0:
+            raise ValueError(
+                f"schedule inverse_sqrt falls from the end of the warm-up, got warmup {self.warmup}; "
+                "change optimizer.warmup"
             )
         if in_steps(self.step_every, 1000) == 0:
             raise ValueError(f"step_every must be above 0, got {self.step_every}; change optimizer.step_every")

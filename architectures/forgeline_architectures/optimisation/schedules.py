@@ -19,7 +19,8 @@ def learning_rate_factor(config: OptimizerConfig, total_steps: int) -> Callable[
     """The factor on `lr` by optimizer step, counted from 0.
 
     Cosine and linear come down to `final` at step `total_steps`, one after the last, so that no step is wasted at a
-    rate of 0. Cosine: Loshchilov & Hutter 2017 (arXiv:1608.03983, equation 5) without restarts.
+    rate of 0. Cosine: Loshchilov & Hutter 2017 (arXiv:1608.03983, equation 5) without restarts. Inverse square root:
+    Vaswani et al. 2017 (arXiv:1706.03762, equation 3), whose rate at the end of the warm-up is `lr` here.
     """
     warmup = min(in_steps(config.warmup, total_steps), total_steps)
     step_every = max(in_steps(config.step_every, total_steps), 1)
@@ -38,6 +39,8 @@ def learning_rate_factor(config: OptimizerConfig, total_steps: int) -> Callable[
                 return config.final + (1 - config.final) * (1 + math.cos(math.pi * progress)) / 2
             case "linear":
                 return config.final + (1 - config.final) * (1 - progress)
+            case "inverse_sqrt":
+                return math.sqrt(max(warmup, 1) / (step + 1))
 
     return factor
 

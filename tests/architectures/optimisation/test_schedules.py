@@ -42,6 +42,19 @@ def test_step_falls_by_gamma() -> None:
     assert [factor(step) for step in (4, 5, 14, 15, 25)] == [1, 1, 1, 0.5, 0.25]
 
 
+def test_inverse_square_root_falls_from_the_end_of_the_warm_up() -> None:
+    config = OptimizerConfig(schedule="inverse_sqrt", warmup="25step")
+    factor = learning_rate_factor(config, 400)
+    # Equation 3 of Vaswani et al. 2017 counts steps from 1: min(step^-0.5, step * warm-up^-1.5), divided by its peak.
+    published = [min(step**-0.5, step * 25**-1.5) / 25**-0.5 for step in range(1, 401)]
+    assert [factor(step) for step in range(400)] == pytest.approx(published)
+
+
+def test_inverse_square_root_needs_a_warm_up() -> None:
+    with pytest.raises(ValueError, match=r"got warmup 0step; change optimizer\.warmup"):
+        OptimizerConfig(schedule="inverse_sqrt")
+
+
 def test_state_is_plain_and_resumes() -> None:
     def fresh() -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
         optimizer = torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1)
