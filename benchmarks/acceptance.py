@@ -51,7 +51,10 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
     "recurrent": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_recurrent.BARS},
     "transfer": {name: partial(zoo_transfer.transferred, _say, **row) for name, row in zoo_transfer.ROWS.items()},
     "vision-language": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_vision_language.BARS},
-    "text": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_text.BARS},
+    "text": {
+        **{bar.name: partial(bars.measure, bar, _say) for bar in zoo_text.BARS},
+        "sentences BERT, pretrained or not": partial(zoo_text.fine_tuning, _say),
+    },
 }
 
 

@@ -10,7 +10,15 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-Task = Literal["classification", "regression", "forecasting", "language_modelling", "translation", "retrieval"]
+Task = Literal[
+    "classification",
+    "regression",
+    "forecasting",
+    "language_modelling",
+    "masked_language_modelling",
+    "translation",
+    "retrieval",
+]
 
 # What the answer's dimensions mean, by task; their number is checked against it.
 OUTPUT_DIMENSIONS: dict[Task, tuple[str, ...]] = {
@@ -18,6 +26,7 @@ OUTPUT_DIMENSIONS: dict[Task, tuple[str, ...]] = {
     "regression": ("targets",),
     "forecasting": ("horizon", "targets"),
     "language_modelling": ("vocabulary",),
+    "masked_language_modelling": ("vocabulary",),
     "translation": ("vocabulary",),
     "retrieval": ("vocabulary",),
 }
@@ -41,6 +50,9 @@ class Signature(BaseModel):
     inputs: dict[str, TensorSpec] = Field(min_length=1, description="Inputs of a batch by name.")
     cardinalities: tuple[PositiveInt, ...] = Field(
         default=(), description="Values of each categorical column, index 0 (unknown or missing) counted."
+    )
+    vocabulary: PositiveInt | None = Field(
+        default=None, description="Tokens that are known, where `outputs` does not say it: of texts to classify."
     )
     outputs: tuple[PositiveInt, ...] = Field(
         description="(classes,), (targets,), (horizon, targets) or (vocabulary,), by task."

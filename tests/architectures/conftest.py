@@ -17,6 +17,7 @@ install_import_hook(
         "forgeline_architectures.captioner.model",
         "forgeline_architectures.clip.model",
         "forgeline_architectures.clip.towers",
+        "forgeline_architectures.bert.model",
         "forgeline_architectures.cnn.model",
         "forgeline_architectures.decoder.attention",
         "forgeline_architectures.decoder.feed_forward",

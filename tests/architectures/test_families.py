@@ -14,6 +14,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from forgeline_architectures import Architecture
+from forgeline_architectures.bert import ARCHITECTURE as BERT
 from forgeline_architectures.captioner import ARCHITECTURE as CAPTIONER
 from forgeline_architectures.clip import ARCHITECTURE as CLIP
 from forgeline_architectures.cnn import ARCHITECTURE as CNN
@@ -33,6 +34,7 @@ from forgeline_architectures.transformer import ARCHITECTURE as TRANSFORMER
 FAMILIES = {
     family.name: family
     for family in (
+        BERT,
         CAPTIONER,
         CLIP,
         CNN,
@@ -63,6 +65,7 @@ GRAPH = {
     "edges": {"shape": [2], "dtype": "int64"},
     "seeds": {"shape": [], "dtype": "int64"},
 }
+TEXTS = {"tokens": {"shape": [16], "dtype": "int64"}, "length": {"shape": [], "dtype": "int64"}}
 TOKENS = {"tokens": {"shape": [16], "dtype": "int64"}}
 PAIRS = {
     "source": {"shape": [6], "dtype": "int64"},
@@ -127,6 +130,8 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any], list[int]]] = [
         CAPTIONED,
         [11],
     ),
+    ("bert", {"name": "bert", "layers": 2, "heads": 2, "width": 16, "dropout": 0.0}, "classification", TEXTS, [3]),
+    ("bert", {"name": "bert", "layers": 2, "heads": 2, "width": 16}, "masked_language_modelling", TOKENS, [11]),
     ("t5", {"name": "t5", "layers": 2, "heads": 2, "width": 16, "feed_forward": 32}, "translation", PAIRS, [11]),
     (
         "transformer",
@@ -149,6 +154,7 @@ def signature_of(task: str, inputs: dict[str, Any], outputs: list[int]) -> dict[
         "inputs": inputs,
         "outputs": outputs,
         "cardinalities": [4, 7] if "categorical" in inputs else [],
+        "vocabulary": 11 if inputs is TEXTS else None,
     }
 
 
@@ -162,11 +168,13 @@ def batch_of(signature: dict[str, Any]) -> dict[str, Tensor]:
         elif name == "seeds":
             batch[name] = torch.arange(ROWS)
         else:
-            highest = 4 if name == "categorical" else signature["outputs"][0]
+            highest = 4 if name == "categorical" else signature["vocabulary"] or signature["outputs"][0]
             batch[name] = torch.randint(highest, shape, generator=generator)
     match signature["task"]:
         case "classification":
             batch["target"] = torch.arange(ROWS) % signature["outputs"][0]
+            if "length" in batch:
+                batch["length"] += 1
         case "retrieval":
             batch["caption"][:, -1] = 2  # the end token
             batch["target"] = torch.arange(ROWS)
@@ -174,7 +182,7 @@ def batch_of(signature: dict[str, Any]) -> dict[str, Tensor]:
             if "source" in signature["inputs"]:
                 batch["length"] = batch["length"] % signature["inputs"]["source"]["shape"][0] + 1
             batch["target"] = batch["previous"].roll(-1, dims=1)
-        case "language_modelling":
+        case "language_modelling" | "masked_language_modelling":
             batch["target"] = batch["tokens"].roll(-1, dims=1)
         case _:
             batch["target"] = torch.randn((ROWS, *signature["outputs"]), generator=generator)
@@ -234,7 +242,7 @@ class TestModel:
     ) -> None:
         signature = signature_of(task, inputs, outputs)
         out = FAMILIES[name].build_model(config, signature)(batch_of(signature))
-        length = {"language_modelling": (16,), "translation": (5,)}.get(task, ())
+        length = {"language_modelling": (16,), "masked_language_modelling": (16,), "translation": (5,)}.get(task, ())
         # Retrieval compares each picture with each caption.
         expected = (ROWS, ROWS) if task == "retrieval" else (ROWS, *length, *outputs)
         assert out.shape == expected
@@ -286,7 +294,7 @@ class TestModel:
         with torch.no_grad():
             result = module.validation_step(batch_of(signature), 0)
         assert result["loss_sum"].ndim == 0 and result["count"].ndim == 0
-        if task == "language_modelling":
+        if task.endswith("language_modelling"):
             assert result["outputs"] is None and result["count"] == ROWS * 16
         elif task == "retrieval":
             assert result["outputs"].shape == (ROWS, 2, 8) and result["count"] == ROWS

@@ -19,6 +19,7 @@ _CLASSES: dict[Task, str] = {
     "classification": "ClassificationModule",
     "forecasting": "ForecastingModule",
     "language_modelling": "LanguageModellingModule",
+    "masked_language_modelling": "MaskedLanguageModellingModule",
     "regression": "RegressionModule",
     "retrieval": "RetrievalModule",
     "translation": "TranslationModule",

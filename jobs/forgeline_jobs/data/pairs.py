@@ -75,15 +75,7 @@ def prepare_pairs(
         splits[name] = PairSplit(sources["source"], sources["length"], targets)
         arrays |= {f"{name} source": sources["source"], f"{name} target": targets}
     return PreparedData(
-        signature=Signature(
-            task="translation",
-            inputs={
-                "source": TensorSpec(shape=(preprocessing.source_length,), dtype="int64"),
-                "length": TensorSpec(shape=(), dtype="int64"),
-                "previous": TensorSpec(shape=(preprocessing.target_length,), dtype="int64"),
-            },
-            outputs=(preprocessing.vocabulary_size,),
-        ),
+        signature=pair_signature(preprocessing),
         preprocessing=preprocessing,
         splits=splits,
         fingerprint=fingerprint_arrays(arrays),
@@ -95,4 +87,17 @@ def prepare_pairs(
             "longest_target": preprocessing.target_length - 1,
         },
         input_example=[source_separator.join(source) for source, _ in pairs["train"][:2]],
+    )
+
+
+def pair_signature(preprocessing: PairPreprocessing) -> Signature:
+    """What pairs of these lengths and symbols promise a model."""
+    return Signature(
+        task="translation",
+        inputs={
+            "source": TensorSpec(shape=(preprocessing.source_length,), dtype="int64"),
+            "length": TensorSpec(shape=(), dtype="int64"),
+            "previous": TensorSpec(shape=(preprocessing.target_length,), dtype="int64"),
+        },
+        outputs=(preprocessing.vocabulary_size,),
     )

@@ -5,15 +5,18 @@ from __future__ import annotations
 from forgeline_jobs.data.descriptor import DataSource, Modality
 
 _TABLE = ("classification", "regression")
+_TEXT = ("language_modelling", "masked_language_modelling", "translation")
 
 
-def _builtin(name: str, help: str, *, modality: Modality, task: str, home: str, stem: str) -> DataSource:
+def _builtin(
+    name: str, help: str, *, modality: Modality, task: str | tuple[str, ...], home: str, stem: str
+) -> DataSource:
     module = f"forgeline_jobs.data.{home}"
     return DataSource(
         name=name,
         help=help,
         modality=modality,
-        tasks=(task,),
+        tasks=(task,) if isinstance(task, str) else task,
         config=f"{module}:{''.join(part.capitalize() for part in stem.split('_'))}Config",
         prepare_path=f"{module}:prepare_{stem}",
     )
@@ -79,9 +82,17 @@ TINYSHAKESPEARE = _builtin(
     "tinyshakespeare",
     "1.1 million characters of Shakespeare; the last tenth is test.",
     modality="text",
-    task="language_modelling",
+    task=_TEXT,
     home="builtin_text",
     stem="tinyshakespeare",
+)
+SHAKESPEARE_SENTENCES = _builtin(
+    "shakespeare-sentences",
+    "Sentences of tinyshakespeare without their last mark: question, exclamation or statement; 1,000 labels of 8,070.",
+    modality="text",
+    task="classification",
+    home="builtin_sentences",
+    stem="shakespeare_sentences",
 )
 CORA = _builtin(
     "cora",
@@ -135,7 +146,7 @@ TEXT = DataSource(
     name="text",
     help="Your own text: a file, a folder of files, or JSONL.",
     modality="text",
-    tasks=("language_modelling",),
+    tasks=_TEXT,
     config="forgeline_jobs.data.text:TextConfig",
     prepare_path="forgeline_jobs.data.text:prepare_text",
 )

@@ -7,6 +7,7 @@ could not be learned says little.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -14,38 +15,65 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from forgeline.errors import DataError
-from forgeline.preprocessing import TextPreprocessing
+from forgeline.preprocessing import PairPreprocessing, TextPreprocessing
+from forgeline.preprocessing.pairs import RESERVED
 from forgeline.preprocessing.reading import existing
 from forgeline.preprocessing.text import JSON_LINES_SUFFIXES, read_documents
-from forgeline.preprocessing.tokenization import BpeTokenizer, ByteTokenizer, CharacterTokenizer, Tokenizer
-from forgeline_architectures.signature import Signature, TensorSpec
+from forgeline.preprocessing.tokenization import (
+    BpeTokenizer,
+    ByteTokenizer,
+    CharacterTokenizer,
+    Tokenizer,
+    WordTokenizer,
+)
+from forgeline_architectures.signature import Signature, Task, TensorSpec
 from forgeline_jobs.data.base import SPLITS, DataConfig, Indices, PreparedData, Split, SplitConfig
 from forgeline_jobs.data.fingerprint import Fingerprint
+from forgeline_jobs.data.objectives import MaskedWindows, SpanWindows, span_counts
 from forgeline_jobs.data.packing import PackedSplit
+from forgeline_jobs.data.pairs import pair_signature
 from forgeline_jobs.data.splits import SplitIndices, chronological_split, random_split
 from forgeline_jobs.data.windows import EvalWindows, TrainWindows
 
 _MOST_UNKNOWN = 0.05
-_VOCABULARY = 4096
+DEFAULT_VOCABULARY = 4096
+_LEARNED = ("bpe", "word")  # tokenizers whose vocabulary has a size to choose
+Objective = Literal["next", "masked", "spans"]
+_SHORTEST = 8  # tokens of a sample in which some are hidden
 _BPE_PIECE = 10_000  # characters of a running text that the BPE trainer is given at a time
 
 
 class TokenConfig(DataConfig):
     """How text becomes samples."""
 
-    tokenizer: Literal["byte", "character", "bpe"] = Field(default="byte", description="What a token is.")
+    tokenizer: Literal["byte", "character", "word", "bpe"] = Field(default="byte", description="What a token is.")
     vocabulary: int | None = Field(
         default=None,
         ge=257,
         le=1_000_000,
-        description=f"Most tokens that BPE learns; {_VOCABULARY} when not given. Other tokenizers take none.",
+        description=f"Most tokens that words or BPE have; {DEFAULT_VOCABULARY} when not given. "
+        "Other tokenizers take none.",
     )
     context: int = Field(default=256, ge=1, description="Tokens per sample, the most that the model looks back.")
+    objective: Objective = Field(
+        default="next",
+        description="What is learnt: the next token, hidden tokens (BERT), or spans that are left out (T5).",
+    )
 
     @model_validator(mode="after")
-    def _vocabulary_is_for_bpe(self) -> Self:
-        if self.vocabulary is not None and self.tokenizer != "bpe":
-            raise ValueError(f"vocabulary is learned by `tokenizer: bpe` only, got tokenizer {self.tokenizer!r}")
+    def _vocabulary_is_learned(self) -> Self:
+        if self.vocabulary is not None and self.tokenizer not in _LEARNED:
+            raise ValueError(
+                f"vocabulary is for `tokenizer: word` and `tokenizer: bpe` only, got tokenizer {self.tokenizer!r}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _objective_fits(self) -> Self:
+        if self.objective == "spans" and self.tokenizer != "word":
+            raise ValueError(f"objective spans needs `tokenizer: word`, got tokenizer {self.tokenizer!r}")
+        if self.objective != "next" and self.context < _SHORTEST:
+            raise ValueError(f"objective {self.objective} needs a context of at least {_SHORTEST}, got {self.context}")
         return self
 
 
@@ -95,29 +123,19 @@ def prepare_corpus(corpus: Corpus, config: TokenConfig, *, split: SplitConfig, p
     """Split, tokenise and window text."""
     texts = [text for text in corpus.texts if text]
     documents, where = corpus.documents, corpus.where
-    if not texts:
-        raise DataError(f"{where} has no text", key="data.path")
-    if packed and not documents:
-        raise DataError(
-            f"packed needs documents (a folder or JSONL), {where} is one running text; set packed to false",
-            key="data.packed",
-        )
-    if not documents and len(texts[0].encode("utf-8", "surrogatepass")) <= config.context:
-        raise DataError(
-            f"{where} has {len(texts[0])} characters, shorter than the context of {config.context} tokens and the one "
-            "after it; set context lower or bring more text",
-            key="data.context",
-        )
-    parts = _split_documents(texts, split, where) if documents else _split_text(texts[0], split, where)
+    _check_corpus(texts, corpus, config, packed)
+    parts = _split_documents(texts, split, where) if documents else split_text(texts[0], split, where)
     tokenizer = _fit_tokenizer(parts["train"], config, documents)
     splits: dict[str, Split] = {}
     tokens: dict[str, int] = {}
+    running: dict[str, Indices] = {}
     for name in SPLITS:
         encoded = [_closed(tokenizer.encode(text), tokenizer.end) for text in parts[name]]
         tokens[name] = sum(len(ids) for ids in encoded)
         if name != "train":
             _check_unknown(tokenizer, encoded, name)
         _check_length(tokens[name], config.context, name, where)
+        running[name] = np.concatenate(encoded)
         splits[name] = _windows(name, encoded, config.context, packed)
     summary: dict[str, Any] = {
         "samples": {name: len(part) for name, part in splits.items()},
@@ -129,6 +147,9 @@ def prepare_corpus(corpus: Corpus, config: TokenConfig, *, split: SplitConfig, p
         "characters": {name: sum(len(text) for text in parts[name]) for name in SPLITS},
         "unknown": _unknown_shares(tokenizer, parts),
     }
+    if config.objective != "next":
+        described = Described(_fingerprint(texts, documents), summary, parts["train"][0])
+        return _OBJECTIVES[config.objective](tokenizer, running, config, corpus, described)
     if isinstance(rows := splits["train"], PackedSplit):
         summary["packed_fill"] = round(rows.fill, 4)
     token_row = TensorSpec(shape=(config.context,), dtype="int64")
@@ -151,7 +172,108 @@ def prepare_corpus(corpus: Corpus, config: TokenConfig, *, split: SplitConfig, p
     )
 
 
-def _split_text(text: str, config: SplitConfig, where: str) -> dict[str, list[str]]:
+def _check_corpus(texts: list[str], corpus: Corpus, config: TokenConfig, packed: bool) -> None:
+    """Refuse what no split could be made of."""
+    documents, where = corpus.documents, corpus.where
+    if not texts:
+        raise DataError(f"{where} has no text", key="data.path")
+    if packed and config.objective != "next":
+        raise DataError(f"packed is for objective next, got {config.objective}; set packed to false", key="data.packed")
+    if packed and not documents:
+        raise DataError(
+            f"packed needs documents (a folder or JSONL), {where} is one running text; set packed to false",
+            key="data.packed",
+        )
+    if not documents and len(texts[0].encode("utf-8", "surrogatepass")) <= config.context:
+        raise DataError(
+            f"{where} has {len(texts[0])} characters, shorter than the context of {config.context} tokens and the one "
+            "after it; set context lower or bring more text",
+            key="data.context",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What is said of a text whatever is learnt from it.
+
+    Attributes:
+        fingerprint: of the text.
+        summary: counts of its splits.
+        beginning: of the train part.
+    """
+
+    fingerprint: str
+    summary: dict[str, Any]
+    beginning: str
+
+
+def _masked(
+    tokenizer: Tokenizer, running: Mapping[str, Indices], config: TokenConfig, corpus: Corpus, described: Described
+) -> PreparedData:
+    preprocessing = TextPreprocessing(tokenizer=tokenizer, context=config.context, field=corpus.field, whole=True)
+    splits: dict[str, Split] = {
+        name: MaskedWindows(
+            TrainWindows(running[name], config.context - 1),
+            size=tokenizer.size,
+            mask=preprocessing.mask,
+            first=preprocessing.first,
+            has_unknown=isinstance(tokenizer, CharacterTokenizer | WordTokenizer),
+        )
+        for name in SPLITS
+    }
+    task: Task = "masked_language_modelling"
+    example = np.where(np.arange(config.context - 1) == 1, preprocessing.mask, running["train"][: config.context - 1])
+    return PreparedData(
+        signature=Signature(
+            task=task,
+            inputs={"tokens": TensorSpec(shape=(config.context,), dtype="int64")},
+            outputs=(preprocessing.vocabulary_size,),
+        ),
+        preprocessing=preprocessing,
+        splits=splits,
+        fingerprint=described.fingerprint,
+        summary=described.summary | {"task": task, "samples": {name: len(splits[name]) for name in SPLITS}},
+        input_example=[preprocessing.shown(example)],
+    )
+
+
+def _spans(
+    tokenizer: Tokenizer, running: Mapping[str, Indices], config: TokenConfig, corpus: Corpus, described: Described
+) -> PreparedData:
+    assert isinstance(tokenizer, WordTokenizer), tokenizer.kind
+    out, spans = span_counts(config.context)
+    closing = () if tokenizer.end is None else ("<end>",)
+    sentinels = tuple(f"<{number}>" for number in range(spans + 1))
+    preprocessing = PairPreprocessing(
+        symbols=("<unknown>", *tokenizer.words, *closing, *sentinels),
+        source_length=config.context - out + spans,
+        target_length=out + spans + 2,
+        source_separator=" ",
+        target_separator=" ",
+    )
+    splits: dict[str, Split] = {
+        name: SpanWindows(
+            TrainWindows(running[name] + RESERVED, config.context),
+            config.context,
+            sentinel=RESERVED + tokenizer.size,
+        )
+        for name in SPLITS
+    }
+    task: Task = "translation"
+    return PreparedData(
+        signature=pair_signature(preprocessing),
+        preprocessing=preprocessing,
+        splits=splits,
+        fingerprint=described.fingerprint,
+        summary=described.summary | {"task": task, "samples": {name: len(splits[name]) for name in SPLITS}},
+        input_example=[preprocessing.decode_tokens(splits["train"].batch(np.zeros(1, dtype=np.int64))["source"][0])],
+    )
+
+
+_OBJECTIVES: dict[Objective, Callable[..., PreparedData]] = {"masked": _masked, "spans": _spans}
+
+
+def split_text(text: str, config: SplitConfig, where: str) -> dict[str, list[str]]:
     """By position: the end is test, what lies before it val."""
     if len(text) < len(SPLITS):
         raise DataError(f"{where} has {len(text)} characters; too few for train, val and test", key="data.path")
@@ -177,8 +299,10 @@ def _fit_tokenizer(texts: list[str], config: TokenConfig, documents: bool) -> To
         return ByteTokenizer.fit(documents=documents)
     if config.tokenizer == "character":
         return CharacterTokenizer.fit(texts, documents=documents)
+    if config.tokenizer == "word":
+        return WordTokenizer.fit(texts, vocabulary=config.vocabulary or DEFAULT_VOCABULARY, documents=documents)
     pieces = (text[start : start + _BPE_PIECE] for text in texts for start in range(0, len(text), _BPE_PIECE))
-    return BpeTokenizer.fit(pieces, vocabulary=config.vocabulary or _VOCABULARY, documents=documents)
+    return BpeTokenizer.fit(pieces, vocabulary=config.vocabulary or DEFAULT_VOCABULARY, documents=documents)
 
 
 def _closed(ids: Indices, end: int | None) -> Indices:
@@ -223,6 +347,9 @@ def _check_unknown(tokenizer: Tokenizer, encoded: list[Indices], name: str) -> N
 
 
 def _unknown_shares(tokenizer: Tokenizer, parts: dict[str, list[str]]) -> dict[str, float]:
+    if isinstance(tokenizer, WordTokenizer):
+        encoded = {name: np.concatenate([tokenizer.encode(text) for text in parts[name]]) for name in ("val", "test")}
+        return {name: float((ids == 0).mean()) for name, ids in encoded.items()}
     if not isinstance(tokenizer, CharacterTokenizer):
         return dict.fromkeys(("val", "test"), 0.0)
     known = set(tokenizer.characters)

@@ -93,7 +93,7 @@ def measure(task: Task) -> dict[str, Any]:
     split = data.splits[task.split]
     remarks: list[str] = []
     sample = None
-    if bundle.task == "language_modelling":
+    if bundle.task in {"language_modelling", "masked_language_modelling"}:
         loss = language_loss(bundle.model.to(task.device), _batches(split, task.batch_size), device=task.device)
         ratio = data.tokens_per_character.get(task.split)
         values, pictures = metrics.from_loss(bundle.task, loss, tokens_per_character=ratio), []

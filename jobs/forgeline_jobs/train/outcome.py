@@ -108,7 +108,7 @@ def _chosen(root: Path, spec: TrainSpec, checkpoints: Checkpoints) -> Path:
 def _outputs(module: TaskModule, data: PreparedData, batch_size: int, device: torch.device) -> Outputs:
     """The chosen model's outputs over the validation split, for pictures and reference statistics."""
     outputs = Outputs()
-    if data.signature.task == "language_modelling":  # whose outputs are not kept
+    if data.signature.task in {"language_modelling", "masked_language_modelling"}:  # whose outputs are not kept
         return outputs
     for index, batch in enumerate(eval_loader(data.splits["val"], batch_size)):
         outputs.add(module.validation_step({name: tensor.to(device) for name, tensor in batch.items()}, index))

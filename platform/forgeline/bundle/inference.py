@@ -43,8 +43,9 @@ def model_outputs(
 
     Returns:
         Probabilities [n, classes], standardised predictions [n, targets] or [n, horizon, targets], for language
-        models the probabilities [n, vocabulary] of the token after each text, the tokens [n, length] of the targets
-        that a model wrote, or the embeddings [n, 2, width] of pictures and captions, whose products are logits.
+        models the probabilities [n, vocabulary] of the token after each text, tokens [n, length] of the targets that a
+        model wrote or of the texts whose gaps it filled, or the embeddings [n, 2, width] of pictures and captions,
+        whose products are logits.
     """
     import torch
 
@@ -57,6 +58,9 @@ def model_outputs(
                 continue
             if task == "retrieval":
                 parts.append(pair_embeddings(model, tensors).cpu().numpy())
+                continue
+            if task == "masked_language_modelling":
+                parts.append(cast("Any", model).fill(tensors).cpu().numpy())
                 continue
             outputs = next_token_logits(model, tensors) if task == "language_modelling" else model(tensors)
             outputs = outputs.float()

@@ -59,7 +59,15 @@ class Manifest(BaseModel):
     forgeline: str
     created: str
     run_id: str | None = None
-    task: Literal["classification", "regression", "forecasting", "language_modelling", "translation", "retrieval"]
+    task: Literal[
+        "classification",
+        "regression",
+        "forecasting",
+        "language_modelling",
+        "masked_language_modelling",
+        "translation",
+        "retrieval",
+    ]
     architecture: dict[str, Any]
     signature: dict[str, Any]
     preprocessing: dict[str, Any]

@@ -82,6 +82,12 @@ METRICS: Mapping[str, Mapping[str, MetricInfo]] = MappingProxyType(
                 ),
             }
         ),
+        "masked_language_modelling": MappingProxyType(
+            {
+                "loss": MetricInfo(higher_is_better=False, help="mean cross-entropy per hidden token, nats"),
+                "perplexity": MetricInfo(higher_is_better=False, help="exp(loss)"),
+            }
+        ),
         "translation": MappingProxyType(
             {
                 "loss": MetricInfo(

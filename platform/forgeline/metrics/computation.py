@@ -41,9 +41,9 @@ def compute(
         ForgelineError: shapes disagree, there is no sample, or an output is not finite.
     """
     known = {} if loss is None else {"loss": float(loss)}
-    if task == "language_modelling":
+    if task in {"language_modelling", "masked_language_modelling"}:
         if loss is None:
-            raise ForgelineError("language_modelling is measured by its loss alone; got none")
+            raise ForgelineError(f"{task} is measured by its loss alone; got none")
         return language_modelling.language_metrics(float(loss), tokens_per_character=tokens_per_character)
     if outputs is None or targets is None:
         raise ForgelineError(f"{task} is measured by outputs and targets; got none")

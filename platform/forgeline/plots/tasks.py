@@ -31,7 +31,7 @@ def figures_for(
     Raises:
         ForgelineError: the task needs outputs and targets, and there are none.
     """
-    if task in {"language_modelling", "translation", "retrieval"}:
+    if task in {"language_modelling", "masked_language_modelling", "translation", "retrieval"}:
         return {}
     if outputs is None or targets is None or not len(outputs):
         raise ForgelineError(f"{task} is drawn from outputs and targets; got none")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Ids = NDArray[np.int64]
 PADDING, START, END = 0, 1, 2
-_RESERVED = 3
+RESERVED = 3
 
 
 class PairPreprocessing(FittedPreprocessing):
@@ -47,12 +47,12 @@ class PairPreprocessing(FittedPreprocessing):
 
     @cached_property
     def _numbers(self) -> dict[str, int]:
-        return {symbol: number for number, symbol in enumerate(self.symbols, start=_RESERVED)}
+        return {symbol: number for number, symbol in enumerate(self.symbols, start=RESERVED)}
 
     @property
     def vocabulary_size(self) -> int:
         """Number of tokens, the reserved ones included."""
-        return _RESERVED + len(self.symbols)
+        return RESERVED + len(self.symbols)
 
     def encode(self, raw: str | Sequence[str]) -> Arrays:
         """Sources -> their tokens, filled up on the right behind `length`.
@@ -83,7 +83,7 @@ class PairPreprocessing(FittedPreprocessing):
             if token in (PADDING, END):
                 break
             # A model may write the start token; it is no symbol.
-            symbols += [self.symbols[token - _RESERVED]] if token >= _RESERVED else []
+            symbols += [self.symbols[token - RESERVED]] if token >= RESERVED else []
         return self.target_separator.join(symbols)
 
     def decode(self, outputs: NDArray[Any]) -> pd.DataFrame:

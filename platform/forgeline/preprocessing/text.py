@@ -1,6 +1,7 @@
-"""Text for a language model: a tokenizer fitted on the train text, and the context length that the model reads.
+"""Text for a model: a tokenizer fitted on the train text, and the context length that the model reads.
 
-A prompt longer than the context keeps its end, which is what the next token follows from.
+A prompt longer than the context keeps its end, which is what the next token follows from. A text that is read as a
+whole, to be classified or to have its gaps filled, begins with a token of its own and keeps its beginning.
 """
 
 from __future__ import annotations
@@ -23,27 +24,39 @@ if TYPE_CHECKING:
 
 TEXT_SUFFIXES = (".txt", ".md", ".rst", ".text")
 JSON_LINES_SUFFIXES = (".jsonl", ".ndjson")
+MASK = "[MASK]"
 
 
 class TextPreprocessing(FittedPreprocessing):
-    """`tokens` [n, T] int64 with `length` [n] from texts."""
+    """`tokens` [n, T] int64 with `length` [n] from texts.
+
+    Attributes:
+        tokenizer: fitted on train.
+        context: most tokens of a text.
+        field: of a JSONL line.
+        whole: whether a text is read as a whole; two more tokens are known then, `mask` and `first`.
+    """
 
     kind: Literal["text"] = "text"
     tokenizer: Tokenizer
     context: int = Field(ge=1)
     field: str = "text"
+    whole: bool = False
 
     def encode(self, raw: str | Sequence[str]) -> Arrays:
         """Texts -> their last `context` tokens, filled up on the right by token 0 behind `length`.
+
+        Of a text that is read as a whole, the first ones behind `first`; `[MASK]` in it is a gap.
 
         Raises:
             DataError: a text has no token at all.
         """
         texts = [raw] if isinstance(raw, str) else list(raw)
-        rows = [self.encode_text(text)[-self.context :] for text in texts]
+        rows = [self.encode_text(text) for text in texts]
         for number, row in enumerate(rows):
             if not len(row):
-                raise DataError(f"text {number} is empty; a language model needs at least one token to follow")
+                raise DataError(f"text {number} is empty; a model needs at least one token to read")
+        rows = [self.opened(row) if self.whole else row[-self.context :] for row in rows]
         lengths = np.asarray([len(row) for row in rows], dtype=np.int64)
         tokens = np.zeros((len(rows), int(lengths.max(initial=0))), dtype=np.int64)
         for number, row in enumerate(rows):
@@ -52,16 +65,48 @@ class TextPreprocessing(FittedPreprocessing):
 
     def encode_text(self, text: str) -> Ids:
         """One text -> all its tokens."""
-        return self.tokenizer.encode(text)
+        if not self.whole:
+            return self.tokenizer.encode(text)
+        parts = [self.tokenizer.encode(part) for part in text.split(MASK)]
+        gap = np.asarray([self.mask], dtype=np.int64)
+        return np.concatenate([part for number, own in enumerate(parts) for part in ((gap, own) if number else (own,))])
+
+    def opened(self, tokens: Ids) -> Ids:
+        """A text's beginning behind the token `first`, `context` tokens in all."""
+        return np.concatenate([[self.first], tokens[: self.context - 1]])
+
+    def shown(self, tokens: Ids) -> str:
+        """Tokens -> text with its gaps written out, as `encode` reads it."""
+        places = np.flatnonzero(tokens == self.mask)
+        return f" {MASK} ".join(self.decode_text(part[part < self.mask]) for part in np.split(tokens, places))
+
+    @property
+    def mask(self) -> int:
+        """The token of a gap, of texts that are read as a whole."""
+        return self.tokenizer.size
+
+    @property
+    def first(self) -> int:
+        """The token that such a text begins with."""
+        return self.tokenizer.size + 1
 
     def decode_text(self, ids: Sequence[int] | Ids) -> str:
         """Tokens -> text."""
         return self.tokenizer.decode(ids)
 
     def decode(self, outputs: Floats) -> pd.DataFrame:
-        """Probabilities of the next token, [n, V] or [n, T, V] (the last place counts) -> its text and probability."""
+        """A model's outputs -> a table.
+
+        Probabilities of the next token, [n, V] or [n, T, V] (the last place counts), give its text and probability;
+        those of classes, the class; tokens [n, T] of texts whose gaps were filled, the texts.
+        """
         import pandas as pd
 
+        if self.target is not None:
+            return super().decode(outputs)
+        if self.whole:
+            texts = [self.decode_text([token for token in row if token < self.mask]) for row in outputs.tolist()]
+            return pd.DataFrame({"prediction": texts}, dtype=object)
         last = np.asarray(outputs)
         last = last[:, -1] if last.ndim == 3 else last
         best = last.argmax(axis=1)
@@ -71,7 +116,7 @@ class TextPreprocessing(FittedPreprocessing):
     @property
     def vocabulary_size(self) -> int:
         """Number of tokens."""
-        return self.tokenizer.size
+        return self.tokenizer.size + (2 if self.whole else 0)
 
     @property
     def end(self) -> int | None:
@@ -84,7 +129,11 @@ class TextPreprocessing(FittedPreprocessing):
 
     def schema(self) -> dict[str, Any]:  # type: ignore[override]  # pydantic's own is deprecated
         """One column of text in and out."""
-        outputs = [{"name": "prediction", "type": "string"}, {"name": "probability", "type": "float"}]
+        outputs = [{"name": "prediction", "type": "string"}]
+        if self.target is not None:
+            outputs = self.target.columns()
+        elif not self.whole:
+            outputs.append({"name": "probability", "type": "float"})
         return {
             "kind": "text",
             "inputs": [{"name": "text", "type": "string", "required": True}],

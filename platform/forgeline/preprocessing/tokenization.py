@@ -1,12 +1,14 @@
-"""Three tokenizers, each JSON as a whole: bytes, characters, and byte-level BPE through the `tokenizers` package.
+"""Four tokenizers, each JSON as a whole: bytes, characters, words, and byte-level BPE through the `tokenizers` package.
 
-`end` is the token that closes a document; a tokenizer fitted on one running text has none. Only characters can be
-unknown (number 0, shown as U+FFFD): bytes and byte-level BPE cover every text.
+`end` is the token that closes a document; a tokenizer fitted on one running text has none. Only characters and
+words can be unknown (number 0, shown as U+FFFD): bytes and byte-level BPE cover every text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 Ids = NDArray[np.int64]
 _END_TEXT = "<|end|>"
+# Letters and digits with apostrophes inside them (`o'er`), or one mark.
+_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*|[^\w\s]|_")
 
 
 class ByteTokenizer(BaseModel):
@@ -79,6 +83,39 @@ class CharacterTokenizer(BaseModel):
         return "".join(shown[int(i)] for i in ids if 0 <= int(i) < len(shown))
 
 
+class WordTokenizer(BaseModel):
+    """Lower-case words and marks of the train text; number 0 is every other one. How they were spaced is lost."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["word"] = "word"
+    words: tuple[str, ...]
+    end: int | None = None
+
+    @classmethod
+    def fit(cls, texts: Iterable[str], *, vocabulary: int, documents: bool) -> WordTokenizer:
+        """The most frequent words, up to `vocabulary` tokens, numbered from 1 by how often they occur."""
+        counts = Counter(word for text in texts for word in _WORD.findall(text.lower()))
+        room = vocabulary - (2 if documents else 1)
+        words = tuple(sorted(counts, key=lambda word: (-counts[word], word))[:room])
+        return cls(words=words, end=len(words) + 1 if documents else None)
+
+    @property
+    def size(self) -> int:
+        """Number of tokens, the unknown one included."""
+        return len(self.words) + (1 if self.end is None else 2)
+
+    def encode(self, text: str) -> Ids:
+        """Text -> token numbers, 0 for a word that train does not have."""
+        numbers = _word_numbers(self.words)
+        return np.asarray([numbers.get(word, 0) for word in _WORD.findall(text.lower())], dtype=np.int64)
+
+    def decode(self, ids: Sequence[int] | Ids) -> str:
+        """Token numbers -> words with a space between them."""
+        shown = ("\ufffd", *self.words)
+        return " ".join(shown[int(i)] for i in ids if 0 <= int(i) < len(shown))
+
+
 class BpeTokenizer(BaseModel):
     """Byte-level byte-pair encoding."""
 
@@ -122,7 +159,7 @@ class BpeTokenizer(BaseModel):
         return str(_bpe(self.definition).decode(kept, skip_special_tokens=True))
 
 
-Tokenizer = Annotated[ByteTokenizer | CharacterTokenizer | BpeTokenizer, Field(discriminator="kind")]
+Tokenizer = Annotated[ByteTokenizer | CharacterTokenizer | WordTokenizer | BpeTokenizer, Field(discriminator="kind")]
 
 _LAST_POINT = 0x10FFFF
 
@@ -132,6 +169,11 @@ def _character_table(characters: str) -> Ids:
     table = np.zeros(_LAST_POINT + 1, dtype=np.int64)
     table[[ord(character) for character in characters]] = np.arange(1, len(characters) + 1)
     return table
+
+
+@lru_cache(maxsize=8)
+def _word_numbers(words: tuple[str, ...]) -> Mapping[str, int]:
+    return {word: number for number, word in enumerate(words, start=1)}
 
 
 @lru_cache(maxsize=8)

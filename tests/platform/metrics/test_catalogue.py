@@ -20,6 +20,8 @@ MEASURED = {
         "forecasting", np.zeros((3, 1, 1)), np.arange(3.0)[:, None, None], loss=0.1, naive_mae=1.0
     ),
     "language_modelling": metrics.compute("language_modelling", None, None, loss=0.1, tokens_per_character=1.0),
+    "masked_language_modelling": metrics.compute("masked_language_modelling", None, None, loss=0.1),
+    "retrieval": metrics.compute("retrieval", np.eye(2)[:, None].repeat(2, axis=1), np.array([0, 1]), loss=0.1),
     "translation": metrics.compute("translation", np.array([[3, 2]]), np.array([[4, 2]]), loss=0.1),
 }
 

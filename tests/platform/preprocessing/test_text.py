@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forgeline.errors import DataError
-from forgeline.preprocessing import TextPreprocessing, load_preprocessing
-from forgeline.preprocessing.tokenization import BpeTokenizer, ByteTokenizer, CharacterTokenizer
+from forgeline.preprocessing import ClassTarget, TextPreprocessing, load_preprocessing
+from forgeline.preprocessing.tokenization import BpeTokenizer, ByteTokenizer, CharacterTokenizer, WordTokenizer
 
 CORPUS = ["the cat sat on the mat", "the dog sat on the cat"]
 BPE = BpeTokenizer.fit(CORPUS, vocabulary=280, documents=True)
@@ -81,3 +82,37 @@ def test_read_file_folder_and_json_lines(tmp_path: Path) -> None:
     (tmp_path / "b.jsonl").write_text('{"body": "two"}')
     with pytest.raises(DataError, match="line 1 has no field 'text'"):
         preprocessing.read(tmp_path / "b.jsonl")
+
+
+def test_words_are_numbered_by_how_often_they_occur() -> None:
+    tokenizer = WordTokenizer.fit(["The cat, the dog; o'er the cat"], vocabulary=5, documents=False)
+    assert tokenizer.words == ("the", "cat", ",", ";") and tokenizer.size == 5
+    assert tokenizer.encode("THE dog, the o'er-cat").tolist() == [1, 0, 3, 1, 0, 0, 2]
+    assert tokenizer.decode([1, 2, 3, 0]) == "the cat , \ufffd"
+    closed = WordTokenizer.fit(["a b a c"], vocabulary=4, documents=True)
+    assert closed.words == ("a", "b") and closed.end == 3 and closed.size == 4
+
+
+def whole(**given: Any) -> TextPreprocessing:
+    words = WordTokenizer(words=("the", "cat", "sat"))
+    return TextPreprocessing(tokenizer=words, context=4, whole=True, **given)
+
+
+def test_a_text_that_is_read_as_a_whole_keeps_its_beginning_and_its_gaps() -> None:
+    preprocessing = whole()
+    encoded = preprocessing.encode(["the [MASK] sat the the", "[MASK]"])
+    assert (preprocessing.mask, preprocessing.first, preprocessing.vocabulary_size) == (4, 5, 6)
+    assert encoded["tokens"].tolist() == [[5, 1, 4, 3], [5, 4, 0, 0]] and encoded["length"].tolist() == [4, 2]
+    assert preprocessing.shown(np.asarray([1, 4, 3])) == "the [MASK] sat"
+    restored = load_preprocessing(preprocessing.model_dump_json())
+    np.testing.assert_array_equal(restored.encode(["cat [MASK]"])["tokens"], [[5, 2, 4]])
+    with pytest.raises(DataError, match="text 0 is empty"):
+        preprocessing.encode([" "])
+
+
+def test_filled_gaps_come_back_as_text_and_classes_by_name() -> None:
+    assert whole().decode(np.asarray([[5, 1, 2, 3]]))["prediction"].tolist() == ["the cat sat"]
+    classes = whole(target=ClassTarget(name="kind", classes=("no", "yes")))
+    assert classes.decode(np.asarray([[0.2, 0.8]]))["prediction"].tolist() == ["yes"]
+    assert [column["name"] for column in classes.schema()["outputs"]][:2] == ["prediction", "probability"]
+    assert [column["name"] for column in whole().schema()["outputs"]] == ["prediction"]
