@@ -24,6 +24,7 @@ from benchmarks import (
     zoo_graphs,
     zoo_images,
     zoo_recurrent,
+    zoo_stacks,
     zoo_text,
     zoo_transfer,
     zoo_vision_language,
@@ -49,6 +50,7 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
     "graphs": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_graphs.BARS},
     "images": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_images.BARS},
     "recurrent": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_recurrent.BARS},
+    "stacks": {"mnist5k DSN": partial(zoo_stacks.stacked_errors, _say)},
     "transfer": {name: partial(zoo_transfer.transferred, _say, **row) for name, row in zoo_transfer.ROWS.items()},
     "vision-language": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_vision_language.BARS},
     "text": {

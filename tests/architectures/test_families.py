@@ -18,6 +18,7 @@ from forgeline_architectures.bert import ARCHITECTURE as BERT
 from forgeline_architectures.captioner import ARCHITECTURE as CAPTIONER
 from forgeline_architectures.clip import ARCHITECTURE as CLIP
 from forgeline_architectures.cnn import ARCHITECTURE as CNN
+from forgeline_architectures.dsn import ARCHITECTURE as DSN
 from forgeline_architectures.gat import ARCHITECTURE as GAT
 from forgeline_architectures.gcn import ARCHITECTURE as GCN
 from forgeline_architectures.gpt import ARCHITECTURE as GPT
@@ -38,6 +39,7 @@ FAMILIES = {
         CAPTIONER,
         CLIP,
         CNN,
+        DSN,
         GAT,
         GCN,
         GPT,
@@ -102,6 +104,7 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any], list[int]]] = [
     ),
     ("lenet", {"name": "lenet"}, "classification", IMAGE, [3]),
     ("lenet", {"name": "lenet", "activation": "relu", "pooling": "max"}, "regression", IMAGE, [2]),
+    ("dsn", {"name": "dsn", "modules": 2, "hidden": 4}, "classification", IMAGE, [3]),
     ("gcn", {"name": "gcn", "dropout": 0.0}, "classification", GRAPH, [3]),
     ("gat", {"name": "gat", "dropout": 0.0, "attention_dropout": 0.0}, "classification", GRAPH, [3]),
     ("seq2seq", {"name": "seq2seq", "hidden": 16, "beams": 2}, "translation", PAIRS, [11]),
