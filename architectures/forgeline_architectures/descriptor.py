@@ -62,6 +62,7 @@ class Architecture:
         model: path of `build_model(config, signature)`; it never reads pretrained weights.
         module: path of `build_module(config, signature, options)`; it does, where the config asks for it.
         names: path of a function that lists the models of a family that has many, or None.
+        own_steps: whether the module steps several optimisers of its own, as adversaries need it.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Architecture:
     model: str
     module: str
     names: str | None = None
+    own_steps: bool = False
 
     def model_names(self) -> Sequence[str]:
         """Every name that the family answers to in `architecture.name`."""

@@ -18,10 +18,11 @@ Task = Literal[
     "masked_language_modelling",
     "translation",
     "retrieval",
+    "generation",
 ]
 
-# What the answer's dimensions mean, by task; their number is checked against it.
-OUTPUT_DIMENSIONS: dict[Task, tuple[str, ...]] = {
+# What the answer's dimensions mean, by task; their number is checked against it. A sample has whatever shape it has.
+OUTPUT_DIMENSIONS: dict[Task, tuple[str, ...] | None] = {
     "classification": ("classes",),
     "regression": ("targets",),
     "forecasting": ("horizon", "targets"),
@@ -29,6 +30,7 @@ OUTPUT_DIMENSIONS: dict[Task, tuple[str, ...]] = {
     "masked_language_modelling": ("vocabulary",),
     "translation": ("vocabulary",),
     "retrieval": ("vocabulary",),
+    "generation": None,
 }
 
 
@@ -55,13 +57,29 @@ class Signature(BaseModel):
         default=None, description="Tokens that are known, where `outputs` does not say it: of texts to classify."
     )
     outputs: tuple[PositiveInt, ...] = Field(
-        description="(classes,), (targets,), (horizon, targets) or (vocabulary,), by task."
+        description="(classes,), (targets,), (horizon, targets), (vocabulary,) or the shape of a sample, by task."
     )
+    conditions: dict[str, PositiveInt] = Field(
+        default_factory=dict,
+        description="Inputs that tell a generator what to make -> how many values each has; 0 in a caption is padding.",
+    )
+
+    @property
+    def learnt(self) -> str:
+        """Name of the input that a generator learns to make.
+
+        Raises:
+            ValueError: the task is not generation.
+        """
+        if self.task != "generation":
+            raise ValueError(f"only a signature of generation has an input that is learnt to be made, not {self.task}")
+        (name,) = set(self.inputs) - set(self.conditions)
+        return name
 
     @model_validator(mode="after")
     def _outputs_fit_the_task(self) -> Self:
         dimensions = OUTPUT_DIMENSIONS[self.task]
-        if len(self.outputs) != len(dimensions):
+        if dimensions is not None and len(self.outputs) != len(dimensions):
             raise ValueError(
                 f"outputs of {self.task} are ({', '.join(dimensions)}), got {len(self.outputs)} numbers: {self.outputs}"
             )
@@ -78,4 +96,20 @@ class Signature(BaseModel):
                 f"cardinalities need one number per categorical column, got {len(self.cardinalities)} "
                 f"for {columns} columns"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _conditions_fit_the_inputs(self) -> Self:
+        if self.task != "generation":
+            if self.conditions:
+                raise ValueError(f"conditions are for generation, got {sorted(self.conditions)} for {self.task}")
+            return self
+        for name in self.conditions:
+            if name not in self.inputs or self.inputs[name].dtype != "int64":
+                raise ValueError(f"condition {name!r} must be an input of int64; inputs are {', '.join(self.inputs)}")
+        made = sorted(set(self.inputs) - set(self.conditions))
+        if len(made) != 1:
+            raise ValueError(f"a generator learns to make one input, got {made or 'none'} besides the conditions")
+        if self.inputs[made[0]].shape != self.outputs:
+            raise ValueError(f"samples {self.outputs} must have the shape of {made[0]!r} {self.inputs[made[0]].shape}")
         return self

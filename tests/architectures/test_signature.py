@@ -32,3 +32,30 @@ def test_refuses(changes: dict[str, object], message: str) -> None:
     whole = {"task": "regression", "inputs": NUMERIC, "outputs": [1], **changes}
     with pytest.raises(ValueError, match=message):
         Signature.model_validate(whole)
+
+
+IMAGE = {"image": {"shape": [1, 8, 8], "dtype": "float32"}}
+LABEL = {"label": {"shape": [], "dtype": "int64"}}
+
+
+def test_a_generator_learns_the_input_that_is_no_condition() -> None:
+    whole = {"task": "generation", "inputs": IMAGE | LABEL, "outputs": [1, 8, 8], "conditions": {"label": 3}}
+    assert Signature.model_validate(whole).learnt == "image"
+    with pytest.raises(ValueError, match="not regression"):
+        Signature.model_validate({"task": "regression", "inputs": NUMERIC, "outputs": [1]}).learnt  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"task": "regression", "outputs": [1]}, "conditions are for generation"),
+        ({"conditions": {}}, r"one input, got \['image', 'label'\]"),
+        ({"conditions": {"caption": 5}}, "'caption' must be an input of int64; inputs are image, label"),
+        ({"conditions": {"image": 5}}, "'image' must be an input of int64"),
+        ({"outputs": [1, 8, 9]}, "must have the shape of 'image'"),
+    ],
+)
+def test_refuses_what_cannot_be_generated(changes: dict[str, object], message: str) -> None:
+    whole = {"task": "generation", "inputs": IMAGE | LABEL, "outputs": [1, 8, 8], "conditions": {"label": 3}, **changes}
+    with pytest.raises(ValueError, match=message):
+        Signature.model_validate(whole)

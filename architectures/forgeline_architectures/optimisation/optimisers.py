@@ -18,7 +18,7 @@ from forgeline_architectures.optimisation.parameters import groups
 FUSED_DEVICES = frozenset({"cpu", "cuda"})
 
 
-def build_optimizer(model: nn.Module, options: TrainingOptions, *, fused: bool = True) -> Optimizer:
+def build_optimizer(model: nn.Module, options: TrainingOptions, *, fused: bool = True, within: str = "") -> Optimizer:
     """The optimiser that the options name.
 
     Papers: SGD with momentum as in Sutskever et al. 2013; Adam, Kingma & Ba 2015 (arXiv:1412.6980); AdamW, Loshchilov
@@ -26,12 +26,13 @@ def build_optimizer(model: nn.Module, options: TrainingOptions, *, fused: bool =
 
     Args:
         fused: allow the fused kernels. A gradient scaler (16-bit floats) together with clipping cannot use them.
+        within: beginning of the names of the parameters that it moves; all when empty.
 
     Raises:
         ValueError: a pattern of the options matches nothing.
     """
     config = options.optimizer
-    parameter_groups = groups(model, options)
+    parameter_groups = groups(model, options, within=within)
     common: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay}
     if fused and _can_fuse(parameter_groups):
         common["fused"] = True

@@ -144,6 +144,9 @@ class TrainingOptions(BaseModel):
     ema: float | None = Field(
         default=None, gt=0, lt=1, description="Share of the averaged weights kept per step; none: no averaging."
     )
+    gradient_clip: PositiveFloat | None = Field(
+        default=None, description="Largest L2 norm of a gradient, for modules that step their own optimisers."
+    )
     freeze: tuple[str, ...] = Field(default=(), description="Patterns of parameter names that are not trained.")
     learning_rates: dict[str, PositiveFloat] = Field(
         default_factory=dict, description="Pattern of parameter names -> factor on `lr`; the last match counts."

@@ -74,8 +74,8 @@ def frozen_norms(model: nn.Module) -> list[nn.Module]:
     return found
 
 
-def groups(model: nn.Module, options: TrainingOptions) -> list[dict[str, Any]]:
-    """Parameter groups of the trained parameters, those at the full learning rate first.
+def groups(model: nn.Module, options: TrainingOptions, *, within: str = "") -> list[dict[str, Any]]:
+    """Parameter groups of the trained parameters whose name begins with `within`, those at the full rate first.
 
     Weight decay reaches matrices and filters only. Decaying gains and biases (1-D) pulls activations to zero without
     making the function simpler (He et al. 2019, arXiv:1812.01187, section 3.1; nanoGPT does the same).
@@ -94,7 +94,7 @@ def groups(model: nn.Module, options: TrainingOptions) -> list[dict[str, Any]]:
     }
     found: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in named_parameters(model):
-        if not parameter.requires_grad:
+        if not parameter.requires_grad or not name.startswith(within):
             continue
         decayed = (
             parameter.ndim > 1 and name in reached and (config.decay_embeddings or id(parameter) not in embeddings)

@@ -1,6 +1,6 @@
 """Lightning modules, one per task, over any family's model.
 
-`module_class` imports the one that is asked for; importing this package itself costs no torch and no Lightning.
+`task_module` imports the one that is asked for; importing this package itself costs no torch and no Lightning.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from forgeline_architectures.signature import Signature, Task
     from forgeline_architectures.tasks.base import TaskModule, deployed_weights
 
+# Generation has no entry: how a generator learns is its family's own, which gives a `GenerationModule` of its own.
 _CLASSES: dict[Task, str] = {
     "classification": "ClassificationModule",
     "forecasting": "ForecastingModule",

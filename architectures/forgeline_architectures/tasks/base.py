@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 import torch
 from torch import Tensor, nn
@@ -31,13 +31,15 @@ class Evaluated(TypedDict):
     """What a validation step returns.
 
     `outputs` are probabilities for classification, standardised predictions for regression and forecasting, and None
-    for language models, as is `target` then.
+    for language models and generators, as is `target` then. `parts` are further sums over the samples, by the name of
+    the metric that their mean is.
     """
 
     loss_sum: Tensor
     count: Tensor
     outputs: Tensor | None
     target: Tensor | None
+    parts: NotRequired[Mapping[str, Tensor]]
 
 
 class TaskModule(LightningModule):
@@ -48,6 +50,7 @@ class TaskModule(LightningModule):
         signature: what the data promised.
         options: optimiser, schedule, smoothing, averaging, freezing.
         last_gradient_norm: global L2 norm before clipping at the newest optimizer step, None before the first.
+        parts: what else the newest batch was measured by, name -> scalar; the step log writes it as `train/NAME`.
         ema: averaged weights, None where the options ask for none.
         adapter: low-rank matrices beside frozen layers, None where the layers themselves are trained.
     """
@@ -59,6 +62,7 @@ class TaskModule(LightningModule):
         self.options = options
         self.last_gradient_norm: Tensor | None = None
         self.adapter: Adapter | None = None
+        self.parts: dict[str, Tensor] = {}
         freeze(model, options.freeze)
         self._settle()
 
@@ -127,6 +131,10 @@ class TaskModule(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> Evaluated:
         return self.evaluated(batch)
 
+    def compile_model(self) -> None:
+        """Compile what a step calls."""
+        self.model.compile()
+
     def configure_optimizers(self) -> Any:
         # Fused kernels unscale 16-bit gradients inside the step, where they can no longer be clipped.
         scaled = self._trainer is not None and getattr(self.trainer.precision_plugin, "scaler", None) is not None
@@ -147,12 +155,7 @@ class TaskModule(LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Clip by the global norm where asked, and keep the norm: one pass over the gradients serves both."""
-        parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
-        if gradient_clip_val:
-            self.last_gradient_norm = nn.utils.clip_grad_norm_(parameters, gradient_clip_val).detach()
-            return
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        self.last_gradient_norm = nn.utils.get_total_norm(gradients).detach()
+        self.last_gradient_norm = clipped(self.model, gradient_clip_val)
 
     def optimizer_step(
         self,
@@ -192,6 +195,14 @@ def deployed_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
         return dict(checkpoint["ema"]["weights"])
     state: Mapping[str, Tensor] = checkpoint["state_dict"]
     return {name.removeprefix(MODEL_PREFIX): state[name] for name in state if name.startswith(MODEL_PREFIX)}
+
+
+def clipped(model: nn.Module, limit: float | None) -> Tensor:
+    """The global norm of a model's gradients, which are scaled down to `limit` where one is given."""
+    parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
+    if limit:
+        return nn.utils.clip_grad_norm_(parameters, limit).detach()
+    return nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]).detach()
 
 
 def count_of(batch_size: int, like: Tensor) -> Tensor:

@@ -8,11 +8,11 @@ the third hour. A folder that has `train` and `val` or `test` inside is taken as
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from forgeline.errors import DataError
 from forgeline.preprocessing import ClassTarget, ImagePreprocessing
@@ -24,6 +24,7 @@ from forgeline_jobs.data.augmentation import ImageAugmentation, ImageAugmenter
 from forgeline_jobs.data.base import SPLITS, ClassWeights, DataConfig, PreparedData, Split, SplitConfig, as_int64
 from forgeline_jobs.data.checks import balanced_weights, class_counts, class_target, finite
 from forgeline_jobs.data.fingerprint import Fingerprint, fingerprint_arrays
+from forgeline_jobs.data.generation import LABEL, Condition, LabelledSplit, generation_signature
 from forgeline_jobs.data.image_files import ImageFiles, ImageFilesSplit, verify_files
 from forgeline_jobs.data.splits import SplitIndices, fixed_split, keep_labels, stratified_split
 
@@ -34,6 +35,12 @@ _STATISTICS_FILES = 1_000
 class ImageConfig(DataConfig):
     """Settings of every image set."""
 
+    task: Literal["classification", "generation"] = Field(
+        default="classification", description="Tell the classes apart, or learn to make such images."
+    )
+    condition: Condition = Field(
+        default="none", description="What a generator is told: the `label` of what to make, or nothing (`none`)."
+    )
     augment: ImageAugmentation = Field(default=ImageAugmentation(), description="Random changes of training images.")
     class_weights: ClassWeights = Field(default=None, description="`balanced` weighs rare classes up in the loss.")
     labels: int | None = Field(
@@ -42,6 +49,14 @@ class ImageConfig(DataConfig):
         description="Images of train to learn from, as many of each class; all when not given.",
     )
     label_seed: int = Field(default=0, ge=0, description="Seed of the draw of `labels`.")
+
+    @model_validator(mode="after")
+    def _settings_of_the_task(self) -> Self:
+        if self.task == "classification" and self.condition != "none":
+            raise ValueError("condition is for task generation; set task to generation, or remove condition")
+        if self.task == "generation" and self.class_weights is not None:
+            raise ValueError("class_weights are for task classification; remove them")
+        return self
 
 
 class ImagesConfig(ImageConfig):
@@ -53,6 +68,11 @@ class ImagesConfig(ImageConfig):
     )
     channels: Literal[1, 3] | None = Field(default=None, description="1 for grey, 3 for colour; told from the data.")
     split: SplitConfig = Field(default=SplitConfig(), description="How images are held out.")
+
+    @property
+    def needs_no_labels(self) -> bool:
+        """Whether images without a class will do."""
+        return self.task == "generation" and self.condition == "none"
 
     @property
     def height_width(self) -> tuple[int, int] | None:
@@ -89,7 +109,7 @@ def prepare_arrays(
     """Split and encode images that are in memory already."""
     indices = keep_labels(indices, classes, config.labels, config.label_seed)
     train = indices["train"]
-    preprocessing = ImagePreprocessing.fit(pixels_NHWC[train], target=target, pixel_max=pixel_max, resize=resize)
+    preprocessing = _preprocessing(pixels_NHWC[train], target, config, pixel_max=pixel_max, resize=resize)
     augment = ImageAugmenter(config.augment, preprocessing.black) if config.augment.active else None
     splits: dict[str, Split] = {
         name: ArraySplit(
@@ -100,6 +120,19 @@ def prepare_arrays(
     }
     digest = fingerprint_arrays({"images": pixels_NHWC, "labels": classes, "classes": np.asarray(target.classes)})
     return _prepared(preprocessing, target, classes, indices, splits, digest, pixels_NHWC[train[:2]], config)
+
+
+def _preprocessing(
+    pixels_NHWC: NDArray[Any], target: ClassTarget, config: ImageConfig, *, pixel_max: float = 255.0, resize: bool
+) -> ImagePreprocessing:
+    """Fitted on train images; a generator's pixels are from -1 to 1 whatever they show."""
+    if config.task == "classification":
+        return ImagePreprocessing.fit(pixels_NHWC, target=target, pixel_max=pixel_max, resize=resize)
+    _, height, width, channels = pixels_NHWC.shape
+    told = target if config.condition == "label" else None
+    return ImagePreprocessing.symmetric(
+        height, width, 1 if channels == 1 else 3, target=told, pixel_max=pixel_max, resize=resize
+    )
 
 
 def _prepared(
@@ -115,10 +148,26 @@ def _prepared(
     shape = (preprocessing.channels, preprocessing.height, preprocessing.width)
     summary: dict[str, Any] = {
         "samples": indices.sizes(),
-        "task": "classification",
+        "task": config.task,
         "image": {"channels": shape[0], "height": shape[1], "width": shape[2]},
         "classes": class_counts(target, classes),
     }
+    if config.task == "generation":
+        cardinality = len(target.classes)
+        told = {LABEL: cardinality} if config.condition == "label" else {}
+        return PreparedData(
+            signature=generation_signature("image", shape, told),
+            preprocessing=preprocessing,
+            splits={
+                name: LabelledSplit(
+                    splits[name], classes[indices[name]], cardinality=cardinality, condition=config.condition
+                )
+                for name in SPLITS
+            },
+            fingerprint=digest,
+            summary=summary | {"conditions": list(told)},
+            input_example=None,
+        )
     return PreparedData(
         signature=Signature(
             task="classification",
@@ -137,6 +186,8 @@ def _prepared(
 def _prepare_npz(place: Path, config: ImagesConfig) -> PreparedData:
     arrays = read_arrays(place, key="data.path")
     labels = arrays.get("labels", arrays.get("label"))
+    if labels is None and config.needs_no_labels and "images" in arrays:
+        labels = np.zeros(len(arrays["images"]), dtype=np.int64)
     if "images" not in arrays or labels is None:
         has = ", ".join(sorted(arrays)) or "nothing"
         raise DataError(f"`{place}` has {has}; wanted the arrays `images` and `labels`", key="data.path")
@@ -159,7 +210,7 @@ def _prepare_npz(place: Path, config: ImagesConfig) -> PreparedData:
     size = config.height_width
     if size is not None and pixels.shape[1:3] != size:
         pixels = resize_pixels(pixels, size)
-    target = class_target("labels", labels.tolist(), key="data.path", where="image")
+    target = _target("labels", labels.tolist(), config)
     classes = target.encode(labels.tolist())
     indices = stratified_split(classes, config.split)
     return prepare_arrays(
@@ -178,8 +229,8 @@ def _pixel_max(pixels: NDArray[Any]) -> float:
 
 
 def _prepare_folder(place: Path, config: ImagesConfig, verify: bool) -> PreparedData:
-    files, labels, given = _labelled_files(place)
-    target = class_target("class folder", labels, key="data.path", where="image")
+    files, labels, given = _labelled_files(place, loose=config.needs_no_labels)
+    target = _target("class folder", labels, config)
     classes = target.encode(labels)
     indices = keep_labels(_folder_split(given, classes, config.split), classes, config.labels, config.label_seed)
     images = ImageFiles.detect(files, size=config.height_width, channels=config.channels)
@@ -188,7 +239,7 @@ def _prepare_folder(place: Path, config: ImagesConfig, verify: bool) -> Prepared
     verify_files(images, as_int64(np.unique(checked)))
     train = indices["train"]
     sampled = train[np.linspace(0, len(train) - 1, min(len(train), _STATISTICS_FILES)).astype(np.int64)]
-    preprocessing = ImagePreprocessing.fit(images.pixels(sampled), target=target, resize=config.size is not None)
+    preprocessing = _preprocessing(images.pixels(sampled), target, config, resize=config.size is not None)
     augment = ImageAugmenter(config.augment, preprocessing.black) if config.augment.active else None
     splits: dict[str, Split] = {
         name: ImageFilesSplit(
@@ -203,14 +254,24 @@ def _prepare_folder(place: Path, config: ImagesConfig, verify: bool) -> Prepared
     return _prepared(preprocessing, target, classes, indices, splits, digest.hex(), example, config)
 
 
-def _labelled_files(place: Path) -> tuple[list[Path], list[str], list[str | None]]:
-    """Files, the class of each, and the split that its folder names."""
+def _target(name: str, labels: list[Any], config: ImagesConfig) -> ClassTarget:
+    """The classes; where nothing is learnt about them, there may be one only."""
+    if config.needs_no_labels:
+        return ClassTarget.fit(name, labels)
+    return class_target(name, labels, key="data.path", where="image")
+
+
+def _labelled_files(place: Path, *, loose: bool = False) -> tuple[list[Path], list[str], list[str | None]]:
+    """Files, the class of each, and the split that its folder names; `loose` takes files without class folders."""
     inside = sorted(folder for folder in place.iterdir() if folder.is_dir() and not folder.name.startswith("."))
     names = {folder.name for folder in inside}
     parts = inside if names <= set(SPLITS) and {"train"} < names else [place]
     files: list[Path] = []
     labels: list[str] = []
     given: list[str | None] = []
+    if loose and not inside and image_files(place):
+        files = image_files(place)
+        return files, [place.name] * len(files), [None] * len(files)
     for part in parts:
         for folder in sorted(f for f in part.iterdir() if f.is_dir() and not f.name.startswith(".")):
             found = image_files(folder)
@@ -222,8 +283,8 @@ def _labelled_files(place: Path) -> tuple[list[Path], list[str], list[str | None
             labels += [folder.name] * len(found)
             given += [part.name if part is not place else None] * len(found)
     if not files:
-        loose = " (there are images, but in no class folder)" if image_files(place) else ""
-        raise DataError(f"`{place}` has no class folders{loose}; wanted a folder per class", key="data.path")
+        unsorted = " (there are images, but in no class folder)" if image_files(place) else ""
+        raise DataError(f"`{place}` has no class folders{unsorted}; wanted a folder per class", key="data.path")
     return files, labels, given
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from forgeline_jobs.data.descriptor import DataSource, Modality
 
 _TABLE = ("classification", "regression")
+_IMAGE = ("classification", "generation")
 _TEXT = ("language_modelling", "masked_language_modelling", "translation")
 
 
@@ -26,7 +27,7 @@ MNIST5K = _builtin(
     "mnist5k",
     "5,000 real MNIST digits, 28x28 grey, 10 classes; fixed split 3,600/400/1,000.",
     modality="image",
-    task="classification",
+    task=_IMAGE,
     home="builtin_images",
     stem="mnist5k",
 )
@@ -34,9 +35,17 @@ DIGITS = _builtin(
     "digits",
     "1,797 digits of scikit-learn, 8x8 grey, 10 classes.",
     modality="image",
-    task="classification",
+    task=_IMAGE,
     home="builtin_images",
     stem="digits",
+)
+GAUSSIANS25 = _builtin(
+    "gaussians25",
+    "37,500 points of 25 Gaussians on a 5x5 grid, to be made by a generator; fixed split 25,000/2,500/10,000.",
+    modality="table",
+    task="generation",
+    home="builtin_points",
+    stem="gaussians25",
 )
 BREAST_CANCER = _builtin(
     "breast-cancer",
@@ -138,7 +147,7 @@ IMAGES = DataSource(
     name="images",
     help="Your own images: a folder per class, or an .npz file with `images` and `labels`.",
     modality="image",
-    tasks=("classification",),
+    tasks=_IMAGE,
     config="forgeline_jobs.data.images:ImagesConfig",
     prepare_path="forgeline_jobs.data.images:prepare_images",
 )

@@ -52,9 +52,11 @@ def data_of(bundle: Bundle, given: DataConfig | None) -> tuple[str, PreparedData
     """The data to measure on, and their name.
 
     Raises:
-        UsageError: the model does not say what it was trained on, and no data are given.
+        UsageError: the model is a generator, or does not say what it was trained on and no data are given.
         DataError: the training data changed since, or the given ones do not fit the model.
     """
+    if bundle.task == "generation":
+        raise UsageError("the model makes samples, which `evaluate` does not measure; look at them by `Bundle.sample`")
     record = bundle.data
     if given is not None:
         name, config = given.name, given

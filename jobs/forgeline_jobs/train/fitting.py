@@ -64,7 +64,7 @@ class Fitting:
         torch.manual_seed(self.spec.trainer.seed)
         module = self._module()
         callbacks = self._callbacks()
-        trainer = self._trainer(callbacks)
+        trainer = self._trainer(callbacks, automatic=module.automatic_optimization)
         resume = None if self.job.checkpoint is None else Path(self.job.checkpoint) / checkpoint.STATE
         with SystemSampler(self.spool, step=lambda: trainer.global_step) if self.spool else nullcontext():
             trainer.fit(
@@ -131,16 +131,18 @@ class Fitting:
             "class_weights": self.data.class_weights,
             "total_steps": self.schedule.total_steps,
             "ema": self.spec.trainer.ema,
+            "gradient_clip": self.spec.trainer.gradient_clip,
             "freeze": self.spec.fine_tune.freeze,
             "learning_rates": self.spec.fine_tune.learning_rates,
         }
         module = architecture.build_module(
             self.spec.architecture.model_dump(mode="json"), self.data.signature.model_dump(mode="json"), options
         )
+        module = cast(TaskModule, module)
         transfer.begin(module, self.spec, self.data, source=None if self.resumed else self.job.pretrained)
         if self.spec.trainer.compile:
-            module.model.compile()
-        return cast(TaskModule, module)
+            module.compile_model()
+        return module
 
     def _callbacks(self) -> _Callbacks:
         spec, paths = self.spec, self.job.paths
@@ -169,17 +171,18 @@ class Fitting:
         checkpoints = Checkpoints(policy, spool=self.spool, step_log=log, validation=validation)
         return _Callbacks(log, validation, checkpoints)
 
-    def _trainer(self, callbacks: _Callbacks) -> Trainer:
+    def _trainer(self, callbacks: _Callbacks, *, automatic: bool) -> Trainer:
         spec = self.spec.trainer
         every = spec.validate_every
         by_epoch = every.unit == "ep"
         return Trainer(
-            **trainer_arguments(self.spec),
+            **trainer_arguments(self.spec, automatic=automatic),
             max_epochs=spec.epochs if spec.epochs is not None else -1,
             limit_train_batches=self.schedule.batches_per_epoch,
             max_steps=spec.steps if spec.steps is not None else -1,
             accumulate_grad_batches=spec.accumulate,
-            gradient_clip_val=spec.gradient_clip,
+            # A module that steps its own optimisers clips by its own options, and accumulates nothing.
+            gradient_clip_val=spec.gradient_clip if automatic else None,
             check_val_every_n_epoch=every.value if by_epoch else None,
             val_check_interval=1.0 if by_epoch else every.value * spec.accumulate,
             callbacks=[

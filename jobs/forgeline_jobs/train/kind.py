@@ -49,9 +49,10 @@ class TrainKind:
                 key="data.batch_size",
             )
         Schedule.of(spec.trainer, batches=rows // spec.data.batch_size)
-        self._check_architecture(spec, data)
+        architecture = self._check_architecture(spec, data)
         self._check_metric(spec, data)
         self._check_options(spec, data.signature.task)
+        self._check_own_steps(spec, architecture)
         if spec.fine_tune.pretrained is not None or spec.fine_tune.adapter is not None:
             from forgeline_jobs.train import transfer  # it builds the model, for which torch is needed
 
@@ -59,7 +60,7 @@ class TrainKind:
         return described(data)
 
     @staticmethod
-    def _check_architecture(spec: TrainSpec, data: PreparedData) -> None:
+    def _check_architecture(spec: TrainSpec, data: PreparedData) -> ArchitectureDescriptor:
         architecture = cast(
             "ArchitectureDescriptor",
             plugins.find(plugins.ARCHITECTURES, spec.architecture.name, key="architecture.name"),
@@ -68,6 +69,7 @@ class TrainKind:
             architecture.check(spec.architecture.model_dump(mode="json"), data.signature.model_dump(mode="json"))
         except ValueError as error:
             raise SpecError(str(error), key="architecture") from error
+        return architecture
 
     @staticmethod
     def _check_metric(spec: TrainSpec, data: PreparedData) -> None:
@@ -93,6 +95,24 @@ class TrainKind:
                 f"got {spec.trainer.label_smoothing}; label smoothing is for classification and the task is {task}: "
                 "set it to 0",
                 key="trainer.label_smoothing",
+            )
+
+    @staticmethod
+    def _check_own_steps(spec: TrainSpec, architecture: ArchitectureDescriptor) -> None:
+        """What a module that steps several optimisers of its own cannot be told."""
+        if not getattr(architecture, "own_steps", False):  # which a plug-in of somebody else may not say
+            return
+        if spec.trainer.accumulate > 1:
+            raise SpecError(
+                f"got {spec.trainer.accumulate}; {spec.architecture.name} steps two optimisers in every batch and adds "
+                "up no gradients: set it to 1 and change data.batch_size",
+                key="trainer.accumulate",
+            )
+        if spec.trainer.precision == "16-mixed":
+            raise SpecError(
+                f"got 16-mixed; {spec.architecture.name} steps two optimisers, whose losses one scale does not fit: "
+                "set it to 32-true or bf16-mixed",
+                key="trainer.precision",
             )
 
     def execute(self, context: RunContext) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from forgeline import metrics
 from forgeline.bundle import Bundle, Reference
 from forgeline.tracking.spool import SpoolReader
 from forgeline_architectures.tasks.base import TaskModule, deployed_weights
@@ -73,11 +74,14 @@ def hand_over(
 
 def _draw(job: Job, data: PreparedData, outputs: Outputs) -> None:
     """Pictures of the whole run and of the chosen model on the validation split; for a language model a text."""
-    from forgeline import plots  # here, since it imports matplotlib, which no step needs
+    from forgeline import plots  # here, since they import matplotlib, which no step needs
+    from forgeline_jobs.sample_figures import sample_figures
 
     task, folder = data.signature.task, job.paths.artifacts
     figures = {"learning-curves": plots.learning_curves(_history(job))}
     figures |= plots.figures_for(task, outputs.outputs, outputs.targets, data.preprocessing)
+    if task == "generation":
+        figures |= sample_figures(Bundle.load(job.paths.bundle), data.splits["val"])
     plots.save(figures, folder)
     if task == "language_modelling":
         [prompt] = data.input_example
@@ -108,7 +112,7 @@ def _chosen(root: Path, spec: TrainSpec, checkpoints: Checkpoints) -> Path:
 def _outputs(module: TaskModule, data: PreparedData, batch_size: int, device: torch.device) -> Outputs:
     """The chosen model's outputs over the validation split, for pictures and reference statistics."""
     outputs = Outputs()
-    if data.signature.task in {"language_modelling", "masked_language_modelling"}:  # whose outputs are not kept
+    if data.signature.task in metrics.LOSS_ONLY:
         return outputs
     for index, batch in enumerate(eval_loader(data.splits["val"], batch_size)):
         outputs.add(module.validation_step({name: tensor.to(device) for name, tensor in batch.items()}, index))

@@ -6,7 +6,6 @@ verifies every file's sha256 and imports no torch; the network is built when it 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from forgeline import __version__, plugins
+from forgeline.bundle.location import find_folder, put
 from forgeline.bundle.manifest import (
     MANIFEST,
     REFERENCE,
@@ -28,7 +28,7 @@ from forgeline.bundle.manifest import (
     verify,
 )
 from forgeline.bundle.reference import Reference
-from forgeline.errors import BundleError, ForgelineError, NotFound, UsageError
+from forgeline.errors import BundleError, ForgelineError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from forgeline.preprocessing import Preprocessing, TextPreprocessing
 
 BATCH_SIZE = 256
-# Where a bundle is inside a folder that MLflow or a run keeps it in.
-_INSIDE = (".", "bundle", "data/bundle")
 
 
 class Bundle:
@@ -113,7 +111,7 @@ class Bundle:
                 digests={path.name: sha256_of(path) for path in sorted(fresh.iterdir())},
             )
             (fresh / MANIFEST).write_text(manifest.text(), encoding="utf-8")
-            _put(fresh, target)
+            put(fresh, target)
         except OSError as error:
             raise BundleError(f"cannot write a bundle to {target}: {error.strerror or error}") from error
         finally:
@@ -162,7 +160,7 @@ class Bundle:
 
     @property
     def task(self) -> str:
-        """classification, regression, forecasting, language_modelling, translation or retrieval."""
+        """What it was trained for, such as `classification`."""
         return self.manifest.task
 
     @property
@@ -349,41 +347,36 @@ class Bundle:
         preprocessing = cast("TextPreprocessing", self.preprocessing)
         return continue_texts(self.model.to(place), preprocessing, texts, seed=seed, **sampling)
 
+    def sample(
+        self,
+        count: int,
+        condition: Mapping[str, Any] | None = None,
+        *,
+        seed: int = 0,
+        device: str = "auto",
+        batch_size: int = BATCH_SIZE,
+        **options: Any,
+    ) -> NDArray[Any]:
+        """Samples that a generator makes.
 
-def _put(fresh: Path, target: Path) -> None:
-    """Move a folder to its place; the one that is there keeps it when that fails."""
-    aside = fresh.with_name(f"{fresh.name}.replaced")
-    shutil.rmtree(aside, ignore_errors=True)
-    with contextlib.suppress(FileNotFoundError):
-        target.rename(aside)
-    try:
-        fresh.rename(target)
-    except OSError:
-        with contextlib.suppress(FileNotFoundError):
-            aside.rename(target)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
+        Args:
+            count: how many.
+            condition: what to make, such as `{"label": 3}`: one value for all samples, or one for each. Without it a
+                model of labels takes them in turn.
+            seed: the same seed gives the same samples, on the same device and with the same `batch_size`.
+            device: auto, cpu, cuda or cuda:N.
+            batch_size: samples that are made together.
+            options: of the family, such as `steps`.
 
+        Returns:
+            Pictures as uint8 [count, height, width, channels], or points as float64 [count, columns].
 
-def find_folder(reference: str | Path) -> Path:
-    """The folder that holds `bundle.json`, for a reference of any form.
+        Raises:
+            UsageError: the model is no generator, or a condition or an option does not fit.
+            DataError: a value of a condition is none that the model knows.
+        """
+        from forgeline.bundle.sampling import conditions_of, make
 
-    Raises:
-        NotFound: there is no such model, run or folder, or no bundle in it.
-    """
-    text = str(reference)
-    if text.startswith(("models:/", "runs:/")):
-        from forgeline.registry.models import resolve
-
-        place = Path(resolve(text))
-    else:
-        place = Path(reference).expanduser()
-        if not place.is_dir():
-            raise NotFound(
-                f"no model {text!r}: there is no such folder; allowed: models:/NAME@ALIAS, models:/NAME/VERSION, "
-                "runs:/RUN, or the folder of a bundle"
-            )
-    for inside in _INSIDE:
-        if (place / inside / MANIFEST).is_file():
-            return place / inside if inside != "." else place
-    raise NotFound(f"{place} holds no {MANIFEST}: it is not the folder of a bundle")
+        encoded = conditions_of(self, count, condition or {})
+        made = make(self, count, encoded, seed=seed, device=device, batch_size=batch_size, **options)
+        return self.preprocessing.decode_samples(made)

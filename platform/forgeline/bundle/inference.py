@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -36,6 +36,36 @@ def pick_device(device: str) -> torch.device:
     return chosen
 
 
+_Forward = Callable[["nn.Module", Mapping[str, "Tensor"]], "Tensor"]
+
+
+def _raw(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+    outputs: Tensor = model(batch)
+    return outputs.float()
+
+
+def _written(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+    tokens: Tensor = cast("Any", model).translate(batch)
+    return tokens
+
+
+def _filled(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+    tokens: Tensor = cast("Any", model).fill(batch)
+    return tokens
+
+
+# From a batch to what a model of a task answers.
+_ANSWERS: Mapping[str, _Forward] = {
+    "classification": lambda model, batch: _raw(model, batch).softmax(-1),
+    "regression": _raw,
+    "forecasting": _raw,
+    "language_modelling": lambda model, batch: next_token_logits(model, batch).float().softmax(-1),
+    "masked_language_modelling": _filled,
+    "translation": _written,
+    "retrieval": lambda model, batch: pair_embeddings(model, batch),
+}
+
+
 def model_outputs(
     model: nn.Module, task: str, arrays: Arrays, *, batch_size: int, device: torch.device
 ) -> NDArray[Any]:
@@ -46,27 +76,19 @@ def model_outputs(
         models the probabilities [n, vocabulary] of the token after each text, tokens [n, length] of the targets that a
         model wrote or of the texts whose gaps it filled, or the embeddings [n, 2, width] of pictures and captions,
         whose products are logits.
+
+    Raises:
+        UsageError: models of the task have no outputs for samples.
     """
     import torch
 
-    parts = []
+    if task not in _ANSWERS:
+        raise UsageError(f"this model is for {task}; it answers no samples: a generator makes them, by `sample`")
+    answer, parts = _ANSWERS[task], []
     with torch.inference_mode():
         for batch in batches(arrays, batch_size):
             tensors = {name: torch.from_numpy(array).to(device) for name, array in batch.items()}
-            if task == "translation":
-                parts.append(cast("Any", model).translate(tensors).cpu().numpy())
-                continue
-            if task == "retrieval":
-                parts.append(pair_embeddings(model, tensors).cpu().numpy())
-                continue
-            if task == "masked_language_modelling":
-                parts.append(cast("Any", model).fill(tensors).cpu().numpy())
-                continue
-            outputs = next_token_logits(model, tensors) if task == "language_modelling" else model(tensors)
-            outputs = outputs.float()
-            if task in {"classification", "language_modelling"}:
-                outputs = outputs.softmax(-1)
-            parts.append(outputs.cpu().numpy())
+            parts.append(answer(model, tensors).cpu().numpy())
     return np.concatenate(parts)
 
 

@@ -67,6 +67,7 @@ class Manifest(BaseModel):
         "masked_language_modelling",
         "translation",
         "retrieval",
+        "generation",
     ]
     architecture: dict[str, Any]
     signature: dict[str, Any]

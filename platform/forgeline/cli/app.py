@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 import forgeline
-from forgeline.cli import catalogue, doctor, models, predict, run, runs, schema, ui
+from forgeline.cli import catalogue, doctor, models, predict, run, runs, sample, schema, ui
 from forgeline.cli.commands import PluginGroup
 from forgeline.errors import ForgelineError
 
@@ -31,6 +31,7 @@ app.command(name="validate", help="Check a specification without running it.")(r
 app.add_typer(runs.app, name="runs", help="List, show, follow, cancel and compare runs.")
 app.add_typer(models.app, name="models", help="The registry: versions, aliases and their history.")
 app.command(name="predict", help="Predict with a registered model or a bundle.")(predict.predict)
+app.command(name="sample", help="Make samples with a generator.")(sample.sample)
 app.add_typer(catalogue.architectures, name="architectures", help="The architectures that can be trained.")
 app.add_typer(catalogue.data, name="data", help="The data sets, and the ways to read your own.")
 app.command(name="schema", help="JSON Schema of a kind's YAML, for editors.")(schema.schema)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from forgeline.metrics.calibration import ReliabilityBins as ReliabilityBins
 from forgeline.metrics.calibration import reliability as reliability
+from forgeline.metrics.catalogue import LOSS_ONLY as LOSS_ONLY
 from forgeline.metrics.catalogue import METRICS as METRICS
 from forgeline.metrics.catalogue import MetricInfo as MetricInfo
 from forgeline.metrics.catalogue import metric_info as metric_info
@@ -21,6 +22,7 @@ from forgeline.metrics.computation import from_outputs as from_outputs
 from forgeline.metrics.forecasting import naive_mae as naive_mae
 
 __all__ = [
+    "LOSS_ONLY",
     "METRICS",
     "MetricInfo",
     "ReliabilityBins",

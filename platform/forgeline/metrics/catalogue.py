@@ -13,6 +13,9 @@ from types import MappingProxyType
 from forgeline.errors import SpecError
 from forgeline.suggestions import did_you_mean, nearest
 
+# Tasks whose models give no output per sample that could be held against a target.
+LOSS_ONLY = frozenset({"language_modelling", "masked_language_modelling", "generation"})
+
 # The splits and the part of a run that a metric's name may be prefixed with.
 _PREFIX = re.compile(r"^(train|val|test)/")
 
@@ -120,6 +123,13 @@ METRICS: Mapping[str, Mapping[str, MetricInfo]] = MappingProxyType(
                 ),
                 "image_recall_at_5": MetricInfo(
                     higher_is_better=True, help="share of captions to which at most 4 such pictures are closer"
+                ),
+            }
+        ),
+        "generation": MappingProxyType(
+            {
+                "loss": MetricInfo(
+                    higher_is_better=False, help="what the family minimises; of adversaries, the discriminator's loss"
                 ),
             }
         ),

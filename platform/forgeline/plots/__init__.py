@@ -9,15 +9,21 @@ from forgeline.plots.figure import save as save
 from forgeline.plots.forecasting import forecast_against_truth as forecast_against_truth
 from forgeline.plots.learning import learning_curves as learning_curves
 from forgeline.plots.regression import predicted_against_true as predicted_against_true
+from forgeline.plots.samples import grid as grid
+from forgeline.plots.samples import sample_grid as sample_grid
+from forgeline.plots.samples import sample_points as sample_points
 from forgeline.plots.tasks import figures_for as figures_for
 
 __all__ = [
     "confusion_matrix",
     "figures_for",
     "forecast_against_truth",
+    "grid",
     "learning_curves",
     "predicted_against_true",
     "reliability_diagram",
     "roc_curves",
+    "sample_grid",
+    "sample_points",
     "save",
 ]

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from forgeline.errors import ForgelineError
+from forgeline.metrics import LOSS_ONLY
 from forgeline.plots.classification import confusion_matrix, reliability_diagram, roc_curves
 from forgeline.plots.forecasting import forecast_against_truth
 from forgeline.plots.regression import predicted_against_true
@@ -16,14 +17,16 @@ from forgeline.plots.regression import predicted_against_true
 if TYPE_CHECKING:
     from forgeline.preprocessing import Preprocessing
 
+_NOT_DRAWN = frozenset({"translation", "retrieval"})
+
 
 def figures_for(
     task: str, outputs: NDArray[Any] | None, targets: NDArray[Any] | None, preprocessing: Preprocessing
 ) -> dict[str, Figure]:
-    """File stem -> figure, for outputs and targets as the model gives them; none where texts are written or retrieved.
+    """File stem -> figure, for outputs and targets as the model gives them; none where they say nothing to the eye.
 
     Args:
-        task: classification, regression, forecasting, language_modelling, translation or retrieval.
+        task: as in `METRICS`.
         outputs: probabilities [n, classes], or standardised [n, targets] / [n, horizon, targets].
         targets: class numbers [n], or standardised numbers of the shape of `outputs`.
         preprocessing: brings numbers back to original units and names them.
@@ -31,7 +34,7 @@ def figures_for(
     Raises:
         ForgelineError: the task needs outputs and targets, and there are none.
     """
-    if task in {"language_modelling", "masked_language_modelling", "translation", "retrieval"}:
+    if task in LOSS_ONLY or task in _NOT_DRAWN:
         return {}
     if outputs is None or targets is None or not len(outputs):
         raise ForgelineError(f"{task} is drawn from outputs and targets; got none")

@@ -8,6 +8,7 @@ and pandas only where a table is really touched.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from forgeline.errors import DataError
 from forgeline.preprocessing.target import ClassTarget, Floats, ScaledTarget, Target
 
 if TYPE_CHECKING:
@@ -57,6 +59,24 @@ class FittedPreprocessing(BaseModel, ABC):
         if self.target is None:
             raise NotImplementedError(f"{type(self).__name__} has no target to decode")
         return self.target.decode(np.asarray(outputs))
+
+    def decode_samples(self, samples: Floats) -> NDArray[Any]:
+        """What a generator made [n, ...], in the range of its training, in original units.
+
+        Raises:
+            NotImplementedError: nothing of this modality is generated.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no samples to decode")
+
+    def encode_condition(self, name: str, values: Sequence[Any]) -> NDArray[np.int64]:
+        """What samples are asked for, a row for each: the numbers of labels.
+
+        Raises:
+            DataError: the model has no such condition, or a value is none that it was trained with.
+        """
+        if name != "label" or not isinstance(self.target, ClassTarget):
+            raise DataError(f"the data have no condition {name!r}")
+        return self.target.encode(values)
 
     def unscale(self, outputs: Floats) -> NDArray[Any]:
         """Standardised numbers -> original units; probabilities stay as they are."""

@@ -58,6 +58,35 @@ class ImagePreprocessing(FittedPreprocessing):
             target=target,
         )
 
+    @classmethod
+    def symmetric(
+        cls,
+        height: int,
+        width: int,
+        channels: Literal[1, 3],
+        *,
+        target: Target | None,
+        pixel_max: float = 255.0,
+        resize: bool = False,
+    ) -> ImagePreprocessing:
+        """Pixels from -1 (black) to 1, whatever the images hold: what generators learn to make."""
+        return cls(
+            height=height,
+            width=width,
+            channels=channels,
+            pixel_max=pixel_max,
+            mean=(0.5,) * channels,
+            std=(0.5,) * channels,
+            resize=resize,
+            target=target,
+        )
+
+    def decode_samples(self, samples: NDArray[Any]) -> NDArray[np.uint8]:
+        """[n, C, H, W] as the model makes them -> [n, H, W, C], 0 to 255 whatever `pixel_max` is, as in a file."""
+        shares = samples.transpose(0, 2, 3, 1).astype(np.float64) * self.std + self.mean
+        pixels: NDArray[np.uint8] = (shares.clip(0.0, 1.0) * 255.0).round().astype(np.uint8)
+        return pixels
+
     def encode(self, raw: Any) -> Arrays:
         """Paths, Pillow images or arrays ([n, h, w], [n, h, w, c] or one image) -> `image`.
 

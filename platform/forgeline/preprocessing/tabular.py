@@ -116,6 +116,12 @@ class TablePreprocessing(FittedPreprocessing):
         flagged = [number for number, column in enumerate(self.numeric) if column.flag_missing]
         return np.concatenate([scaled, missing[:, flagged]], axis=1).astype(np.float32)
 
+    def decode_samples(self, samples: NDArray[Any]) -> NDArray[np.float64]:
+        """[n, N] standardised rows -> the same in original units."""
+        means, deviations = [c.mean for c in self.numeric], [c.std for c in self.numeric]
+        rows: NDArray[np.float64] = samples.astype(np.float64) * deviations + means
+        return rows
+
     def read(self, path: str | Path) -> pd.DataFrame:
         """A CSV or Parquet file."""
         return read_table(path)

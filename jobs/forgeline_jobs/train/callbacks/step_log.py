@@ -1,7 +1,7 @@
-"""The step log: loss, learning rate, gradient norm and throughput of every step, written to the rank-0 spool.
+"""The step log: loss and its parts, learning rate, gradient norm and throughput of every step, to the rank-0 spool.
 
-Three things ride on the one small all-reduce that makes the loss a mean over ranks: the check that it is finite, and
-the agreement of all ranks to stop at the same step.
+Two things ride on the one small all-reduce that makes losses means over ranks: the check that they are finite, and the
+agreement of all ranks to stop at the same step.
 """
 
 from __future__ import annotations
@@ -67,8 +67,10 @@ class StepLog(Callback):
         self._losses: list[torch.Tensor] = []
         self._places: list[tuple[int, int, int, float]] = []  # step, epoch, batch, learning rate
         self._norms: list[torch.Tensor | None] = []
+        self._parts: list[dict[str, torch.Tensor]] = []  # what a module keeps besides its loss, by name
         self._learning_rate = 0.0
         self._open: torch.Tensor | None = None
+        self._open_parts: dict[str, torch.Tensor] = {}
         self._samples = 0
         self._flushed_at = time.perf_counter()
         self._progress_at = 0.0
@@ -87,13 +89,17 @@ class StepLog(Callback):
         # Lightning has divided each micro-batch's loss by the number accumulated: their sum is the step's loss.
         loss = outputs["loss"].detach()
         self._open = loss if self._open is None else self._open + loss
+        for name, part in getattr(pl_module, "parts", {}).items():
+            share = part.detach() / trainer.accumulate_grad_batches
+            self._open_parts[name] = self._open_parts[name] + share if name in self._open_parts else share
         if trainer.fit_loop._should_accumulate():
             return
         self._samples += self.samples_per_step
         self._losses.append(self._open)
+        self._parts.append(self._open_parts)
         self._norms.append(getattr(pl_module, "last_gradient_norm", None))
         self._places.append((trainer.global_step, trainer.current_epoch, batch_idx, self._learning_rate))
-        self._open = None
+        self._open, self._open_parts = None, {}
         if len(self._losses) >= self.every:
             self.flush(trainer)
 
@@ -105,32 +111,41 @@ class StepLog(Callback):
         if not self._losses:
             return
         stop = 1.0 if self.spool is not None and self.stop_request.exists() else 0.0
-        packed = torch.stack([*(loss.float() for loss in self._losses), self._losses[0].new_tensor(stop).float()])
+        measured = [{"loss": loss, **parts} for loss, parts in zip(self._losses, self._parts, strict=True)]
+        numbers = [value.float() for values in measured for value in values.values()]
+        packed = torch.stack([*numbers, numbers[0].new_tensor(stop)])
         if trainer.world_size > 1:
             torch.distributed.all_reduce(packed)
             packed[:-1] /= trainer.world_size
-        *losses, stop = packed.tolist()
+        *reduced, stop = packed.tolist()
         self.stop_agreed = self.stop_agreed or stop > 0
+        left = iter(reduced)
+        steps = [{name: next(left) for name in values} for values in measured]
         norms = [None if norm is None else float(norm) for norm in self._norms]
-        places, self._places, self._losses, self._norms = self._places, [], [], []
-        for loss, (step, epoch, batch, _) in zip(losses, places, strict=True):
-            if not math.isfinite(loss):
+        places = self._places
+        self._places, self._losses, self._norms, self._parts = [], [], [], []
+        for values, (step, epoch, batch, _) in zip(steps, places, strict=True):
+            wrong = next((name for name, value in values.items() if not math.isfinite(value)), None)
+            if wrong is not None:
                 raise NonFiniteLoss(
-                    f"the loss became {loss} at step {step} (epoch {epoch + 1}, batch {batch}: "
+                    f"the {wrong} became {values[wrong]} at step {step} (epoch {epoch + 1}, batch {batch}: "
                     f"{self.describe_batch(epoch, batch)}); lower optimizer.lr, set trainer.gradient_clip, "
                     "or look at these samples"
                 )
-        self._write(losses, norms, places)
+        self._write(steps, norms, places)
 
-    def _write(self, losses: list[float], norms: list[float | None], places: list[tuple[int, int, int, float]]) -> None:
+    def _write(
+        self, steps: list[dict[str, float]], norms: list[float | None], places: list[tuple[int, int, int, float]]
+    ) -> None:
         now = time.perf_counter()
         rate = self._samples / max(now - self._flushed_at, 1e-9)
         self._rate = rate if not self._rate else 0.8 * self._rate + 0.2 * rate
         self._samples, self._flushed_at = 0, now
         if self.spool is None:
             return
-        for loss, norm, (step, _, _, learning_rate) in zip(losses, norms, places, strict=True):
-            values = {"train/loss": loss, "train/learning_rate": learning_rate, "train/samples_per_s": rate}
+        for measured, norm, (step, _, _, learning_rate) in zip(steps, norms, places, strict=True):
+            values = {f"train/{name}": value for name, value in measured.items()}
+            values |= {"train/learning_rate": learning_rate, "train/samples_per_s": rate}
             if norm is not None:
                 values["train/gradient_norm"] = norm
             self.spool.metrics(step, values)
@@ -143,7 +158,7 @@ class StepLog(Callback):
                 steps=self.total_steps,
                 epoch=epoch + 1,
                 epochs=self.epochs,
-                loss=losses[-1],
+                loss=steps[-1]["loss"],
                 metrics=self.shown,
                 samples_per_s=self._rate,
                 eta_s=(self.total_steps - step) * self.samples_per_step / self._rate,

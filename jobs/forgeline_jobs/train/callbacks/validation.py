@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from forgeline_architectures.tasks.base import Evaluated
 from forgeline_architectures.tasks.lightning_import import Callback, LightningModule, Trainer
 from forgeline_jobs.data.base import PreparedData
 
+# Summed loss, count, outputs, targets and parts of one rank.
+Packed = tuple[float, float, np.ndarray | None, np.ndarray | None, dict[str, float]]
+
 
 class Outputs:
     """Outputs and targets of one pass over a split, in the units of the data.
@@ -21,11 +25,13 @@ class Outputs:
     Attributes:
         loss_sum: summed loss (nats for classification and language models, squared standardised error otherwise).
         count: samples, or tokens for language models.
+        parts: further sums over the samples, by the name of the metric that their mean is.
     """
 
     def __init__(self) -> None:
         self.loss_sum = 0.0
         self.count = 0.0
+        self.parts: dict[str, float] = {}
         self._outputs: list[np.ndarray] = []
         self._targets: list[np.ndarray] = []
 
@@ -33,21 +39,29 @@ class Outputs:
         """Add what `validation_step` returned."""
         self.loss_sum += float(step["loss_sum"])
         self.count += float(step["count"])
+        self._add_parts(step.get("parts", {}))
         for tensor, kept in ((step["outputs"], self._outputs), (step["target"], self._targets)):
             if tensor is not None:
                 kept.append(tensor.float().cpu().numpy() if tensor.is_floating_point() else tensor.cpu().numpy())
 
-    def merge(self, others: list[tuple[float, float, np.ndarray | None, np.ndarray | None]]) -> None:
+    def _add_parts(self, parts: Mapping[str, Any]) -> None:
+        for name, value in parts.items():
+            self.parts[name] = self.parts.get(name, 0.0) + float(value)
+
+    def merge(self, others: list[Packed]) -> None:
         """Replace this rank's outputs by those of all ranks, in rank order."""
         self.loss_sum = sum(other[0] for other in others)
         self.count = sum(other[1] for other in others)
         self._outputs = [other[2] for other in others if other[2] is not None]
         self._targets = [other[3] for other in others if other[3] is not None]
+        self.parts = {}
+        for other in others:
+            self._add_parts(other[4])
 
     @property
-    def packed(self) -> tuple[float, float, np.ndarray | None, np.ndarray | None]:
+    def packed(self) -> Packed:
         """What travels between ranks."""
-        return self.loss_sum, self.count, self.outputs, self.targets
+        return self.loss_sum, self.count, self.outputs, self.targets, self.parts
 
     @property
     def outputs(self) -> np.ndarray | None:
@@ -60,12 +74,12 @@ class Outputs:
         return np.concatenate(self._targets) if self._targets else None
 
     def measure(self, data: PreparedData) -> dict[str, float]:
-        """The metrics of the data's task on their validation split, plus `loss`."""
-        task = data.signature.task
-        loss = self.loss_sum / max(self.count, 1.0)
+        """The metrics of the data's task on their validation split, plus `loss` and its parts."""
+        task, count = data.signature.task, max(self.count, 1.0)
+        loss, parts = self.loss_sum / count, {name: value / count for name, value in self.parts.items()}
         if self.outputs is None or self.targets is None:
-            return metrics.from_loss(task, loss, tokens_per_character=data.tokens_per_character.get("val"))
-        return metrics.from_outputs(task, self.outputs, self.targets, data.preprocessing, loss=loss)
+            return metrics.from_loss(task, loss, parts=parts, tokens_per_character=data.tokens_per_character.get("val"))
+        return metrics.from_outputs(task, self.outputs, self.targets, data.preprocessing, loss=loss, parts=parts)
 
 
 class Validation(Callback):

@@ -1,0 +1,77 @@
+"""What a generator makes, as figures: for the pictures of a run and for the report of an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from forgeline import plots
+from forgeline.bundle.sampling import make
+from forgeline_jobs.data.base import as_int64
+
+if TYPE_CHECKING:
+    from forgeline.bundle import Bundle
+    from forgeline_jobs.data.base import Split
+
+SAMPLES, COLUMNS = 64, 8
+MOST_COLUMNS = 16
+
+
+def sample_figures(bundle: Bundle, split: Split, *, device: str = "auto") -> dict[str, Figure]:
+    """File stem -> figure: `samples`, and what the model's family shows of itself.
+
+    Pictures are made for each label in turn, a column each, or for the captions of the split's first samples; points
+    are as many as the split has, over its own.
+
+    Args:
+        bundle: a generator.
+        split: of the data that it learnt.
+        device: where it is asked.
+    """
+    conditions = tuple(bundle.manifest.signature.get("conditions", {}))
+    if bundle.preprocessing.kind != "image":
+        figures = {"samples": _points(bundle, split, conditions, device)}
+    elif conditions == ("label",) and bundle.classes is not None:
+        columns = min(len(bundle.classes), MOST_COLUMNS)
+        figures = {"samples": plots.sample_grid(bundle.sample(columns * (SAMPLES // columns), device=device), columns)}
+    else:
+        shown = conditions_of_split(split, conditions, SAMPLES)
+        count = min(SAMPLES, len(split)) if conditions else SAMPLES
+        figures = {"samples": plots.sample_grid(_made(bundle, count, shown, device), COLUMNS)}
+    return figures | _of_the_family(bundle)
+
+
+def conditions_of_split(split: Split, names: tuple[str, ...], count: int) -> dict[str, NDArray[Any]]:
+    """The encoded conditions of a split's first samples."""
+    batch = split.batch(as_int64(range(min(count, len(split)))))
+    return {name: batch[name] for name in names}
+
+
+def _made(bundle: Bundle, count: int, conditions: Mapping[str, NDArray[Any]], device: str) -> NDArray[Any]:
+    return bundle.preprocessing.decode_samples(make(bundle, count, conditions, device=device))
+
+
+def _points(bundle: Bundle, split: Split, conditions: tuple[str, ...], device: str) -> Figure:
+    batch = split.batch(as_int64(range(len(split))))
+    (learnt,) = set(bundle.manifest.signature["inputs"]) - set(conditions)
+    made = _made(bundle, len(split), {name: batch[name] for name in conditions}, device)
+    return plots.sample_points(made, bundle.preprocessing.decode_samples(batch[learnt]))
+
+
+def _of_the_family(bundle: Bundle) -> dict[str, Figure]:
+    import torch
+
+    illustrations = getattr(bundle.model, "illustrations", None)
+    if illustrations is None:
+        return {}
+    device = next(bundle.model.parameters()).device
+    with torch.inference_mode():
+        drawn = illustrations(generator=torch.Generator(device=device).manual_seed(0))
+    figures = {}
+    for stem, tensor in drawn.items():
+        pictures: NDArray[Any] = bundle.preprocessing.decode_samples(tensor.float().cpu().flatten(0, 1).numpy())
+        figures[stem] = plots.sample_grid(pictures, tensor.shape[1])
+    return figures

@@ -1,0 +1,119 @@
+"""Samples from a generator: conditions encoded, then drawn in pieces from one stream of random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forgeline.bundle.inference import pick_device
+from forgeline.errors import UsageError
+from forgeline.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from forgeline.bundle.bundle import Bundle
+
+
+def conditions_of(bundle: Bundle, count: int, given: Mapping[str, Any]) -> dict[str, NDArray[np.int64]]:
+    """The conditions of `count` samples, encoded.
+
+    Args:
+        bundle: a generator.
+        count: samples.
+        given: condition -> one value for all samples, or one for each. Labels that are not given are taken in turn.
+
+    Raises:
+        UsageError: the model is no generator; a condition is unknown or missing, or has another number of values.
+        DataError: a value is none that the model knows.
+    """
+    _check(bundle, count)
+    preprocessing = bundle.preprocessing
+    known: Sequence[str] = tuple(bundle.manifest.signature.get("conditions", {}))
+    for name in given:
+        if name not in known:
+            hint = did_you_mean(name, known) if known else "it makes whatever it likes: leave the condition out"
+            raise UsageError(f"the model takes no condition {name!r}; {hint}")
+    encoded = {}
+    for name in known:
+        values = given.get(name)
+        if values is None:
+            if preprocessing.classes is None or name != "label":
+                raise UsageError(f"the model makes samples by {name}; give one")
+            labels = preprocessing.classes
+            values = [labels[number % len(labels)] for number in range(count)]
+        elif isinstance(values, str | int | float | bool | np.generic):
+            values = [values] * count
+        elif len(values) != count:
+            raise UsageError(f"{name} has {len(values)} values for {count} samples; give one, or one for each")
+        encoded[name] = preprocessing.encode_condition(name, list(values))
+    return encoded
+
+
+def make(
+    bundle: Bundle,
+    count: int,
+    conditions: Mapping[str, NDArray[Any]],
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    batch_size: int = 256,
+    **options: Any,
+) -> NDArray[Any]:
+    """Samples in the range of the model's training, [count, *outputs], for encoded conditions.
+
+    Raises:
+        UsageError: the model is no generator, or a setting is out of range.
+    """
+    _check(bundle, count)
+    if batch_size < 1:
+        raise UsageError(f"batch_size is {batch_size}; allowed: 1 or more")
+    place = pick_device(device)
+    model = bundle.model.to(place)
+    return _draw(model, conditions, count=count, seed=seed, device=place, batch_size=batch_size, options=options)
+
+
+def _check(bundle: Bundle, count: int) -> None:
+    if bundle.task != "generation":
+        raise UsageError(f"this model is for {bundle.task}; only generators make samples")
+    if count < 1:
+        raise UsageError(f"count is {count}; allowed: 1 or more")
+
+
+def _draw(
+    model: nn.Module,
+    condition: Mapping[str, NDArray[np.int64]],
+    *,
+    count: int,
+    seed: int,
+    device: torch.device,
+    batch_size: int,
+    options: Mapping[str, Any],
+) -> NDArray[Any]:
+    """`count` samples [count, ...] in the range of the model's training.
+
+    Raises:
+        UsageError: the model cannot make samples, or an option is unknown or out of range.
+    """
+    import torch
+
+    if not hasattr(model, "sample"):
+        raise UsageError(f"{type(model).__name__} makes no samples; allowed: models of the task generation")
+    generator = torch.Generator(device=device).manual_seed(seed)
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, count, batch_size):
+            rows = min(batch_size, count - start)
+            asked = {
+                name: torch.from_numpy(values[start : start + rows]).to(device) for name, values in condition.items()
+            }
+            try:
+                made = cast("Any", model).sample(rows, asked, generator=generator, options=options)
+            except ValueError as error:
+                raise UsageError(f"{error}") from error
+            parts.append(made.float().cpu().numpy())
+    return np.concatenate(parts)
