@@ -20,6 +20,7 @@ from benchmarks import (
     bars,
     exactness,
     results_file,
+    zoo_autoencoders,
     zoo_decoders,
     zoo_graphs,
     zoo_images,
@@ -38,6 +39,7 @@ def _say(text: str) -> None:
 
 
 GROUPS: Mapping[str, Mapping[str, Row]] = {
+    "autoencoders": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_autoencoders.BARS},
     "bars": {bar.name: partial(bars.measure, bar, _say) for bar in bars.BARS},
     "decoders": {
         **{bar.name: partial(bars.measure, bar, _say) for bar in zoo_decoders.BARS},

@@ -31,6 +31,7 @@ install_import_hook(
         "forgeline_architectures.seq2seq.model",
         "forgeline_architectures.t5.model",
         "forgeline_architectures.transformer.model",
+        "forgeline_architectures.vae.model",
         "forgeline_architectures.lenet.model",
         "forgeline_architectures.mlp.model",
         "forgeline_architectures.node_network",

@@ -31,6 +31,7 @@ from forgeline_architectures.recurrent import ARCHITECTURE as RECURRENT
 from forgeline_architectures.seq2seq import ARCHITECTURE as SEQ2SEQ
 from forgeline_architectures.t5 import ARCHITECTURE as T5
 from forgeline_architectures.transformer import ARCHITECTURE as TRANSFORMER
+from forgeline_architectures.vae import ARCHITECTURE as VAE
 
 FAMILIES = {
     family.name: family
@@ -52,6 +53,7 @@ FAMILIES = {
         SEQ2SEQ,
         T5,
         TRANSFORMER,
+        VAE,
     )
 }
 # Families that `Bundle.embed` takes: their models have `penultimate`.
@@ -61,6 +63,7 @@ ROWS = 8
 
 TABLE = {"numeric": {"shape": [5], "dtype": "float32"}, "categorical": {"shape": [2], "dtype": "int64"}}
 IMAGE = {"image": {"shape": [1, 16, 16], "dtype": "float32"}}
+LABEL = {"label": {"shape": [], "dtype": "int64"}}
 SERIES = {"series": {"shape": [12, 2], "dtype": "float32"}}
 GRAPH = {
     "features": {"shape": [5], "dtype": "float32"},
@@ -147,6 +150,8 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any], list[int]]] = [
     ("lamda", {"name": "lamda", "layers": 2, "heads": 2, "width": 16}, "language_modelling", TOKENS, [11]),
     ("llama", {"name": "llama", "layers": 2, "heads": 2, "width": 16}, "language_modelling", TOKENS, [11]),
     ("palm", {"name": "palm", "layers": 2, "heads": 2, "width": 16}, "language_modelling", TOKENS, [11]),
+    ("vae", {"name": "vae", "hidden": [16], "latent": 4}, "generation", IMAGE, [1, 16, 16]),
+    ("vae", {"name": "vae", "hidden": [16], "latent": 4, "beta": 4.0}, "generation", IMAGE | LABEL, [1, 16, 16]),
 ]
 CASE_NAMES = [f"{config['name']}-{task}-{index}" for index, (_, config, task, _, _) in enumerate(CASES)]
 
@@ -158,6 +163,7 @@ def signature_of(task: str, inputs: dict[str, Any], outputs: list[int]) -> dict[
         "outputs": outputs,
         "cardinalities": [4, 7] if "categorical" in inputs else [],
         "vocabulary": 11 if inputs is TEXTS else None,
+        "conditions": {"label": 3} if "label" in inputs else {},
     }
 
 
@@ -227,7 +233,7 @@ class TestFamily:
 
     def test_wrong_input_names_the_keys(self, family: Architecture) -> None:
         name, config, task, _, outputs = next(case for case in CASES if case[0] == family.name)
-        inputs = {"spectrum": {"shape": [3], "dtype": "float32"}}
+        inputs = {"spectrum": {"shape": outputs if task == "generation" else [3], "dtype": "float32"}}
         with pytest.raises(ValueError, match=r"takes .*; the data give spectrum: change architecture\.name"):
             family.check(config, signature_of(task, inputs, outputs))
 
@@ -260,6 +266,7 @@ class TestModel:
         optimizer = module.configure_optimizers()["optimizer"]
         losses = []
         for _ in range(5):
+            torch.manual_seed(1)  # the same draws in every step, so that the losses differ by the weights alone
             optimizer.zero_grad()
             loss = module.training_step(batch, 0)
             loss.backward()
@@ -299,6 +306,8 @@ class TestModel:
         assert result["loss_sum"].ndim == 0 and result["count"].ndim == 0
         if task.endswith("language_modelling"):
             assert result["outputs"] is None and result["count"] == ROWS * 16
+        elif task == "generation":
+            assert result["outputs"] is None and result["target"] is None and result["count"] == ROWS
         elif task == "retrieval":
             assert result["outputs"].shape == (ROWS, 2, 8) and result["count"] == ROWS
         elif task == "translation":

@@ -14,8 +14,10 @@ from forgeline.bundle import Bundle
 from forgeline.errors import DataError, UsageError
 from forgeline_jobs.data.base import as_int64
 from forgeline_jobs.evaluate import report
+from forgeline_jobs.evaluate.generation import bound_of, has_bound
 from forgeline_jobs.evaluate.language import language_loss
 from forgeline_jobs.evaluate.translation import Translation
+from forgeline_jobs.sample_figures import sample_figures
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,11 +54,15 @@ def data_of(bundle: Bundle, given: DataConfig | None) -> tuple[str, PreparedData
     """The data to measure on, and their name.
 
     Raises:
-        UsageError: the model is a generator, or does not say what it was trained on and no data are given.
+        UsageError: the model is a generator without a bound on the likelihood, or does not say what it was trained on
+            and no data are given.
         DataError: the training data changed since, or the given ones do not fit the model.
     """
-    if bundle.task == "generation":
-        raise UsageError("the model makes samples, which `evaluate` does not measure; look at them by `Bundle.sample`")
+    if bundle.task == "generation" and not has_bound(bundle):
+        raise UsageError(
+            f"{bundle.name} makes samples and knows no bound on their likelihood, which is all that `evaluate` "
+            "measures of generators; look at samples by `forgeline sample`"
+        )
     record = bundle.data
     if given is not None:
         name, config = given.name, given
@@ -100,6 +106,9 @@ def measure(task: Task) -> dict[str, Any]:
         ratio = data.tokens_per_character.get(task.split)
         values, pictures = metrics.from_loss(bundle.task, loss, tokens_per_character=ratio), []
         sample = _sample(bundle, data, task.device)
+    elif bundle.task == "generation":
+        values = bound_of(bundle, _batches(split, task.batch_size), device=task.device)
+        pictures = plots.save(sample_figures(bundle, split, device=task.device), Path(task.folder))
     else:
         translation = Translation(data.preprocessing, bundle.preprocessing)
         outputs, targets = _outputs(bundle, split, translation, task)

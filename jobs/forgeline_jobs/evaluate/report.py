@@ -15,6 +15,8 @@ _ALT = {
     "calibration": "Reliability diagram",
     "predicted-against-true": "Predicted against true, with residuals",
     "forecast-against-truth": "Forecast against truth",
+    "samples": "Samples",
+    "latent-walk": "Walks along the first latent numbers",
 }
 
 

@@ -131,6 +131,15 @@ METRICS: Mapping[str, Mapping[str, MetricInfo]] = MappingProxyType(
                 "loss": MetricInfo(
                     higher_is_better=False, help="what the family minimises; of adversaries, the discriminator's loss"
                 ),
+                "negative_elbo": MetricInfo(
+                    higher_is_better=False, help="bound on the negative log likelihood of a sample, nats"
+                ),
+                "reconstruction": MetricInfo(
+                    higher_is_better=False, help="its part of the sample given its latent numbers, nats"
+                ),
+                "kl": MetricInfo(
+                    higher_is_better=False, help="its divergence of the latent numbers from their prior, nats"
+                ),
             }
         ),
     }

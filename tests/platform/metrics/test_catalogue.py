@@ -23,8 +23,9 @@ MEASURED = {
     "masked_language_modelling": metrics.compute("masked_language_modelling", None, None, loss=0.1),
     "retrieval": metrics.compute("retrieval", np.eye(2)[:, None].repeat(2, axis=1), np.array([0, 1]), loss=0.1),
     "translation": metrics.compute("translation", np.array([[3, 2]]), np.array([[4, 2]]), loss=0.1),
-    "retrieval": metrics.compute("retrieval", np.eye(2)[:, None].repeat(2, axis=1), np.arange(2)),
-    "generation": metrics.compute("generation", None, None, loss=0.1),
+    "generation": metrics.compute(
+        "generation", None, None, loss=0.1, parts={"negative_elbo": 3.0, "reconstruction": 2.0, "kl": 1.0}
+    ),
 }
 
 
