@@ -32,7 +32,7 @@ class CaptionedShapesConfig(DataConfig):
     batch_size: int = Field(default=64, ge=1, description="Pictures per optimiser step, over all workers together.")
     task: CaptionTask = Field(
         default="translation",
-        description="Write the caption of a picture, or find pictures and captions by each other.",
+        description="Write the caption of a picture, find one by the other, or make pictures by their captions.",
     )
     size: Literal[16, 32] = Field(default=32, description="Side of a picture in pixels; the scenes are the same.")
     wordings: Literal["one", "several"] = Field(
@@ -86,7 +86,7 @@ def prepare_captioned_shapes(config: CaptionedShapesConfig) -> PreparedData:
             "longest_caption": preprocessing.length - 1,
             "held_out": config.held_out,
         },
-        input_example=pixels["train"][:2],
+        input_example=None if config.task == "generation" else pixels["train"][:2],
     )
 
 
@@ -110,7 +110,11 @@ def _preprocessing(pixels: NDArray[np.uint8], config: CaptionedShapesConfig) -> 
     rows = all_attributes().tolist()
     possible = [wording.split() for row in rows for wording in wordings(row)[: 1 if config.wordings == "one" else None]]
     return CaptionPreprocessing(
-        image=ImagePreprocessing.fit(pixels, target=None),
+        image=(
+            ImagePreprocessing.symmetric(config.size, config.size, 3, target=None)
+            if config.task == "generation"
+            else ImagePreprocessing.fit(pixels, target=None)
+        ),
         words=tuple(sorted({word for wording in possible for word in wording})),
         length=1 + max(len(wording) for wording in possible),
         known=tuple(wordings(row)[0] for row in rows) if config.task == "retrieval" else (),

@@ -1,4 +1,4 @@
-"""Pictures with captions as samples: to write the caption of a picture, or to find one by the other."""
+"""Pictures with captions as samples: to write the caption, to make the picture, or to find one by the other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from forgeline_architectures.signature import Signature, TensorSpec
 from forgeline_jobs.data.base import Batch, Indices, Keys
 from forgeline_jobs.data.pairs import IGNORED
 
-CaptionTask = Literal["translation", "retrieval"]
+CaptionTask = Literal["translation", "retrieval", "generation"]
 
 
 class CaptionSplit:
@@ -60,12 +60,14 @@ class CaptionSplit:
 
     def batch(self, indices: Indices, rng_keys: Keys | None = None) -> Batch:
         """`image` [n, C, H, W] and, to retrieve, `caption` [n, L] with its meaning as `target` [n]; to translate,
-        `previous` and `target` [n, L]. Nothing is augmented.
+        `previous` and `target` [n, L]; to generate, `caption` alone beside the picture. Nothing is augmented.
         """
         caption = self._captions[indices]
         image = self._preprocessing.image.standardise(self._pixels[indices])
         if self._task == "retrieval":
             return {"image": image, "caption": caption, "target": self._meanings[indices]}
+        if self._task == "generation":
+            return {"image": image, "caption": caption}
         start = np.full((len(caption), 1), START, dtype=np.int64)
         return {
             "image": image,
@@ -77,12 +79,14 @@ class CaptionSplit:
 def caption_signature(task: CaptionTask, preprocessing: CaptionPreprocessing) -> Signature:
     """What a batch of a `CaptionSplit` has."""
     image = preprocessing.image
-    text = "caption" if task == "retrieval" else "previous"
+    text = "previous" if task == "translation" else "caption"
+    shape = (image.channels, image.height, image.width)
     return Signature(
         task=task,
         inputs={
-            "image": TensorSpec(shape=(image.channels, image.height, image.width), dtype="float32"),
+            "image": TensorSpec(shape=shape, dtype="float32"),
             text: TensorSpec(shape=(preprocessing.length,), dtype="int64"),
         },
-        outputs=(preprocessing.vocabulary_size,),
+        outputs=shape if task == "generation" else (preprocessing.vocabulary_size,),
+        conditions={"caption": preprocessing.vocabulary_size} if task == "generation" else {},
     )

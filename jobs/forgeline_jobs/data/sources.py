@@ -131,7 +131,7 @@ CAPTIONED_SHAPES = DataSource(
     name="captioned-shapes",
     help="7,776 pictures of a coloured shape in one of nine places, each with its caption; split 6,048/648/1,080.",
     modality="captions",
-    tasks=("translation", "retrieval"),
+    tasks=("translation", "retrieval", "generation"),
     config="forgeline_jobs.data.builtin_captions:CaptionedShapesConfig",
     prepare_path="forgeline_jobs.data.builtin_captions:prepare_captioned_shapes",
 )

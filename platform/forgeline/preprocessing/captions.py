@@ -94,6 +94,20 @@ class CaptionPreprocessing(FittedPreprocessing):
             return pd.DataFrame({"prediction": prediction, "probability": outputs[np.arange(len(best)), best]})
         return pd.DataFrame({"prediction": [self.decode_tokens(row) for row in outputs]}, dtype=object)
 
+    def encode_condition(self, name: str, values: Sequence[Any]) -> Ids:
+        """The tokens [n, length] of captions that samples are asked for.
+
+        Raises:
+            DataError: the model has no such condition, or a caption cannot be read.
+        """
+        if name != "caption":
+            raise DataError(f"the data have no condition {name!r}; pictures are asked for by `caption`")
+        return self.encode_captions(str(value) for value in values)
+
+    def decode_samples(self, samples: NDArray[Any]) -> NDArray[np.uint8]:
+        """[n, C, H, W] pictures as a model makes them -> [n, H, W, C], 0 to 255."""
+        return self.image.decode_samples(samples)
+
     def read(self, path: str | Path) -> list[Path] | NDArray[Any]:
         """A picture, a folder of pictures, or the `images` of an .npz file."""
         return self.image.read(path)

@@ -7,6 +7,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from forgeline.errors import DataError
 from forgeline.preprocessing import CaptionPreprocessing
 from forgeline_jobs.data.base import SPLITS, PreparedData
 from forgeline_jobs.data.builtin_captions import CaptionedShapesConfig, prepare_captioned_shapes
@@ -119,6 +120,20 @@ class TestSplits:
         assert [parse(caption) for caption in captions] == [tuple(row) for row in attributes_of(data, "test").tolist()]
         assert len(set(captions)) == 216 if choice == "one" else len(set(captions)) > 700
         assert np.array_equal(batch["previous"][:, 1:], np.maximum(batch["target"], 0)[:, :-1])
+
+    def test_to_generate_there_are_pictures_from_black_to_white_and_what_they_are_asked_for_by(self) -> None:
+        data = prepared(task="generation", size=16)
+        batch = data.splits["val"].batch(np.arange(648))
+        assert set(batch) == {"image", "caption"} and data.signature.conditions == {"caption": 21}
+        assert data.signature.outputs == batch["image"].shape[1:] == (3, 16, 16)
+        assert -1 <= batch["image"].min() < -0.95 and 0.9 < batch["image"].max() < 1.001
+        preprocessing = cast(CaptionPreprocessing, data.preprocessing)
+        captions = [wordings(row)[0] for row in attributes_of(data, "val").tolist()]
+        assert np.array_equal(preprocessing.encode_condition("caption", captions), batch["caption"])
+        shown = preprocessing.decode_samples(batch["image"])
+        assert shown.dtype == np.uint8 and np.array_equal(preprocessing.encode(shown)["image"], batch["image"])
+        with pytest.raises(DataError, match="no condition 'label'"):
+            preprocessing.encode_condition("label", ["3"])
 
     def test_size_wording_and_holding_out_change_the_fingerprint(self, plain: PreparedData) -> None:
         others = ({"size": 16}, {"wordings": "several"}, {"held_out": "combinations"})
