@@ -10,6 +10,6 @@ from __future__ import annotations
 from benchmarks.bars import Bar
 
 BARS = (
-    Bar(name="captioned shapes CLIP", spec="zoo/clip.yaml", metric="recall_at_1", at_least=0.90),
-    Bar(name="captioned shapes captioner", spec="zoo/captioner.yaml", metric="exact_match", at_least=0.85),
+    Bar(name="captioned shapes CLIP", spec="zoo/clip.yaml", metric="recall_at_1", values=(0,), at_least=0.90),
+    Bar(name="captioned shapes captioner", spec="zoo/captioner.yaml", metric="exact_match", values=(0,), at_least=0.85),
 )
