@@ -61,6 +61,8 @@ def signature_of(bundle: Bundle) -> ModelSignature:
     from mlflow.types.schema import AnyType, ColSpec, DataType, Schema, TensorSpec
 
     schema = bundle.schema
+    if bundle.task == "generation":
+        return _signature_of_samples(bundle)
     if schema["kind"] in ("image", "captions", "series"):
         inputs = Schema([TensorSpec(np.dtype(object), (-1,))])
     elif schema["kind"] == "graph":
@@ -72,6 +74,22 @@ def signature_of(bundle: Bundle) -> ModelSignature:
         inputs = Schema([ColSpec(AnyType(), column["name"], required=False) for column in schema["inputs"]])
     outputs = Schema([ColSpec(column["type"], column["name"]) for column in schema["outputs"]])
     return ModelSignature(inputs=inputs, outputs=outputs)
+
+
+def _signature_of_samples(bundle: Bundle) -> ModelSignature:
+    """A row for each sample that is wanted, with its conditions, in; samples out."""
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import AnyType, ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+
+    shape = tuple(bundle.manifest.signature["outputs"])
+    pictures = bundle.preprocessing.kind == "image"
+    made = (-1, *shape[1:], shape[0]) if pictures else (-1, *shape)
+    names = list(bundle.manifest.signature.get("conditions", {})) or ["sample"]
+    return ModelSignature(
+        inputs=Schema([ColSpec(AnyType(), name, required=False) for name in names]),
+        outputs=Schema([TensorSpec(np.dtype(np.uint8 if pictures else np.float64), made)]),
+        params=ParamSchema([ParamSpec("seed", DataType.long, 0)]),
+    )
 
 
 def _portable(bundle: Bundle, raw: Any) -> Any:

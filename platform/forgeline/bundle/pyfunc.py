@@ -10,6 +10,7 @@ from forgeline.bundle.bundle import Bundle
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
 
 class BundleModel:
@@ -18,8 +19,12 @@ class BundleModel:
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
 
-    def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Predictions, one row per sample."""
+    def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame | NDArray[Any]:
+        """Predictions, one row per sample; of a generator a sample for each row of conditions."""
+        if self.bundle.task == "generation":
+            known = self.bundle.manifest.signature.get("conditions", {})
+            condition = {name: model_input[name].tolist() for name in known if name in model_input}
+            return self.bundle.sample(len(model_input), condition, seed=int((params or {}).get("seed", 0)))
         if self.bundle.schema["kind"] in ("text", "pairs") and hasattr(model_input, "columns"):
             model_input = model_input["text"].tolist()
         if isinstance(model_input, np.ndarray) and model_input.dtype.kind in "OU":

@@ -118,6 +118,24 @@ def test_what_does_not_fit_is_refused(
         labelled.sample(count, condition, **options)
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_mlflow_makes_a_sample_for_each_row(labelled: Bundle, tmp_path: Path, told: bool) -> None:
+    import pandas as pd
+    from mlflow import pyfunc
+
+    from forgeline.bundle.mlflow_model import save_mlflow_model
+
+    bundle = labelled
+    if not told:
+        signature = {"task": "generation", "inputs": IMAGE, "outputs": [1, 2, 2]}
+        bundle = saved(tmp_path / "untold", signature, ImagePreprocessing.symmetric(2, 2, 1, target=None))
+    save_mlflow_model(bundle.folder, tmp_path / "model")
+    rows = pd.DataFrame({"label": ["white", "grey", "black"]} if told else {"sample": [0, 1, 2]})
+    made = pyfunc.load_model(str(tmp_path / "model")).predict(rows, params={"seed": 3})
+    asked = {"label": ["white", "grey", "black"]} if told else None
+    assert made.dtype == np.uint8 and np.array_equal(made, bundle.sample(3, asked, seed=3))
+
+
 def test_a_generator_answers_no_samples(labelled: Bundle) -> None:
     with pytest.raises(UsageError, match="a generator makes them"):
         labelled.predict(np.zeros((1, 2, 2), dtype=np.uint8))
