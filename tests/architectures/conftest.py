@@ -20,6 +20,7 @@ install_import_hook(
         "forgeline_architectures.bert.model",
         "forgeline_architectures.cnn.model",
         "forgeline_architectures.dsn.model",
+        "forgeline_architectures.gan.model",
         "forgeline_architectures.decoder.attention",
         "forgeline_architectures.decoder.feed_forward",
         "forgeline_architectures.decoder.model",
