@@ -96,7 +96,7 @@ def _costs() -> Iterator[str]:
     yield ""
     yield "Multiply-adds are of one prediction (of a generator: one sample; of a graph: the whole graph). A training"
     yield "step's memory is weights, gradients, optimiser state and what is kept for the backward pass. Samples per"
-    yield "second are of training on one core; a row without a spec is a published configuration."
+    yield "second are of training, per second of one core; a row without a spec is a published configuration."
 
 
 def _cost(row: Measurement) -> list[str]:

@@ -29,7 +29,8 @@ class Measurement:
             graph, of one pass over the whole graph. None where an operation is not counted.
         memory_bytes: weights, gradients, optimiser state and what the forward pass of a training step keeps for the
             backward pass, at the spec's batch size in float32; None for a published configuration.
-        samples_per_s: training on one core of the machine named in the file, the spec's batch size; None likewise.
+        samples_per_s: training, per second of one core of the machine named in the file, at the spec's batch size; None
+            likewise.
     """
 
     model: str

@@ -60,6 +60,7 @@ FAMILIES = {
 }
 # Families that `Bundle.embed` takes: their models have `penultimate`.
 EMBEDDING = {"cnn", "gpt", "lamda", "lenet", "llama", "mlp", "palm", "recurrent"}
+ROOT = Path(__file__).parents[2]
 FILES = ("README.md", "__init__.py", "config.py", "model.py", "module.py")
 ROWS = 8
 
@@ -241,6 +242,22 @@ class TestFamily:
         inputs = {"spectrum": {"shape": outputs if task == "generation" else [3], "dtype": "float32"}}
         with pytest.raises(ValueError, match=r"takes .*; the data give spectrum: change architecture\.name"):
             family.check(config, signature_of(task, inputs, outputs))
+
+    def test_a_spec_trains_it(self, family: Architecture) -> None:
+        specs = [path.read_text(encoding="utf-8") for path in (ROOT / "jobs" / "specs").rglob("*.yaml")]
+        trained = {
+            name for text in specs for name in re.findall(r"^architecture: *\{name: ([\w.-]+)", text, re.MULTILINE)
+        }
+        assert trained & set(family.model_names())
+
+    def test_it_has_its_row_in_the_documents(self, family: Architecture) -> None:
+        page = (ROOT / "docs" / "architectures.md").read_text(encoding="utf-8")
+        assert f"[{family.name}](../architectures/forgeline_architectures/{family.name}/README.md)" in page
+        readme = (ROOT / "README.md").read_text(encoding="utf-8")
+        assert any(f"`{name}`" in readme for name in (family.name, *family.model_names())) or family.name == "cnn"
+
+    def test_what_it_costs_is_measured(self, family: Architecture) -> None:
+        assert [row for row in family.measurements() if row.spec]
 
     def test_is_registered(self, family: Architecture) -> None:
         registered = {entry.name: entry.value for entry in entry_points(group="forgeline.architectures")}
