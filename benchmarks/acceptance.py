@@ -24,6 +24,7 @@ from benchmarks import (
     zoo_decoders,
     zoo_graphs,
     zoo_images,
+    zoo_page,
     zoo_recurrent,
     zoo_stacks,
     zoo_text,
@@ -77,6 +78,7 @@ def main() -> int:
                 results_file.write(group, rows)
             _say(f"{'met   ' if rows[name]['met'] else 'MISSED'}  {group}: {name}: {_figures(rows[name])}")
             missed += [] if rows[name]["met"] else [name]
+    _say(f"wrote {zoo_page.write()}")
     return 1 if missed else 0
 
 
