@@ -35,8 +35,8 @@ SECONDS = 6.0
 WARM_UP_STEPS = 2
 
 
-def main() -> None:
-    """Measure what is asked for and write the file after each row."""
+def main() -> int:
+    """Measure what is asked for and write the file after each row; 1 when a spec could not be trained."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("specs", nargs="*", help="names of specs in jobs/specs/zoo, or of published models")
     parser.add_argument("--again", action="store_true", help="measure rows again that are there")
@@ -44,20 +44,27 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.one:
         print(json.dumps(_measured(arguments.one)))
-        return
+        return 0
     rows = {_key(row): row for row in json.loads(FILE.read_text(encoding="utf-8"))["rows"]} if FILE.exists() else {}
     names = [*sorted(path.stem for path in SPECS.glob("*.yaml")), *PUBLISHED]
     rows = {name: row for name, row in rows.items() if name in names}
+    failed = []
     for name in names:
         if name in arguments.specs or arguments.again or (name not in rows and not arguments.specs):
             done = subprocess.run(
                 [sys.executable, "-m", "benchmarks.measurements", "--one", name],
-                cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True, check=True,
+                cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True, check=False,
             )  # fmt: skip
+            if done.returncode:  # what it starts from is not here, say
+                failed.append(name)
+                continue
             rows[name] = json.loads(done.stdout.splitlines()[-1])
             print(name, rows[name], flush=True)
             ordered = [rows[each] for each in names if each in rows]
             FILE.write_text(json.dumps({"machine": machine(), "rows": ordered}, indent=1) + "\n", encoding="utf-8")
+    if failed:
+        print(f"not measured: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def _key(row: Mapping[str, Any]) -> str:
@@ -245,4 +252,4 @@ def _clock() -> Any:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
