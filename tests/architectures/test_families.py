@@ -18,6 +18,7 @@ from forgeline_architectures.bert import ARCHITECTURE as BERT
 from forgeline_architectures.captioner import ARCHITECTURE as CAPTIONER
 from forgeline_architectures.clip import ARCHITECTURE as CLIP
 from forgeline_architectures.cnn import ARCHITECTURE as CNN
+from forgeline_architectures.ddpm import ARCHITECTURE as DDPM
 from forgeline_architectures.dsn import ARCHITECTURE as DSN
 from forgeline_architectures.gan import ARCHITECTURE as GAN
 from forgeline_architectures.gat import ARCHITECTURE as GAT
@@ -41,6 +42,7 @@ FAMILIES = {
         CAPTIONER,
         CLIP,
         CNN,
+        DDPM,
         DSN,
         GAN,
         GAT,
@@ -149,6 +151,13 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any], list[int]]] = [
         "translation",
         PAIRS,
         [11],
+    ),
+    (
+        "ddpm",
+        {"name": "ddpm", "widths": [8, 16], "blocks": 1, "attention": [8], "groups": 4},
+        "generation",
+        IMAGE | LABEL,
+        [1, 16, 16],
     ),
     ("gpt", {"name": "gpt", "layers": 2, "heads": 2, "width": 16}, "language_modelling", TOKENS, [11]),
     ("lamda", {"name": "lamda", "layers": 2, "heads": 2, "width": 16}, "language_modelling", TOKENS, [11]),
@@ -363,7 +372,7 @@ def test_descriptors_and_configs_import_no_torch() -> None:
         "    family = __import__(f'forgeline_architectures.{name}', fromlist=['x']).ARCHITECTURE\n"
         "    family.config_model(), family.model_names()\n"
         "import forgeline_architectures.tasks\n"
-        "assert not {'torch', 'timm', 'transformers', 'lightning'} & set(sys.modules)\n"
+        "assert not {'torch', 'timm', 'diffusers', 'transformers', 'lightning'} & set(sys.modules)\n"
     )
     sources = str(Path(str(files("forgeline_architectures"))).parent)
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": sources})

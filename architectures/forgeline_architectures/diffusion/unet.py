@@ -1,0 +1,63 @@
+"""The U-Net of the diffusers library, built for a family's config."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from diffusers import UNet2DModel
+from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSize:
+    """Size of a U-Net.
+
+    Attributes:
+        widths: channels at each resolution.
+        blocks: residual blocks at each resolution on the way down; one more on the way up.
+        attention: resolutions (side in pixels) with attention; the lowest always has.
+        dropout: share zeroed in each residual block.
+        groups: of the normalisation.
+    """
+
+    widths: tuple[int, ...]
+    blocks: int
+    attention: tuple[int, ...]
+    dropout: float
+    groups: int
+
+    def attends(self, side: int) -> list[bool]:
+        """Whether each resolution of a picture of this side has attention."""
+        return [side // 2**level in self.attention for level in range(len(self.widths))]
+
+
+def picture_unet(size: NetworkSize, shape: Sequence[int], *, embeddings: int | None) -> nn.Module:
+    """The network of Ho et al. 2020 (arXiv:2006.11239), appendix B.
+
+    Args:
+        size: of the network.
+        shape: of a picture, [channels, side, side].
+        embeddings: rows of the table of classes, whose embedding is added to the time's; None for no table.
+    """
+    channels, side, _ = shape
+    attends = size.attends(side)
+    network: nn.Module = UNet2DModel(
+        sample_size=side,
+        in_channels=channels,
+        out_channels=channels,
+        block_out_channels=size.widths,
+        layers_per_block=size.blocks,
+        down_block_types=tuple("AttnDownBlock2D" if attend else "DownBlock2D" for attend in attends),
+        up_block_types=tuple("AttnUpBlock2D" if attend else "UpBlock2D" for attend in reversed(attends)),
+        dropout=size.dropout,
+        norm_num_groups=size.groups,
+        num_class_embeds=embeddings,
+        # The rest as in the config of the authors' converted weights (google/ddpm-cifar10-32): one head.
+        attention_head_dim=None,
+        downsample_padding=0,
+        flip_sin_to_cos=False,
+        freq_shift=1,
+        norm_eps=1e-6,
+    )
+    return network
