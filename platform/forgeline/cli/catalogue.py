@@ -73,10 +73,14 @@ def show_data(name: DataArgument, form: FormatOption = Format.TABLE) -> None:
 
 
 def _architecture(plugin: Any) -> dict[str, Any]:
-    """A family, with what its first model that has a spec costs."""
+    """A family, with what its first model costs: one that a spec of the zoo trains, or a published one."""
     measured = [asdict(each) for each in plugin.measurements()]
-    first = next((each for each in measured if each["spec"]), {})
-    return {**_described(plugin), **{key: first.get(key) for key in _FIGURES}, "measured_as": first.get("spec")}
+    first = next((each for each in measured if each["spec"]), measured[0] if measured else {})
+    return {
+        **_described(plugin),
+        **{key: first.get(key) for key in _FIGURES},
+        "measured_as": first.get("spec") or first.get("model"),
+    }
 
 
 def _readable(row: Mapping[str, Any]) -> dict[str, str]:
