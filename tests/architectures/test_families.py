@@ -255,7 +255,7 @@ class TestFamily:
     def test_a_spec_trains_it(self, family: Architecture) -> None:
         specs = [path.read_text(encoding="utf-8") for path in (ROOT / "jobs" / "specs").rglob("*.yaml")]
         trained = {
-            name for text in specs for name in re.findall(r"^architecture:\s*\{name: ([\w.-]+)", text, re.MULTILINE)
+            name for text in specs for name in re.findall(r"^architecture:\s*\{?\s*name: ([\w.-]+)", text, re.MULTILINE)
         }
         assert trained & set(family.model_names())
 
