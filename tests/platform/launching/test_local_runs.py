@@ -220,5 +220,6 @@ def test_no_session_of_ray_is_left_in_tmp() -> None:
     from forgeline.launching.local_ray import remove_dead_sessions
 
     remove_dead_sessions()
-    left = [path.name for path in Path("/tmp").glob("fl-*-*") if not psutil.pid_exists(int(path.name.split("-")[1]))]
+    sessions = [path.name for path in Path("/tmp").glob("fl-*-*") if path.name.split("-")[1].isdigit()]
+    left = [name for name in sessions if not psutil.pid_exists(int(name.split("-")[1]))]
     assert left == []
