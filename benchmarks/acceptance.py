@@ -19,9 +19,12 @@ from typing import Any
 from benchmarks import (
     bars,
     exactness,
+    generator_bars,
     results_file,
     zoo_autoencoders,
     zoo_decoders,
+    zoo_diffusion,
+    zoo_gans,
     zoo_graphs,
     zoo_images,
     zoo_page,
@@ -46,10 +49,12 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
         **{bar.name: partial(bars.measure, bar, _say) for bar in zoo_decoders.BARS},
         "sample-and-rank LaMDA": partial(zoo_decoders.sample_and_rank, _say),
     },
+    "diffusion": {zoo_diffusion.DDPM.name: partial(zoo_diffusion.against_the_gan, _say)},
     "exactness": {
         "same spec and seed twice": partial(exactness.repeated, _say),
         "killed in epoch 3 and resumed": partial(exactness.resumed, _say),
     },
+    "gan": {bar.name: partial(generator_bars.measure, bar, _say) for bar in zoo_gans.BARS},
     "graphs": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_graphs.BARS},
     "images": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_images.BARS},
     "recurrent": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_recurrent.BARS},
@@ -83,7 +88,18 @@ def main() -> int:
 
 
 def _figures(row: Mapping[str, Any]) -> str:
-    shown = ("metric", "mean", "at_least", "at_most", "seconds", "limit_s", "compared", "differences")
+    shown = (
+        "metric",
+        "mean",
+        "measured",
+        "asked",
+        "at_least",
+        "at_most",
+        "seconds",
+        "limit_s",
+        "compared",
+        "differences",
+    )
     return ", ".join(f"{key} {row[key]}" for key in shown if row.get(key) is not None)
 
 

@@ -34,7 +34,8 @@ HEAD = """# The zoo
 Every model with the spec that trains it, what it reached on the test split, and what it costs. Settings and checkpoint
 are chosen on the validation split; the test split is read once, by `evaluate`. This page is written by
 `make acceptance` from [benchmarks/results](../benchmarks/results); figures are of the machine that each file names.
-A bar that was missed says so.
+A bar that was missed says so. What a judge says of a generator's samples comes from a classifier trained on the same
+data, not from Inception ([specs.md](specs.md#generators)).
 """
 
 
@@ -67,6 +68,8 @@ def _table(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _found(row: Mapping[str, Any]) -> str:
+    if "measured" in row:
+        return "; ".join(f"{name} {', '.join(map(_number, values))}" for name, values in row["measured"].items())
     if "mean" not in row:
         plain = {key: value for key, value in row.items() if isinstance(value, int | float) and key != "met"}
         return "; ".join(f"{key.replace('_', ' ')} {_number(value)}" for key, value in plain.items())
@@ -75,6 +78,12 @@ def _found(row: Mapping[str, Any]) -> str:
 
 
 def _asked(row: Mapping[str, Any]) -> str:
+    if "asked" in row:
+        return "; ".join(f"{name} {_bounds(bound)}" for name, bound in row["asked"].items())
+    return _bounds(row)
+
+
+def _bounds(row: Mapping[str, Any]) -> str:
     bounds = [("≥", row.get("at_least")), ("≤", row.get("at_most"))]
     return ", ".join(f"{sign} {_number(bound)}" for sign, bound in bounds if bound is not None)
 

@@ -32,7 +32,7 @@ def sample_figures(bundle: Bundle, split: Split, *, device: str = "auto") -> dic
         device: where it is asked.
     """
     conditions = tuple(bundle.manifest.signature.get("conditions", {}))
-    if bundle.preprocessing.kind != "image":
+    if len(bundle.manifest.signature["outputs"]) == 1:
         figures = {"samples": _points(bundle, split, conditions, device)}
     elif conditions == ("label",) and bundle.classes is not None:
         columns = min(len(bundle.classes), MOST_COLUMNS)
@@ -41,7 +41,7 @@ def sample_figures(bundle: Bundle, split: Split, *, device: str = "auto") -> dic
         shown = conditions_of_split(split, conditions, SAMPLES)
         count = min(SAMPLES, len(split)) if conditions else SAMPLES
         figures = {"samples": plots.sample_grid(_made(bundle, count, shown, device), COLUMNS)}
-    return figures | _of_the_family(bundle)
+    return figures | figures_of_the_family(bundle)
 
 
 def conditions_of_split(split: Split, names: tuple[str, ...], count: int) -> dict[str, NDArray[Any]]:
@@ -61,7 +61,8 @@ def _points(bundle: Bundle, split: Split, conditions: tuple[str, ...], device: s
     return plots.sample_points(made, bundle.preprocessing.decode_samples(batch[learnt]))
 
 
-def _of_the_family(bundle: Bundle) -> dict[str, Figure]:
+def figures_of_the_family(bundle: Bundle) -> dict[str, Figure]:
+    """File stem -> figure of what the model's family shows of itself."""
     import torch
 
     illustrations = getattr(bundle.model, "illustrations", None)

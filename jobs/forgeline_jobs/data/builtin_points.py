@@ -14,7 +14,7 @@ from forgeline.preprocessing.tabular import NumericColumn
 from forgeline_jobs.data.arrays import ArraySplit
 from forgeline_jobs.data.base import SPLITS, DataConfig, PreparedData, Split, SplitName
 from forgeline_jobs.data.fingerprint import fingerprint_arrays
-from forgeline_jobs.data.generation import LABEL, Condition, LabelledSplit, generation_signature
+from forgeline_jobs.data.generation import LABEL, Condition, LabelledSplit, Modes, generation_signature
 
 # Metz et al. 2017 (arXiv:1611.02163) and Gulrajani et al. 2017 (arXiv:1704.00028, section 5.1) test on such a grid.
 SIDE, SPACING, SIGMA = 5, 2.0, 0.05
@@ -49,7 +49,11 @@ def prepare_gaussians25(config: Gaussians25Config) -> PreparedData:
     for name in SPLITS:
         arrays: dict[str, NDArray[Any]] = {"numeric": (points[name] / SCALE).astype(np.float32), "target": labels[name]}
         splits[name] = LabelledSplit(
-            ArraySplit(arrays), labels[name], cardinality=len(means), condition=config.condition
+            ArraySplit(arrays),
+            labels[name],
+            cardinality=len(means),
+            condition=config.condition,
+            modes=Modes(centres=means / SCALE, deviation=SIGMA / SCALE),
         )
     told = {LABEL: len(means)} if config.condition == "label" else {}
     return PreparedData(

@@ -7,6 +7,7 @@ gives their `attributes`, whatever the conditions.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -18,6 +19,19 @@ from forgeline_jobs.data.base import Batch, Indices, Keys, Split
 
 Condition = Literal["label", "none"]
 LABEL = "label"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Modes:
+    """Where points that are drawn from known distributions lie.
+
+    Attributes:
+        centres: [modes, columns] in the units of a batch.
+        deviation: of each column around them, in the same units.
+    """
+
+    centres: NDArray[np.float64]
+    deviation: float
 
 
 class JudgedSplit(Split, Protocol):
@@ -39,12 +53,22 @@ class LabelledSplit:
         labels: of the split's samples.
         cardinality: number of labels; with one only, nothing is known of the samples.
         condition: whether a batch has the label.
+        modes: of points from known distributions.
     """
 
-    def __init__(self, split: Split, labels: NDArray[np.int64], *, cardinality: int, condition: Condition) -> None:
+    def __init__(
+        self,
+        split: Split,
+        labels: NDArray[np.int64],
+        *,
+        cardinality: int,
+        condition: Condition,
+        modes: Modes | None = None,
+    ) -> None:
         self._split = split
         self._labels = labels
         self._condition = condition
+        self.modes = modes
         self.attribute_cardinalities: tuple[int, ...] = (cardinality,) if cardinality > 1 else ()
 
     def __len__(self) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 
-from forgeline.errors import TrackingError
+from forgeline.errors import SpecError, TrackingError
 from forgeline.tracking.tracker import Point
 from forgeline_jobs.evaluate.spec import EvaluateSpec
 from forgeline_jobs.remote import run_task
@@ -24,12 +24,19 @@ class EvaluateKind:
 
         Raises:
             NotFound: no such model.
-            SpecError: the data are not there, changed, or do not fit the model.
+            SpecError: the data are not there, changed, or do not fit the model, or a setting is for generators.
+            UsageError: an option is none of the model's family.
         """
         from forgeline.bundle import Bundle
         from forgeline_jobs.evaluate.measurement import data_of
 
-        data_of(Bundle.load(spec.model), spec.data)
+        bundle = Bundle.load(spec.model)
+        for key, given in (("options", spec.options), ("untrained", spec.untrained)):
+            if given and bundle.task != "generation":
+                raise SpecError(
+                    f"got {given}; it is for generators, the model is for {bundle.task}: remove it", key=key
+                )
+        data_of(bundle, spec.data, options=spec.options)
 
     def execute(self, context: RunContext) -> dict[str, Any]:
         """Measure, and log the figures and the report to the tracking store."""
@@ -45,12 +52,17 @@ class EvaluateKind:
             batch_size=spec.batch_size,
             device="cuda" if spec.resources.gpus_per_worker else "cpu",
             folder=str(context.paths.artifacts),
+            home=str(context.paths.home),
+            options=spec.options,
+            untrained=spec.untrained,
         )
         result = run_task(context, measure_task, asdict(task))
         try:
             _track(context, result)
         except TrackingError as error:
             context.message(f"figures and report did not reach the tracking store: {error}", level="warning")
+        for note in result["notes"]:
+            context.message(note)
         for remark in result["remarks"]:
             context.message(remark, level="warning")
         context.message(f"wrote the report to {context.paths.artifacts / 'report.md'}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,10 +14,9 @@ from forgeline.bundle import Bundle
 from forgeline.errors import DataError, UsageError
 from forgeline_jobs.data.base import as_int64
 from forgeline_jobs.evaluate import report
-from forgeline_jobs.evaluate.generation import bound_of, has_bound
+from forgeline_jobs.evaluate.generation import Sampling, check_generator, measure_generator
 from forgeline_jobs.evaluate.language import language_loss
 from forgeline_jobs.evaluate.translation import Translation
-from forgeline_jobs.sample_figures import sample_figures
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,6 +39,9 @@ class Task:
         batch_size: samples that go through the model together.
         device: `cpu` or `cuda`.
         folder: where the report and the pictures go.
+        home: folder below which the judges of generators are kept; that of the report when None.
+        options: of a generator's family.
+        untrained: whether a generator with fresh weights is measured as well.
     """
 
     bundle: str
@@ -48,21 +50,26 @@ class Task:
     batch_size: int
     device: str
     folder: str
+    home: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    untrained: bool = False
 
 
-def data_of(bundle: Bundle, given: DataConfig | None) -> tuple[str, PreparedData]:
+def data_of(
+    bundle: Bundle, given: DataConfig | None, *, options: Mapping[str, Any] | None = None
+) -> tuple[str, PreparedData]:
     """The data to measure on, and their name.
 
+    Args:
+        bundle: the model.
+        given: the data, or None for those of the model's training.
+        options: of a generator's family.
+
     Raises:
-        UsageError: the model is a generator without a bound on the likelihood, or does not say what it was trained on
-            and no data are given.
+        UsageError: the model does not say what it was trained on and no data are given, or is a generator of which
+            nothing can be measured.
         DataError: the training data changed since, or the given ones do not fit the model.
     """
-    if bundle.task == "generation" and not has_bound(bundle):
-        raise UsageError(
-            f"{bundle.name} makes samples and knows no bound on their likelihood, which is all that `evaluate` "
-            "measures of generators; look at samples by `forgeline sample`"
-        )
     record = bundle.data
     if given is not None:
         name, config = given.name, given
@@ -83,6 +90,8 @@ def data_of(bundle: Bundle, given: DataConfig | None) -> tuple[str, PreparedData
             f"the data {name!r} are for {data.signature.task}, the model for {bundle.task}; change data.name or model",
             key="data.name",
         )
+    if bundle.task == "generation":
+        check_generator(bundle, data, options or {})
     Translation(data.preprocessing, bundle.preprocessing)
     return name, data
 
@@ -99,6 +108,7 @@ def measure(task: Task) -> dict[str, Any]:
         given = _config(task.data["name"], task.data)
     name, data = data_of(bundle, given)
     split = data.splits[task.split]
+    notes: list[str] = []
     remarks: list[str] = []
     sample = None
     if bundle.task in {"language_modelling", "masked_language_modelling"}:
@@ -107,8 +117,16 @@ def measure(task: Task) -> dict[str, Any]:
         values, pictures = metrics.from_loss(bundle.task, loss, tokens_per_character=ratio), []
         sample = _sample(bundle, data, task.device)
     elif bundle.task == "generation":
-        values = bound_of(bundle, _batches(split, task.batch_size), device=task.device)
-        pictures = plots.save(sample_figures(bundle, split, device=task.device), Path(task.folder))
+        sampling = Sampling(
+            options=task.options,
+            untrained=task.untrained,
+            batch_size=task.batch_size,
+            device=task.device,
+            home=Path(task.home or task.folder),
+        )
+        generated = measure_generator(bundle, data, task.split, sampling)
+        values, notes = generated.values, generated.notes
+        pictures = plots.save(generated.figures, Path(task.folder))
     else:
         translation = Translation(data.preprocessing, bundle.preprocessing)
         outputs, targets = _outputs(bundle, split, translation, task)
@@ -128,6 +146,7 @@ def measure(task: Task) -> dict[str, Any]:
         "split": task.split,
         "samples": len(split),
         "fingerprint": data.fingerprint,
+        "notes": notes,
         "remarks": remarks,
     }
     report.write(Path(task.folder), result, pictures, sample=sample)

@@ -46,8 +46,8 @@ def markdown(result: Mapping[str, Any], pictures: Sequence[Path], sample: str | 
         f"Data: fingerprint `{result['fingerprint'][:12]}`.",
         "",
         *_overall(result),
-        *[f"- {remark}" for remark in result["remarks"]],
-        *([""] if result["remarks"] else []),
+        *[f"- {said}" for said in (*result["notes"], *result["remarks"])],
+        *([""] if result["notes"] or result["remarks"] else []),
         *_by_class(result),
     ]
     for picture in pictures:

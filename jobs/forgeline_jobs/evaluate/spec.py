@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -20,3 +20,9 @@ class EvaluateSpec(TaskSpec):
     )
     split: Literal["val", "test"] = Field(default="test", description="Which split is read.")
     batch_size: int = Field(default=256, ge=1, description="Samples that go through the model together.")
+    options: dict[str, Any] = Field(
+        default={}, description="Options of a generator's family by which its samples are drawn, such as `steps: 20`."
+    )
+    untrained: bool = Field(
+        default=False, description="Whether a generator's Fréchet distance with fresh weights is measured as well."
+    )

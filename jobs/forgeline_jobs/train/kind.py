@@ -80,7 +80,9 @@ class TrainKind:
         ):
             if metric is None:
                 continue
-            metrics.metric_info(data.signature.task, metric, key=key)
+            info = metrics.metric_info(data.signature.task, metric, key=key)
+            if not info.in_training:
+                raise SpecError(f"got {metric!r}, which `evaluate` alone measures; training has val/loss", key=key)
             if not metric.startswith("val/"):
                 raise SpecError(f"got {metric!r}; training measures the validation split: val/NAME", key=key)
             _, bracket, label = metric.removesuffix("]").partition("[")

@@ -74,7 +74,7 @@ def make(
         raise UsageError(f"batch_size is {batch_size}; allowed: 1 or more")
     place = pick_device(device)
     model = bundle.model.to(place)
-    return _draw(model, conditions, count=count, seed=seed, device=place, batch_size=batch_size, options=options)
+    return draw(model, conditions, count=count, seed=seed, device=place, batch_size=batch_size, options=options)
 
 
 def _check(bundle: Bundle, count: int) -> None:
@@ -84,7 +84,7 @@ def _check(bundle: Bundle, count: int) -> None:
         raise UsageError(f"count is {count}; allowed: 1 or more")
 
 
-def _draw(
+def draw(
     model: nn.Module,
     condition: Mapping[str, NDArray[np.int64]],
     *,

@@ -28,11 +28,13 @@ class MetricInfo:
         higher_is_better: direction of improvement.
         help: one line for listings and reports.
         per_class: whether `name[class]` exists beside `name`.
+        in_training: whether validation measures it too, and not `evaluate` alone.
     """
 
     higher_is_better: bool
     help: str
     per_class: bool = False
+    in_training: bool = True
 
 
 _REGRESSION = {
@@ -139,6 +141,37 @@ METRICS: Mapping[str, Mapping[str, MetricInfo]] = MappingProxyType(
                 ),
                 "kl": MetricInfo(
                     higher_is_better=False, help="its divergence of the latent numbers from their prior, nats"
+                ),
+                "frechet_distance": MetricInfo(
+                    higher_is_better=False,
+                    help="squared distance of the samples from the split in the judge's features, as normal",
+                    in_training=False,
+                ),
+                "frechet_distance_untrained": MetricInfo(
+                    higher_is_better=False, help="the same of the model with fresh weights", in_training=False
+                ),
+                "judge_score": MetricInfo(
+                    higher_is_better=True,
+                    help="inception-style: how sure the judge is of a sample and how varied they are; 1 is worst",
+                    in_training=False,
+                ),
+                "judge_accuracy": MetricInfo(
+                    higher_is_better=True,
+                    help="share of samples of which the judge reads all that was asked for",
+                    in_training=False,
+                ),
+                "judge_own_accuracy": MetricInfo(
+                    higher_is_better=True,
+                    help="share of the split's own samples of which the judge reads all",
+                    in_training=False,
+                ),
+                "modes": MetricInfo(
+                    higher_is_better=True, help="modes with a sample within 3 deviations", in_training=False
+                ),
+                "high_quality": MetricInfo(
+                    higher_is_better=True,
+                    help="share of samples within 3 deviations of the nearest mode",
+                    in_training=False,
                 ),
             }
         ),

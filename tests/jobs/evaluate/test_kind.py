@@ -17,7 +17,7 @@ from forgeline_jobs.evaluate import kind
 def test_a_measured_model_stays_measured_without_the_tracking_store(
     tmp_path: Path, wine_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    result = {"metrics": {"test/loss": 0.5}, "fingerprint": "f" * 64, "remarks": []}
+    result = {"metrics": {"test/loss": 0.5}, "fingerprint": "f" * 64, "notes": [], "remarks": []}
     monkeypatch.setattr(kind, "run_task", lambda *arguments: result)
 
     def refuse(*arguments: Any) -> None:

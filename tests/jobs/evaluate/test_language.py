@@ -84,6 +84,7 @@ def test_a_text_with_a_fence_stays_inside_its_block() -> None:
         "split": "test",
         "samples": 1200,
         "fingerprint": "f" * 64,
+        "notes": [],
         "remarks": [],
     }
     text = markdown(result, [], "a\n```\n# not a heading\n```")

@@ -74,7 +74,8 @@ def test_the_bundle_makes_what_it_is_asked_for(whole: Job) -> None:
     assert bundle.reference is not None and bundle.reference.samples == 1259
 
 
-def test_evaluate_measures_the_bound(whole: Job, tmp_path: Path) -> None:
+def test_evaluate_measures_the_bound(whole: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("forgeline_jobs.evaluate.judge.STEPS", 20)  # what it says is not the matter here
     task = Task(
         bundle=str(whole.paths.bundle), data=None, split="val", batch_size=64, device="cpu", folder=str(tmp_path)
     )
@@ -83,6 +84,7 @@ def test_evaluate_measures_the_bound(whole: Job, tmp_path: Path) -> None:
     stated = Bundle.load(whole.paths.bundle).metrics
     assert values["val/kl"] == pytest.approx(stated["val/kl"], rel=1e-4)
     assert values["val/negative_elbo"] == pytest.approx(stated["val/negative_elbo"], rel=0.02)  # another draw
+    assert {"val/frechet_distance", "val/judge_accuracy", "val/judge_own_accuracy"} < set(values)
     assert "samples.png" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 

@@ -1,0 +1,38 @@
+"""The adversarial rows of the zoo, on test data.
+
+Points: a sample is of high quality within 3 deviations of its nearest mode, a mode is found by one such sample; 10,000
+samples are drawn. Digits: the judge is a classifier trained on the same digits.
+"""
+
+from __future__ import annotations
+
+from benchmarks.generator_bars import Bound, GeneratorBar
+
+JUDGED = ("judge_accuracy", "frechet_distance", "judge_score", "judge_own_accuracy")
+POINTS = ("modes", "high_quality")
+
+DIGITS = GeneratorBar(name="digits GAN, conditional", spec="zoo/gan.yaml", metrics=JUDGED)
+
+BARS = (
+    DIGITS,
+    GeneratorBar(
+        name="25 Gaussians GAN",
+        spec="zoo/gan.yaml",
+        metrics=POINTS,
+        # The points and the steps of the WGAN-GP beside it.
+        change={
+            "architecture": {"name": "gan", "latent": 2},
+            "data": {"name": "gaussians25", "batch_size": 256},
+            "optimizer.lr": 1e-3,
+            "optimizer.schedule": "linear",
+            "trainer.steps": 10_000,
+        },
+    ),
+    GeneratorBar(
+        name="25 Gaussians WGAN-GP",
+        spec="zoo/wgan_gp.yaml",
+        metrics=POINTS,
+        bounds={"modes": Bound(at_least=25), "high_quality": Bound(at_least=0.90)},
+        seeds=(0, 1, 2),
+    ),
+)
