@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -26,7 +26,9 @@ from forgeline.cli.render import Format, FormatOption, show_json, show_rows
 from forgeline.errors import ForgelineError
 from forgeline.ledger.sql_reading import sqlite_file
 from forgeline.masking import redact
-from forgeline.settings import Settings, settings
+
+if TYPE_CHECKING:
+    from forgeline.settings import Settings
 
 MIN_PYTHON = (3, 11)
 MIN_FREE_BYTES = 5 * 2**30
@@ -54,6 +56,8 @@ def doctor(
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Check this installation; exits with 1 when something does not work."""
+    from forgeline.settings import settings
+
     environment = settings()
     checks = {**CHECKS, **({"imports": _imports} if imports else {})}
     findings = [_guarded(name, check, environment) for name, check in checks.items()]

@@ -15,7 +15,6 @@ import typer
 
 from forgeline.errors import ForgelineError, UsageError
 from forgeline.masking import redact
-from forgeline.settings import settings
 
 HOST = "127.0.0.1"
 # No telemetry, none of the server's background jobs, which a page does not need, and no warnings about its own parts.
@@ -34,6 +33,8 @@ def ui(
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the page.")] = 5000,
 ) -> None:
     """Serve MLflow's page until Ctrl-C."""
+    from forgeline.settings import settings
+
     environment = settings()
     if environment.tracking_uri.startswith(("http://", "https://")):
         print(f"runs are tracked by a server, which has its own page: {redact(environment.tracking_uri)}")

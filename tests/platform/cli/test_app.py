@@ -98,6 +98,12 @@ def test_listings_import_nothing_heavy(arguments: list[str], toy_environment: di
     assert json.loads(done.stdout) == [], done.stderr
 
 
+def test_help_reads_no_settings(toy_environment: dict[str, str]) -> None:
+    code = "import sys, forgeline.cli.app; print('pydantic' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], env=toy_environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 @pytest.mark.parametrize("group", ["runs", "models", "data", "architectures"])
 def test_every_listing_speaks_json(group: str, forgeline: Any) -> None:
     assert isinstance(json.loads(forgeline(group, "list", "--format", "json").stdout), list)
