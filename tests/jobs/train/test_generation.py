@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from forgeline.bundle import Bundle
+from forgeline.errors import SpecError
 from forgeline.spec.loading import load
 from forgeline.tracking.spool import SpoolReader
 from forgeline_jobs.evaluate.kind import measure_task
@@ -55,6 +56,12 @@ def last_state(job: Job) -> Any:
 def test_the_check_takes_it() -> None:
     found = TrainKind().check(load(VAE).spec)  # type: ignore[arg-type]
     assert found["task"] == "generation"
+
+
+def test_a_metric_of_evaluate_chooses_no_checkpoint() -> None:
+    spec = load(VAE, set={"checkpoint.metric": "val/frechet_distance"}).spec
+    with pytest.raises(SpecError, match=r"checkpoint\.metric: got 'val/frechet_distance', which `evaluate` alone"):
+        TrainKind().check(spec)  # type: ignore[arg-type]
 
 
 def test_every_step_has_the_parts_of_its_loss(whole: Job) -> None:
