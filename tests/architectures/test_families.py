@@ -355,6 +355,17 @@ class TestModel:
             assert result["count"] == ROWS
 
 
+def test_every_registered_family_is_held_to_this_contract() -> None:
+    registered = {
+        entry.name
+        for entry in entry_points(group="forgeline.architectures")
+        if entry.value.startswith("forgeline_architectures.")
+    }
+    if not registered:
+        pytest.skip("the package is not installed, so it has no entry points")
+    assert registered == set(FAMILIES)
+
+
 def test_all_is_sorted_and_importable() -> None:
     import forgeline_architectures as package
 
