@@ -63,6 +63,7 @@ class Architecture:
         module: path of `build_module(config, signature, options)`; it does, where the config asks for it.
         names: path of a function that lists the models of a family that has many, or None.
         own_steps: whether the module steps several optimisers of its own, as adversaries need it.
+        not_compiled: why torch.compile has nothing to speed up here; empty where it does.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Architecture:
     module: str
     names: str | None = None
     own_steps: bool = False
+    not_compiled: str = ""
 
     def model_names(self) -> Sequence[str]:
         """Every name that the family answers to in `architecture.name`."""

@@ -9,7 +9,7 @@ import pytest
 from forgeline.masking import masked, redact_source
 from forgeline.spec.source import read_document
 
-SPECS = sorted((Path(__file__).parents[2] / "jobs" / "specs").glob("*.yaml"))
+SPECS = sorted((Path(__file__).parents[2] / "jobs" / "specs").rglob("*.yaml"))
 
 
 def test_plain_data_lose_their_secrets() -> None:

@@ -18,4 +18,5 @@ ARCHITECTURE = Architecture(
     config="forgeline_architectures.dsn.config:DSNConfig",
     model="forgeline_architectures.dsn.model:build_model",
     module="forgeline_architectures.dsn.module:build_module",
+    not_compiled="a step solves linear systems, which torch.compile leaves as they are",
 )

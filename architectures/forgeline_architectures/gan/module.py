@@ -75,4 +75,5 @@ def build_module(config: GANConfig, signature: Signature, options: TrainingOptio
         options,
         discriminator_steps=config.batches_per_step,
         betas=config.betas,
+        gradient_penalty=config.penalty_weight > 0,
     )

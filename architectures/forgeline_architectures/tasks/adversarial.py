@@ -35,6 +35,7 @@ class AdversarialModule(GenerationModule):
         model: all its trained parameters are below its attributes `generator` and `discriminator`.
         discriminator_steps: batches that the discriminator learns from for one that the generator does.
         betas: of both optimisers (adam, adamw); those of the options when None.
+        gradient_penalty: whether the discriminator's loss has its gradients in it.
 
     Raises:
         ValueError: a trained parameter is of neither network, or the options do not fit.
@@ -48,12 +49,14 @@ class AdversarialModule(GenerationModule):
         *,
         discriminator_steps: int = 1,
         betas: tuple[float, float] | None = None,
+        gradient_penalty: bool = False,
     ) -> None:
         if betas is not None:
             options = options.model_copy(update={"optimizer": options.optimizer.model_copy(update={"betas": betas})})
         super().__init__(model, signature, options)
         self.automatic_optimization = False
         self.discriminator_steps = discriminator_steps
+        self.gradient_penalty = gradient_penalty
         for name, parameter in model.named_parameters():
             if parameter.requires_grad and not name.startswith((f"{GENERATOR}.", f"{DISCRIMINATOR}.")):
                 raise ValueError(f"parameter {name!r} belongs neither to the generator nor to the discriminator")
@@ -128,8 +131,10 @@ class AdversarialModule(GenerationModule):
         return [generator, discriminator], [to_generator, build_scheduler(discriminator, config, total)]
 
     def compile_model(self) -> None:
+        """Compile both; the generator alone under a penalty, whose second derivative torch.compile does not give."""
         self.generator.compile()
-        self.discriminator.compile()
+        if not self.gradient_penalty:
+            self.discriminator.compile()
 
     @property
     def generator(self) -> nn.Module:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 BACK_OFF_S = 1.0
 BACK_OFF_LIMIT_S = 60.0
+SMOOTHED = ("classification", "translation")  # tasks whose loss takes `trainer.label_smoothing`
 
 
 class TrainKind:
@@ -53,6 +54,7 @@ class TrainKind:
         self._check_metric(spec, data)
         self._check_options(spec, data.signature.task)
         self._check_own_steps(spec, architecture)
+        self._check_compile(spec, architecture)
         if spec.fine_tune.pretrained is not None or spec.fine_tune.adapter is not None:
             from forgeline_jobs.train import transfer  # it builds the model, for which torch is needed
 
@@ -92,10 +94,10 @@ class TrainKind:
 
     @staticmethod
     def _check_options(spec: TrainSpec, task: str) -> None:
-        if spec.trainer.label_smoothing and task != "classification":
+        if spec.trainer.label_smoothing and task not in SMOOTHED:
             raise SpecError(
-                f"got {spec.trainer.label_smoothing}; label smoothing is for classification and the task is {task}: "
-                "set it to 0",
+                f"got {spec.trainer.label_smoothing}; label smoothing is for {' and '.join(SMOOTHED)} and the task is "
+                f"{task}: set it to 0",
                 key="trainer.label_smoothing",
             )
 
@@ -115,6 +117,15 @@ class TrainKind:
                 f"got 16-mixed; {spec.architecture.name} steps two optimisers, whose losses one scale does not fit: "
                 "set it to 32-true or bf16-mixed",
                 key="trainer.precision",
+            )
+
+    @staticmethod
+    def _check_compile(spec: TrainSpec, architecture: ArchitectureDescriptor) -> None:
+        why_not = getattr(architecture, "not_compiled", "")  # which a plug-in of somebody else may not say
+        if spec.trainer.compile and why_not:
+            raise SpecError(
+                f"got true; {spec.architecture.name} is not compiled ({why_not}): set it to false",
+                key="trainer.compile",
             )
 
     def execute(self, context: RunContext) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,11 @@ import pytest
 
 from forgeline.errors import SpecError
 from forgeline.spec.loading import load
+from forgeline_jobs.data.base import PreparedData
+from forgeline_jobs.train.kind import TrainKind
+from forgeline_jobs.train.preparation import prepare
 
-SPECS = sorted((Path(__file__).parents[3] / "jobs" / "specs").glob("*.yaml"))
+SPECS = sorted((Path(__file__).parents[3] / "jobs" / "specs").rglob("*.yaml"))
 SMALL: dict[str, Any] = {
     "kind": "train",
     "name": "small",
@@ -19,9 +23,28 @@ SMALL: dict[str, Any] = {
 }
 
 
+@pytest.fixture(scope="module")
+def prepared_once() -> Iterator[None]:
+    """Specs that share their data have them prepared once."""
+    found: dict[str, PreparedData] = {}
+
+    def prepared(config: Any) -> PreparedData:
+        key = config.model_dump_json()
+        if key not in found:
+            found[key] = prepare(config)
+        return found[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("forgeline_jobs.train.kind.prepare", prepared)
+        yield
+
+
+@pytest.mark.usefixtures("prepared_once")
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
-def test_every_shipped_spec_is_valid(path: Path) -> None:
-    assert load(path).spec.name
+def test_every_shipped_spec_passes_the_checks_before_a_run(path: Path) -> None:
+    spec = load(path).spec
+    if spec.kind == "train" and spec.fine_tune.pretrained is None:  # whose model is not here yet
+        assert TrainKind().check(spec)["task"]
 
 
 def test_ten_epochs_unless_a_length_is_given() -> None:
@@ -58,3 +81,14 @@ def test_best_means_the_gates_metric_unless_one_is_named() -> None:
     gated = {**SMALL, "register": {"model": "wine", "gate": {"metric": "val/accuracy", "at_least": 0.5}}}
     assert load(gated).spec.monitor == "val/accuracy"
     assert load(gated, set={"checkpoint.metric": "val/f1"}).spec.monitor == "val/f1"
+
+
+def test_label_smoothing_is_refused_where_no_loss_takes_it() -> None:
+    with pytest.raises(SpecError, match="got 0.1; label smoothing is for classification and translation"):
+        TrainKind().check(load({**SMALL, "data": {"name": "diabetes"}}, set={"trainer.label_smoothing": 0.1}).spec)
+
+
+def test_compiling_is_refused_with_the_familys_reason() -> None:
+    compiled = load(SMALL, set={"architecture": {"name": "dsn"}, "trainer.compile": True}).spec
+    with pytest.raises(SpecError, match=r"dsn is not compiled \(a step solves linear systems.*set it to false"):
+        TrainKind().check(compiled)

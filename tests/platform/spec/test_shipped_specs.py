@@ -9,7 +9,7 @@ import pytest
 from forgeline.errors import SpecError
 from forgeline.spec.loading import load
 
-SPECS = sorted((Path(__file__).resolve().parents[3] / "jobs" / "specs").glob("*.yaml"))
+SPECS = sorted((Path(__file__).resolve().parents[3] / "jobs" / "specs").rglob("*.yaml"))
 TRAIN = (
     "kind: train\nname: x\narchitecture: {ARCHITECTURE}\ndata: {name: images, path: pictures}\ntrainer: {epochs: 1}\n"
 )
