@@ -39,7 +39,7 @@ def start(toy_environment: dict[str, str], tmp_path: Path) -> Callable[..., subp
     return call
 
 
-def wait_until(condition: Callable[[], Any], *, within_s: float = 40) -> Any:
+def wait_until(condition: Callable[[], Any], *, within_s: float = 120) -> Any:
     """The condition's value once it holds; polling, since what is waited for is another process."""
     until = time.monotonic() + within_s
     while time.monotonic() < until:
