@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
@@ -311,6 +312,31 @@ class TestModel:
             optimizer.step()
             losses.append(loss.item())
         assert losses[-1] < losses[0]
+
+    def test_a_compiled_step_runs_what_was_compiled_or_the_family_says_why_not(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        name: str,
+        config: dict[str, Any],
+        task: str,
+        inputs: dict[str, Any],
+        outputs: list[int],
+    ) -> None:
+        ran = []
+
+        def recorded(function: Callable[..., Any], *_: Any, **__: Any) -> Callable[..., Any]:
+            def call(*arguments: Any, **keywords: Any) -> Any:
+                ran.append(function.__name__)
+                return function(*arguments, **keywords)
+
+            return call
+
+        monkeypatch.setattr(torch, "compile", recorded)
+        signature = signature_of(task, inputs, outputs)
+        module = FAMILIES[name].build_module(config, signature, {"total_steps": 1})
+        module.compile_model()
+        module.loss(batch_of(signature))
+        assert bool(ran) is not bool(FAMILIES[name].not_compiled)
 
     def test_saved_weights_predict_the_same(
         self, name: str, config: dict[str, Any], task: str, inputs: dict[str, Any], outputs: list[int]

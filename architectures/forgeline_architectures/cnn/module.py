@@ -21,6 +21,7 @@ class AuxiliaryClassificationModule(ClassificationModule):
     """
 
     model: ImageNetwork
+    called = ("with_auxiliary",)
 
     def __init__(self, model: ImageNetwork, signature: Signature, options: TrainingOptions, *, weight: float) -> None:
         super().__init__(model, signature, options)

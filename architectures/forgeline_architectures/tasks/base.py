@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, NotRequired, TypedDict, cast
+from typing import Any, ClassVar, NotRequired, TypedDict, cast
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +53,10 @@ class TaskModule(LightningModule):
         parts: what else the newest batch was measured by, name -> scalar; the step log writes it as `train/NAME`.
         ema: averaged weights, None where the options ask for none.
         adapter: low-rank matrices beside frozen layers, None where the layers themselves are trained.
+        called: methods of the model that a step calls in the place of `forward`, if the model has them.
     """
+
+    called: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, model: nn.Module, signature: Signature, options: TrainingOptions) -> None:
         super().__init__()
@@ -134,6 +137,9 @@ class TaskModule(LightningModule):
     def compile_model(self) -> None:
         """Compile what a step calls."""
         self.model.compile()
+        for name in self.called:
+            if hasattr(self.model, name):
+                setattr(self.model, name, torch.compile(getattr(self.model, name)))
 
     def configure_optimizers(self) -> Any:
         # Fused kernels unscale 16-bit gradients inside the step, where they can no longer be clipped.

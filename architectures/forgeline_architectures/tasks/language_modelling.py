@@ -39,6 +39,8 @@ class ChunkedHead(Protocol):
 class LanguageModellingModule(TaskModule):
     """Cross-entropy in nats per token; targets of -100 are ignored."""
 
+    called = ("hidden",)
+
     def __init__(self, model: nn.Module, signature: Signature, options: TrainingOptions) -> None:
         super().__init__(model, signature, options)
         refuse_class_options(signature, options)

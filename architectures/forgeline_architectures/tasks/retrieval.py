@@ -35,6 +35,8 @@ class RetrievalModule(TaskModule):
     hands over the embeddings, whose loss and ranks the metrics take over the whole split; `loss_sum` is a batch's own.
     """
 
+    called = ("embed_images", "embed_texts")
+
     def __init__(self, model: nn.Module, signature: Signature, options: TrainingOptions) -> None:
         super().__init__(model, signature, options)
         refuse_class_options(signature, options)
