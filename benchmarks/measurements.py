@@ -139,7 +139,7 @@ def _prediction(model: Any, task: str, one: Mapping[str, Any]) -> Callable[[], A
         return lambda: model(one)
     import torch
 
-    condition = {name: one[name] for name in ("label", "caption") if name in one}
+    condition = {name: one[name] for name in ("label", "caption", "source") if name in one}
     return lambda: model.sample(1, condition, generator=torch.Generator().manual_seed(0), options={})
 
 

@@ -28,6 +28,20 @@ BARS = (
             "trainer.steps": 10_000,
         },
     ),
+    # What is kept is the digit, by a judge that must find the style that was asked for, too.
+    GeneratorBar(
+        name="digits and their outlines CycleGAN",
+        spec="zoo/cyclegan.yaml",
+        metrics=("judge_accuracy", "frechet_distance", "judge_own_accuracy"),
+        bounds={"judge_accuracy": Bound(at_least=0.90)},
+    ),
+    GeneratorBar(
+        name="digits and their negatives CycleGAN",
+        spec="zoo/cyclegan.yaml",
+        metrics=("judge_accuracy", "frechet_distance", "judge_own_accuracy"),
+        bounds={"judge_accuracy": Bound(at_least=0.90)},
+        change={"data.style": "inverted"},
+    ),
     GeneratorBar(
         name="25 Gaussians WGAN-GP",
         spec="zoo/wgan_gp.yaml",

@@ -63,6 +63,14 @@ class Signature(BaseModel):
         default_factory=dict,
         description="Inputs that tell a generator what to make -> how many values each has; 0 in a caption is padding.",
     )
+    source: str | None = Field(
+        default=None, description="Input, of the type and shape of a sample, that a generator translates into one."
+    )
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """Names of all inputs that a sample is made by: the conditions, and what is translated."""
+        return (*self.conditions, self.source) if self.source is not None else tuple(self.conditions)
 
     @property
     def learnt(self) -> str:
@@ -73,7 +81,7 @@ class Signature(BaseModel):
         """
         if self.task != "generation":
             raise ValueError(f"only a signature of generation has an input that is learnt to be made, not {self.task}")
-        (name,) = set(self.inputs) - set(self.conditions)
+        (name,) = set(self.inputs) - set(self.asked)
         return name
 
     @model_validator(mode="after")
@@ -101,15 +109,20 @@ class Signature(BaseModel):
     @model_validator(mode="after")
     def _conditions_fit_the_inputs(self) -> Self:
         if self.task != "generation":
-            if self.conditions:
-                raise ValueError(f"conditions are for generation, got {sorted(self.conditions)} for {self.task}")
+            if self.asked:
+                raise ValueError(f"conditions and source are for generation, got {self.asked} for {self.task}")
             return self
         for name in self.conditions:
             if name not in self.inputs or self.inputs[name].dtype != "int64":
                 raise ValueError(f"condition {name!r} must be an input of int64; inputs are {', '.join(self.inputs)}")
-        made = sorted(set(self.inputs) - set(self.conditions))
+        made = sorted(set(self.inputs) - set(self.asked))
         if len(made) != 1:
             raise ValueError(f"a generator learns to make one input, got {made or 'none'} besides the conditions")
         if self.inputs[made[0]].shape != self.outputs:
             raise ValueError(f"samples {self.outputs} must have the shape of {made[0]!r} {self.inputs[made[0]].shape}")
+        if self.source is not None and self.inputs.get(self.source) != self.inputs[made[0]]:
+            raise ValueError(
+                f"the source {self.source!r} must be an input of the type and shape of {made[0]!r}; inputs are "
+                f"{', '.join(self.inputs)}"
+            )
         return self

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from forgeline import plots
-from forgeline.bundle.sampling import make
+from forgeline.bundle.sampling import asked_by, make
 from forgeline_jobs.data.base import as_int64
 
 if TYPE_CHECKING:
@@ -23,25 +24,38 @@ MOST_COLUMNS = 16
 def sample_figures(bundle: Bundle, split: Split, *, device: str = "auto") -> dict[str, Figure]:
     """File stem -> figure: `samples`, and what the model's family shows of itself.
 
-    Pictures are made for each label in turn, a column each, or for the captions of the split's first samples; points
-    are as many as the split has, over its own.
+    Pictures are made for each label in turn, a column each, or for the captions of the split's first samples; a
+    translation stands below its source; points are as many as the split has, over its own.
 
     Args:
         bundle: a generator.
         split: of the data that it learnt.
         device: where it is asked.
     """
-    conditions = tuple(bundle.manifest.signature.get("conditions", {}))
+    conditions = asked_by(bundle.manifest.signature)
+    source = bundle.manifest.signature.get("source")
     if len(bundle.manifest.signature["outputs"]) == 1:
         figures = {"samples": _points(bundle, split, conditions, device)}
     elif conditions == ("label",) and bundle.classes is not None:
         columns = min(len(bundle.classes), MOST_COLUMNS)
         figures = {"samples": plots.sample_grid(bundle.sample(columns * (SAMPLES // columns), device=device), columns)}
+    elif source is not None:
+        shown = conditions_of_split(split, conditions, SAMPLES // 2)
+        made = _made(bundle, len(shown[source]), shown, device)
+        figures = {"samples": translation_grid(bundle.preprocessing.decode_samples(shown[source]), made)}
     else:
         shown = conditions_of_split(split, conditions, SAMPLES)
         count = min(SAMPLES, len(split)) if conditions else SAMPLES
         figures = {"samples": plots.sample_grid(_made(bundle, count, shown, device), COLUMNS)}
     return figures | figures_of_the_family(bundle)
+
+
+def translation_grid(sources_NHWC: NDArray[Any], made_NHWC: NDArray[Any]) -> Figure:
+    """Rows of sources, each above the row of their translations; as many as fill whole rows."""
+    rows = min(SAMPLES // 2, len(made_NHWC)) // COLUMNS or 1
+    size = made_NHWC.shape[1:]
+    both = [pictures[: rows * COLUMNS].reshape(rows, -1, *size) for pictures in (sources_NHWC, made_NHWC)]
+    return plots.sample_grid(np.stack(both, axis=1).reshape(-1, *size), both[0].shape[1])
 
 
 def conditions_of_split(split: Split, names: tuple[str, ...], count: int) -> dict[str, NDArray[Any]]:

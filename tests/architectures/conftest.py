@@ -20,6 +20,8 @@ install_import_hook(
         "forgeline_architectures.bert.model",
         "forgeline_architectures.cnn.model",
         "forgeline_architectures.dsn.model",
+        "forgeline_architectures.cyclegan.model",
+        "forgeline_architectures.cyclegan.replay",
         "forgeline_architectures.gan.model",
         "forgeline_architectures.decoder.attention",
         "forgeline_architectures.decoder.feed_forward",

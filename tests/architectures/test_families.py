@@ -19,6 +19,7 @@ from forgeline_architectures.bert import ARCHITECTURE as BERT
 from forgeline_architectures.captioner import ARCHITECTURE as CAPTIONER
 from forgeline_architectures.clip import ARCHITECTURE as CLIP
 from forgeline_architectures.cnn import ARCHITECTURE as CNN
+from forgeline_architectures.cyclegan import ARCHITECTURE as CYCLEGAN
 from forgeline_architectures.ddpm import ARCHITECTURE as DDPM
 from forgeline_architectures.dsn import ARCHITECTURE as DSN
 from forgeline_architectures.gan import ARCHITECTURE as GAN
@@ -59,6 +60,7 @@ FAMILIES = {
         T5,
         TRANSFORMER,
         VAE,
+        CYCLEGAN,
     )
 }
 # Families that `Bundle.embed` takes: their models have `penultimate`.
@@ -71,6 +73,7 @@ TABLE = {"numeric": {"shape": [5], "dtype": "float32"}, "categorical": {"shape":
 IMAGE = {"image": {"shape": [1, 16, 16], "dtype": "float32"}}
 POINTS = {"numeric": {"shape": [2], "dtype": "float32"}}
 LABEL = {"label": {"shape": [], "dtype": "int64"}}
+SOURCE = {"source": IMAGE["image"]}
 SERIES = {"series": {"shape": [12, 2], "dtype": "float32"}}
 GRAPH = {
     "features": {"shape": [5], "dtype": "float32"},
@@ -168,6 +171,13 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any], list[int]]] = [
     ("gan", {"name": "wgan_gp", "latent": 4, "hidden": [16]}, "generation", POINTS, [2]),
     ("vae", {"name": "vae", "hidden": [16], "latent": 4}, "generation", IMAGE, [1, 16, 16]),
     ("vae", {"name": "vae", "hidden": [16], "latent": 4, "beta": 4.0}, "generation", IMAGE | LABEL, [1, 16, 16]),
+    (
+        "cyclegan",
+        {"name": "cyclegan", "filters": 4, "blocks": 1, "discriminator_filters": 4, "discriminator_halvings": 2},
+        "generation",
+        IMAGE | SOURCE | LABEL,
+        [1, 16, 16],
+    ),
 ]
 CASE_NAMES = [f"{config['name']}-{task}-{index}" for index, (_, config, task, _, _) in enumerate(CASES)]
 
@@ -179,7 +189,8 @@ def signature_of(task: str, inputs: dict[str, Any], outputs: list[int]) -> dict[
         "outputs": outputs,
         "cardinalities": [4, 7] if "categorical" in inputs else [],
         "vocabulary": 11 if inputs is TEXTS else None,
-        "conditions": {"label": 3} if "label" in inputs else {},
+        "conditions": {"label": 2 if "source" in inputs else 3} if "label" in inputs else {},
+        "source": "source" if task == "generation" and "source" in inputs else None,
     }
 
 

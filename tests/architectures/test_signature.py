@@ -45,14 +45,22 @@ def test_a_generator_learns_the_input_that_is_no_condition() -> None:
         Signature.model_validate({"task": "regression", "inputs": NUMERIC, "outputs": [1]}).learnt  # noqa: B018
 
 
+def test_a_source_is_translated_and_not_learnt() -> None:
+    inputs = IMAGE | {"photo": IMAGE["image"]} | LABEL
+    told = {"task": "generation", "inputs": inputs, "outputs": [1, 8, 8], "conditions": {"label": 2}, "source": "photo"}
+    assert Signature.model_validate(told).learnt == "image"
+    assert Signature.model_validate(told).asked == ("label", "photo")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"task": "regression", "outputs": [1]}, "conditions are for generation"),
+        ({"task": "regression", "outputs": [1]}, "conditions and source are for generation"),
         ({"conditions": {}}, r"one input, got \['image', 'label'\]"),
         ({"conditions": {"caption": 5}}, "'caption' must be an input of int64; inputs are image, label"),
         ({"conditions": {"image": 5}}, "'image' must be an input of int64"),
         ({"outputs": [1, 8, 9]}, "must have the shape of 'image'"),
+        ({"source": "picture"}, "source 'picture' must be an input of the type and shape of 'image'"),
     ],
 )
 def test_refuses_what_cannot_be_generated(changes: dict[str, object], message: str) -> None:

@@ -32,7 +32,7 @@ class Generator(Protocol):
 
         Args:
             count: how many.
-            condition: `count` rows for each condition of the signature, on the model's device.
+            condition: `count` rows for each condition of the signature, and of its source, on the model's device.
             generator: all randomness, on the model's device: the same state gives the same samples.
             options: of the family, such as `steps` or `truncation`.
 
@@ -62,8 +62,8 @@ class GenerationModule(TaskModule):
         return batch[self.signature.learnt]
 
     def condition(self, batch: Batch) -> dict[str, Tensor]:
-        """What the samples of a batch are, by condition; nothing for a model without conditions."""
-        return {name: batch[name] for name in self.signature.conditions}
+        """What the samples of a batch are made by; nothing for a model that is told nothing."""
+        return {name: batch[name] for name in self.signature.asked}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Evaluated:
         self._validated = batch_idx

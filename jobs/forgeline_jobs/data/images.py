@@ -27,6 +27,7 @@ from forgeline_jobs.data.fingerprint import Fingerprint, fingerprint_arrays
 from forgeline_jobs.data.generation import LABEL, Condition, LabelledSplit, generation_signature
 from forgeline_jobs.data.image_files import ImageFiles, ImageFilesSplit, verify_files
 from forgeline_jobs.data.splits import SplitIndices, fixed_split, keep_labels, stratified_split
+from forgeline_jobs.data.unpaired import SOURCE, UnpairedSplit
 
 _VERIFY_FILES = 10_000
 _STATISTICS_FILES = 1_000
@@ -38,8 +39,10 @@ class ImageConfig(DataConfig):
     task: Literal["classification", "generation"] = Field(
         default="classification", description="Tell the classes apart, or learn to make such images."
     )
-    condition: Condition = Field(
-        default="none", description="What a generator is told: the `label` of what to make, or nothing (`none`)."
+    condition: Condition | Literal["domain"] = Field(
+        default="none",
+        description="What a generator is told: the `label` of what to make, the class as a `domain` to translate an "
+        "image of another class into, or nothing (`none`).",
     )
     augment: ImageAugmentation = Field(default=ImageAugmentation(), description="Random changes of training images.")
     class_weights: ClassWeights = Field(default=None, description="`balanced` weighs rare classes up in the loss.")
@@ -129,7 +132,7 @@ def _preprocessing(
     if config.task == "classification":
         return ImagePreprocessing.fit(pixels_NHWC, target=target, pixel_max=pixel_max, resize=resize)
     _, height, width, channels = pixels_NHWC.shape
-    told = target if config.condition == "label" else None
+    told = None if config.condition == "none" else target
     return ImagePreprocessing.symmetric(
         height, width, 1 if channels == 1 else 3, target=told, pixel_max=pixel_max, resize=resize
     )
@@ -153,15 +156,13 @@ def _prepared(
         "classes": class_counts(target, classes),
     }
     if config.task == "generation":
-        cardinality = len(target.classes)
-        told = {LABEL: cardinality} if config.condition == "label" else {}
+        told = {} if config.condition == "none" else {LABEL: len(target.classes)}
+        source = SOURCE if config.condition == "domain" else None
         return PreparedData(
-            signature=generation_signature("image", shape, told),
+            signature=generation_signature("image", shape, told, source=source),
             preprocessing=preprocessing,
             splits={
-                name: LabelledSplit(
-                    splits[name], classes[indices[name]], cardinality=cardinality, condition=config.condition
-                )
+                name: _generated(splits[name], classes[indices[name]], len(target.classes), config.condition)
                 for name in SPLITS
             },
             fingerprint=digest,
@@ -181,6 +182,14 @@ def _prepared(
         class_weights=balanced_weights(config.class_weights, classes[indices["train"]], len(target.classes)),
         input_example=example,
     )
+
+
+def _generated(
+    split: Split, classes: NDArray[np.int64], cardinality: int, condition: Condition | Literal["domain"]
+) -> Split:
+    if condition == "domain":
+        return UnpairedSplit(split, classes)
+    return LabelledSplit(split, classes, cardinality=cardinality, condition=condition)
 
 
 def _prepare_npz(place: Path, config: ImagesConfig) -> PreparedData:

@@ -39,6 +39,14 @@ DIGITS = _builtin(
     home="builtin_images",
     stem="digits",
 )
+MNIST_STYLES = _builtin(
+    "mnist-styles",
+    "The digits of mnist5k, half of them in another style, to be translated; fixed split 3,600/400/1,000.",
+    modality="image",
+    task="generation",
+    home="builtin_styles",
+    stem="mnist_styles",
+)
 GAUSSIANS25 = _builtin(
     "gaussians25",
     "37,500 points of 25 Gaussians on a 5x5 grid, to be made by a generator; fixed split 25,000/2,500/10,000.",

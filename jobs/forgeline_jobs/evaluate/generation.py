@@ -14,7 +14,7 @@ import numpy as np
 
 from forgeline import plugins
 from forgeline.bundle.inference import pick_device
-from forgeline.bundle.sampling import draw
+from forgeline.bundle.sampling import asked_by, draw
 from forgeline.errors import DataError, RunFailed, UsageError
 from forgeline_architectures.signature import Signature
 from forgeline_jobs.data.base import as_int64
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from forgeline.plugins import ArchitectureDescriptor
     from forgeline_jobs.data.base import PreparedData, Split
     from forgeline_jobs.data.generation import JudgedSplit, Modes
+    from forgeline_jobs.evaluate.judge import Reading
 
 SEED = 0
 
@@ -166,7 +167,7 @@ def _judged(
         untrained = judge.read(fresh, device=sampling.device)
         values["frechet_distance_untrained"] = frechet_distance(untrained.features, truth.features)
     if data.signature.conditions:
-        values["judge_accuracy"] = found.share_read(attributes)
+        values["judge_accuracy"] = found.share_read(_asked(split))
     values["judge_own_accuracy"] = truth.share_read(attributes)
     note = (
         "The judge is a small classifier of a fixed recipe, trained on the train split of these data: its distance and "
@@ -174,7 +175,18 @@ def _judged(
         f"reads a share of {values['judge_own_accuracy']:.4f} rightly; their own score is "
         f"{inception_style_score(truth.probabilities):.4f}."
     )
-    return values, [note]
+    return values, [note, *_notes_on_translations(data, found, split)]
+
+
+def _notes_on_translations(data: PreparedData, found: Reading, split: Split) -> list[str]:
+    """What the judge reads in the translations into each domain; nothing for models that translate nothing."""
+    if data.signature.source is None:
+        return []
+    asked = _asked(split)
+    right = (found.attributes == asked).all(axis=1)
+    names = data.preprocessing.classes or ()
+    shares = (f"{right[asked[:, -1] == number].mean():.4f} into {name}" for number, name in enumerate(names))
+    return [f"Translations with all that they should keep, in the domain asked for: {', '.join(shares)}."]
 
 
 def _samples(
@@ -208,12 +220,18 @@ def _untrained(bundle: Bundle) -> nn.Module:
     return network.eval()
 
 
-def _conditions(bundle: Bundle, batch: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.int64]]:
-    return {name: batch[name] for name in bundle.manifest.signature.get("conditions", {})}
+def _conditions(bundle: Bundle, batch: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {name: batch[name] for name in asked_by(bundle.manifest.signature)}
 
 
 def _attributes(split: Split) -> NDArray[np.int64]:
     return cast("JudgedSplit", split).attributes(as_int64(range(len(split))))
+
+
+def _asked(split: Split) -> NDArray[np.int64]:
+    """The attributes that samples should have: a split of translations says them apart from those of its own."""
+    said = getattr(split, "asked", None)
+    return _attributes(split) if said is None else cast("NDArray[np.int64]", said(as_int64(range(len(split)))))
 
 
 def _whole(split: Split) -> dict[str, NDArray[Any]]:

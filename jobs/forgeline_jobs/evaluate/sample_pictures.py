@@ -1,4 +1,4 @@
-"""The samples that were measured, as figures: a grid with a row for each label, or points over those of the split."""
+"""The samples that were measured, as figures: a grid by label or of translations, or points over those of the split."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forgeline import plots
-from forgeline_jobs.sample_figures import figures_of_the_family
+from forgeline_jobs.sample_figures import figures_of_the_family, translation_grid
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,6 +38,8 @@ def sample_pictures(
     if made.ndim == 2:
         (learnt,) = set(bundle.manifest.signature["inputs"]) - set(bundle.manifest.signature.get("conditions", {}))
         samples = plots.sample_points(decoded, bundle.preprocessing.decode_samples(own[learnt]))
+    elif (source := bundle.manifest.signature.get("source")) is not None:
+        samples = translation_grid(bundle.preprocessing.decode_samples(own[source]), decoded)
     else:
         samples = plots.sample_grid(by_label(decoded, attributes), COLUMNS)
     return {"samples": samples} | figures_of_the_family(bundle)

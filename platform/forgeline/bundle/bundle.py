@@ -362,7 +362,7 @@ class Bundle:
         Args:
             count: how many.
             condition: what to make, such as `{"label": 3}`: one value for all samples, or one for each. Without it a
-                model of labels takes them in turn.
+                model of labels takes them in turn. A model that translates takes pictures as its `source`.
             seed: the same seed gives the same samples, on the same device and with the same `batch_size`.
             device: auto, cpu, cuda or cuda:N.
             batch_size: samples that are made together.

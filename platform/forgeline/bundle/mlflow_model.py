@@ -14,6 +14,7 @@ import numpy as np
 
 from forgeline import __version__
 from forgeline.bundle.bundle import Bundle
+from forgeline.bundle.sampling import asked_by
 from forgeline.preprocessing.graph import node_features
 from forgeline.preprocessing.tabular import as_frame
 
@@ -84,7 +85,7 @@ def _signature_of_samples(bundle: Bundle) -> ModelSignature:
     shape = tuple(bundle.manifest.signature["outputs"])
     pictures = bundle.preprocessing.kind == "image"
     made = (-1, *shape[1:], shape[0]) if pictures else (-1, *shape)
-    names = list(bundle.manifest.signature.get("conditions", {})) or ["sample"]
+    names = asked_by(bundle.manifest.signature) or ("sample",)
     return ModelSignature(
         inputs=Schema([ColSpec(AnyType(), name, required=False) for name in names]),
         outputs=Schema([TensorSpec(np.dtype(np.uint8 if pictures else np.float64), made)]),

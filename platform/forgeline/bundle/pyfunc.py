@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from forgeline.bundle.bundle import Bundle
+from forgeline.bundle.sampling import asked_by
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +23,7 @@ class BundleModel:
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame | NDArray[Any]:
         """Predictions, one row per sample; of a generator a sample for each row of conditions."""
         if self.bundle.task == "generation":
-            known = self.bundle.manifest.signature.get("conditions", {})
+            known = asked_by(self.bundle.manifest.signature)
             condition = {name: model_input[name].tolist() for name in known if name in model_input}
             return self.bundle.sample(len(model_input), condition, seed=int((params or {}).get("seed", 0)))
         if self.bundle.schema["kind"] in ("text", "pairs") and hasattr(model_input, "columns"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -19,13 +19,20 @@ if TYPE_CHECKING:
     from forgeline.bundle.bundle import Bundle
 
 
-def conditions_of(bundle: Bundle, count: int, given: Mapping[str, Any]) -> dict[str, NDArray[np.int64]]:
+def asked_by(signature: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of all inputs that a sample is made by: the conditions, and the source that is translated."""
+    source = signature.get("source")
+    return (*signature.get("conditions", {}), *([] if source is None else [source]))
+
+
+def conditions_of(bundle: Bundle, count: int, given: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     """The conditions of `count` samples, encoded.
 
     Args:
         bundle: a generator.
         count: samples.
-        given: condition -> one value for all samples, or one for each. Labels that are not given are taken in turn.
+        given: condition -> one value for all samples, or one for each. Labels that are not given are taken in turn. A
+            value of a source is a picture: its path, a Pillow image or an array.
 
     Raises:
         UsageError: the model is no generator; a condition is unknown or missing, or has another number of values.
@@ -33,7 +40,7 @@ def conditions_of(bundle: Bundle, count: int, given: Mapping[str, Any]) -> dict[
     """
     _check(bundle, count)
     preprocessing = bundle.preprocessing
-    known: Sequence[str] = tuple(bundle.manifest.signature.get("conditions", {}))
+    known = asked_by(bundle.manifest.signature)
     for name in given:
         if name not in known:
             hint = did_you_mean(name, known) if known else "it makes whatever it likes: leave the condition out"
@@ -46,7 +53,7 @@ def conditions_of(bundle: Bundle, count: int, given: Mapping[str, Any]) -> dict[
                 raise UsageError(f"the model makes samples by {name}; give one")
             labels = preprocessing.classes
             values = [labels[number % len(labels)] for number in range(count)]
-        elif isinstance(values, str | int | float | bool | np.generic):
+        elif isinstance(values, str) or not hasattr(values, "__len__"):  # a number, a path or a Pillow image
             values = [values] * count
         elif len(values) != count:
             raise UsageError(f"{name} has {len(values)} values for {count} samples; give one, or one for each")
@@ -86,7 +93,7 @@ def _check(bundle: Bundle, count: int) -> None:
 
 def draw(
     model: nn.Module,
-    condition: Mapping[str, NDArray[np.int64]],
+    condition: Mapping[str, NDArray[Any]],
     *,
     count: int,
     seed: int,

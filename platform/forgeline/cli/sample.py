@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SUFFIXES = (".png", ".npz")
+_COUNT = 16
 
 
 def sample(
@@ -33,11 +34,17 @@ def sample(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="File to write: .png for a grid of pictures, .npz for arrays.")
     ],
-    count: Annotated[int, typer.Option(min=1, help="How many samples.")] = 16,
+    count: Annotated[
+        int | None,
+        typer.Option(min=1, help=f"How many samples; {_COUNT} when not given, or as many as --source has pictures."),
+    ] = None,
     label: Annotated[
         list[str] | None, typer.Option(help="What to make; once for all samples, or repeated for each in turn.")
     ] = None,
     caption: Annotated[str | None, typer.Option(help="What to make, in words.")] = None,
+    source: Annotated[
+        Path | None, typer.Option(help="What to translate: a picture, a folder of pictures, or an .npz file.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same samples.")] = 0,
     option: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Setting of the model's family; repeatable.")
@@ -53,9 +60,14 @@ def sample(
         raise UsageError(f"--output: {output.name} ends in none of {', '.join(_SUFFIXES)}")
     check_output(output, None, overwrite=overwrite)
     condition: dict[str, Any] = {} if caption is None else {"caption": caption}
+    bundle = load_model(model)
+    if source is not None:
+        pictures: Any = bundle.preprocessing.read(source)
+        count = count or len(pictures)
+        condition["source"] = [pictures[number % len(pictures)] for number in range(count)]
+    count = count or _COUNT
     if label:
         condition["label"] = [label[number % len(label)] for number in range(count)]
-    bundle = load_model(model)
     samples = bundle.sample(count, condition, seed=seed, batch_size=batch_size, **options)
     if output.suffix == ".png" and samples.ndim != 4:
         raise UsageError(f"--output: the model makes points, not pictures; give a file that ends in .npz, not {output}")

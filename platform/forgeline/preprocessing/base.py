@@ -68,7 +68,7 @@ class FittedPreprocessing(BaseModel, ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} has no samples to decode")
 
-    def encode_condition(self, name: str, values: Sequence[Any]) -> NDArray[np.int64]:
+    def encode_condition(self, name: str, values: Sequence[Any]) -> NDArray[Any]:
         """What samples are asked for, a row for each: the numbers of labels.
 
         Raises:

@@ -87,6 +87,14 @@ class ImagePreprocessing(FittedPreprocessing):
         pixels: NDArray[np.uint8] = (shares.clip(0.0, 1.0) * 255.0).round().astype(np.uint8)
         return pixels
 
+    def encode_condition(self, name: str, values: Sequence[Any]) -> NDArray[Any]:
+        """The numbers of labels, or the pictures of `source` [n, C, H, W] that are to be translated.
+
+        Raises:
+            DataError: the model has no such condition, or a value is none that it takes.
+        """
+        return self.encode(values)["image"] if name == "source" else super().encode_condition(name, values)
+
     def encode(self, raw: Any) -> Arrays:
         """Paths, Pillow images or arrays ([n, h, w], [n, h, w, c] or one image) -> `image`.
 

@@ -22,7 +22,7 @@ LABEL = {"label": {"shape": [], "dtype": "int64"}}
 
 
 class Flat(nn.Module):
-    """Noise around the label's own grey, or around 0."""
+    """Noise around the label's own grey, or around 0; a source as it is (label 0) or its negative (1)."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -34,6 +34,9 @@ class Flat(nn.Module):
     ) -> Tensor:
         if set(options) - {"noise"}:
             raise ValueError(f"unknown option {sorted(options)}; allowed: noise")
+        if "source" in condition:
+            mirrored: Tensor = condition["source"] * (1 - 2 * condition["label"].view(-1, 1, 1, 1))
+            return mirrored
         made = torch.randn(count, *self.shape, generator=generator) * options.get("noise", self.noise)
         return made + condition["label"].view(-1, 1, 1, 1) - 1 if condition else made
 
@@ -90,6 +93,58 @@ def test_the_same_seed_gives_the_same_samples_and_no_two_pieces_are_alike(labell
     first, second, other = (labelled.sample(6, {"label": "grey"}, seed=s, batch_size=3) for s in (0, 0, 1))
     assert np.array_equal(first, second) and not np.array_equal(first, other)
     assert not np.array_equal(first[:3], first[3:])
+
+
+@pytest.fixture
+def translating(tmp_path: Path) -> Bundle:
+    signature = {
+        "task": "generation", "inputs": IMAGE | {"source": IMAGE["image"]} | LABEL, "outputs": [1, 2, 2],
+        "conditions": {"label": 2}, "source": "source",
+    }  # fmt: skip
+    target = ClassTarget.fit("side", ["film", "print"])
+    return saved(tmp_path / "bundle", signature, ImagePreprocessing.symmetric(2, 2, 1, target=target))
+
+
+def test_a_source_is_a_path_a_picture_or_an_array_for_all_or_one_for_each(translating: Bundle, tmp_path: Path) -> None:
+    from PIL import Image
+
+    pixels = np.arange(0, 240, 60, dtype=np.uint8).reshape(2, 2)
+    image = Image.fromarray(pixels)
+    image.save(tmp_path / "x.png")
+    for source in (image, tmp_path / "x.png", str(tmp_path / "x.png"), [image, image], np.stack([pixels, pixels])):
+        made = translating.sample(2, {"label": ["film", "print"], "source": source})
+        assert np.array_equal(made[..., 0], [pixels, 255 - pixels])
+    assert np.array_equal(translating.sample(2, {"source": image})[..., 0], [pixels, 255 - pixels]), "labels in turn"
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "message"),
+    [
+        (None, UsageError, "makes samples by source; give one"),
+        (np.zeros((3, 2, 2), dtype=np.uint8), UsageError, "source has 3 values for 2 samples"),
+        (np.zeros((2, 4, 4), dtype=np.uint8), DataError, "4x4.*the model takes 2x2"),
+    ],
+)
+def test_a_source_that_does_not_fit_is_refused(
+    translating: Bundle, source: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        translating.sample(2, {"source": source})
+
+
+def test_mlflow_translates_the_picture_of_each_row(translating: Bundle, tmp_path: Path) -> None:
+    import pandas as pd
+    from mlflow import pyfunc
+    from PIL import Image
+
+    from forgeline.bundle.mlflow_model import save_mlflow_model
+
+    save_mlflow_model(translating.folder, tmp_path / "model")
+    path = str(tmp_path / "x.png")
+    Image.new("L", (2, 2), 51).save(path)
+    rows = pd.DataFrame({"label": ["print", "film"], "source": [path, path]})
+    made = pyfunc.load_model(str(tmp_path / "model")).predict(rows)
+    assert made[:, 0, 0, 0].tolist() == [204, 51]
 
 
 def test_points_are_in_the_units_of_the_data(tmp_path: Path) -> None:

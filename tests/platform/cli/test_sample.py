@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from forgeline.cli import sample
 from forgeline.cli.app import app
 from forgeline.errors import UsageError
+from forgeline.preprocessing import ImagePreprocessing
 
 
 class Shades:
@@ -21,6 +22,7 @@ class Shades:
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = shape
         self.asked: dict[str, Any] = {}
+        self.preprocessing: Any = None
 
     def sample(self, count: int, condition: Any, **settings: Any) -> Any:
         self.asked = {"condition": condition, **settings}
@@ -55,6 +57,20 @@ def test_labels_go_round_and_options_have_types(pictures: Shades, tmp_path: Path
     assert pictures.asked["steps"] == 20 and pictures.asked["way"] == "ddim"
     run("m", "-o", out, "--overwrite", "--caption", "a red circle")
     assert pictures.asked["condition"] == {"caption": "a red circle"}
+
+
+def test_sources_are_translated_each_once_or_in_turn(pictures: Shades, tmp_path: Path) -> None:
+    folder, out = tmp_path / "in", tmp_path / "x.npz"
+    folder.mkdir()
+    for name in ("a.png", "b.png", "c.png"):
+        Image.new("L", (4, 4)).save(folder / name)
+    pictures.preprocessing = ImagePreprocessing.symmetric(4, 4, 1, target=None)
+    run("m", "-o", out, "--source", folder, "--label", "night")
+    paths = [folder / name for name in ("a.png", "b.png", "c.png")]
+    assert pictures.asked["condition"] == {"source": paths, "label": ["night"] * 3}
+    assert len(np.load(out)["samples"]) == 3
+    run("m", "-o", out, "--overwrite", "--source", folder, "--count", 4)
+    assert pictures.asked["condition"] == {"source": [*paths, paths[0]]}
 
 
 def test_points_are_no_picture(pictures: Shades, tmp_path: Path) -> None:
