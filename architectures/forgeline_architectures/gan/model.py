@@ -9,26 +9,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from forgeline_architectures.adversarial.pair import AdversarialPair
 from forgeline_architectures.gan.config import GANConfig
 from forgeline_architectures.signature import Signature
-from forgeline_architectures.tasks.generation import check_options
 
 
-class GAN(nn.Module):
+class GAN(AdversarialPair):
     """Two networks: one makes samples of noise, one tells them from data."""
 
     def __init__(self, config: GANConfig, signature: Signature) -> None:
-        super().__init__()
+        super().__init__(config.latent, signature)
         self.config = config
-        self.learnt = signature.learnt
-        self.shape = signature.outputs
         self.labels = signature.conditions.get("label", 0)
         size = math.prod(self.shape)
         # Pictures are within -1 and 1; points are anywhere.
@@ -36,31 +33,13 @@ class GAN(nn.Module):
         self.generator = nn.Sequential(*_layers(config.latent + self.labels, config.hidden, size, nn.ReLU()), *last)
         self.discriminator = nn.Sequential(*_layers(size + self.labels, config.hidden, 1, nn.LeakyReLU(0.2)))
 
-    def forward(self, batch: Mapping[str, Tensor]) -> Float[Tensor, " batch"]:
-        """What the discriminator says of the batch's own samples."""
-        return self.logits(batch[self.learnt], batch)
-
     def made(self, noise: Float[Tensor, "batch latent"], condition: Mapping[str, Tensor]) -> Tensor:
-        """Samples [batch, *outputs] of noise."""
         out: Tensor = self.generator(self._told(noise, condition))
         return out.reshape(len(out), *self.shape)
 
     def logits(self, samples: Tensor, condition: Mapping[str, Tensor]) -> Float[Tensor, " batch"]:
-        """How much samples [batch, *outputs] look like data: log-odds, or the critic's unbounded score."""
         out: Tensor = self.discriminator(self._told(samples.flatten(1), condition))
         return out.squeeze(1)
-
-    def sample(
-        self, count: int, condition: Mapping[str, Tensor], *, generator: torch.Generator, options: Mapping[str, Any]
-    ) -> Tensor:
-        """Samples [count, *outputs]; there are no options.
-
-        Raises:
-            ValueError: an option is given.
-        """
-        check_options(options, {})
-        noise = torch.randn(count, self.config.latent, generator=generator, device=generator.device)
-        return self.made(noise, condition)
 
     def _told(self, rows: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
         if not self.labels:

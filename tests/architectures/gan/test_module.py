@@ -1,4 +1,4 @@
-"""GAN and WGAN-GP: what the losses and penalties are worth, defaults by name, what a sample depends on, learning."""
+"""GAN and WGAN-GP: what losses with penalties are worth, defaults by name, what a sample depends on, learning."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from forgeline_architectures.gan import ARCHITECTURE
-from forgeline_architectures.gan.module import GANModule, away_from_one, r1
+from forgeline_architectures.gan.module import GANModule
 
 POINTS = {
     "task": "generation",
@@ -45,12 +45,6 @@ def linear(name: str, **config: Any) -> Any:
 REAL, FAKE = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[0.0, 0.0], [-1.0, 0.0]])
 
 
-def test_penalties_of_a_gradient_of_norm_five() -> None:
-    model = linear("gan").model
-    assert r1(model, REAL, {}).item() == pytest.approx(25 / 2)
-    assert away_from_one(model, REAL, FAKE, {}).item() == pytest.approx(16)
-
-
 def test_losses_are_those_of_the_papers() -> None:
     batch = {"numeric": REAL}  # answers 4 and 5; 1 and -2 on what is made
     gan, wgan = linear("gan", penalty=0.5), linear("wgan_gp")
@@ -64,13 +58,6 @@ def test_losses_are_those_of_the_papers() -> None:
     with torch.no_grad():
         assert gan.eval().discriminator_loss(batch, FAKE).item() == pytest.approx(plain)
         assert wgan.eval().discriminator_loss(batch, FAKE).item() == pytest.approx(-5)
-
-
-def test_penalties_reach_the_weights() -> None:
-    model = linear("wgan_gp").model
-    away_from_one(model, REAL, FAKE, {}).backward()
-    # d (|w| - 1)^2 / dw = 2 (|w| - 1) w / |w|
-    assert model.discriminator[0].weight.grad == pytest.approx(torch.tensor([[8 * 0.6, 8 * 0.8]]))
 
 
 def test_what_is_not_given_follows_the_name() -> None:
