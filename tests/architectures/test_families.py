@@ -168,6 +168,7 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any], list[int]]] = [
     ("llama", {"name": "llama", "layers": 2, "heads": 2, "width": 16}, "language_modelling", TOKENS, [11]),
     ("palm", {"name": "palm", "layers": 2, "heads": 2, "width": 16}, "language_modelling", TOKENS, [11]),
     ("gan", {"name": "gan", "latent": 4, "hidden": [16], "penalty": 1.0}, "generation", IMAGE | LABEL, [1, 16, 16]),
+    ("gan", {"name": "wgan", "latent": 4, "hidden": [16]}, "generation", POINTS, [2]),
     ("gan", {"name": "wgan_gp", "latent": 4, "hidden": [16]}, "generation", POINTS, [2]),
     ("vae", {"name": "vae", "hidden": [16], "latent": 4}, "generation", IMAGE, [1, 16, 16]),
     ("vae", {"name": "vae", "hidden": [16], "latent": 4, "beta": 4.0}, "generation", IMAGE | LABEL, [1, 16, 16]),

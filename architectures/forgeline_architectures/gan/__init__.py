@@ -1,4 +1,4 @@
-"""Generative adversarial networks of fully connected layers: the first loss, and Wasserstein's with its penalty."""
+"""Generative adversarial networks of fully connected layers: the first loss, and Wasserstein's."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ ARCHITECTURE = Architecture(
     "have classes.",
     tasks=("generation",),
     inputs=("numeric", "image", "label"),
-    paper="Goodfellow et al. 2014, Generative Adversarial Nets, arXiv:1406.2661; Gulrajani et al. 2017, Improved "
-    "Training of Wasserstein GANs, arXiv:1704.00028",
+    paper="Goodfellow et al. 2014, Generative Adversarial Nets, arXiv:1406.2661; Arjovsky et al. 2017, Wasserstein "
+    "Generative Adversarial Networks, arXiv:1701.07875; Gulrajani et al. 2017, Improved Training of Wasserstein GANs, "
+    "arXiv:1704.00028",
     when="Points and very small pictures; seeing how the losses behave, at little cost.",
     cost="A sample is one pass through a multi-layer perceptron. WGAN-GP trains its critic 5 times as often, each time "
     "with a second derivative.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from forgeline_architectures.adversarial.learning import PairModule
@@ -16,9 +17,18 @@ from forgeline_architectures.tasks.base import TaskModule
 
 
 class GANModule(PairModule):
-    """Non-saturating: Goodfellow et al. 2014, section 3. Wasserstein: Gulrajani et al. 2017, equation 3."""
+    """Non-saturating: Goodfellow et al. 2014, section 3. Wasserstein: Arjovsky et al. 2017, algorithm 1, with clipped
+    weights, and Gulrajani et al. 2017, equation 3, with a penalty.
+    """
 
     model: GAN
+
+    @torch.no_grad()
+    def discriminator_moved(self) -> None:
+        limit = self.model.config.weight_limit
+        if limit is not None:
+            for weight in self.discriminator.parameters():
+                weight.clamp_(-limit, limit)
 
     def penalty(self, real: Tensor, fake: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
         def score(samples: Tensor) -> Tensor:

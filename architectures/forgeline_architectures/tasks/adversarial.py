@@ -77,6 +77,9 @@ class AdversarialModule(GenerationModule):
     def generator_loss(self, batch: Batch, fake: Tensor) -> Tensor:
         """Mean over the samples of what the generator minimises, by way of the discriminator."""
 
+    def discriminator_moved(self) -> None:
+        """Called after every step of the discriminator: a family may hold its weights within bounds."""
+
     def loss(self, batch: Batch) -> Tensor:
         """The discriminator's loss on fresh samples."""
         with torch.no_grad():
@@ -99,6 +102,7 @@ class AdversarialModule(GenerationModule):
         self.parts = {}
         loss = self.loss(batch)
         self.last_gradient_norm = self._step(discriminator, loss, self.discriminator)
+        self.discriminator_moved()
         to_discriminator.step()
         self.parts["discriminator_loss"] = loss.detach()
         if moves:

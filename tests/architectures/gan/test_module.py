@@ -1,4 +1,4 @@
-"""GAN and WGAN-GP: what losses with penalties are worth, defaults by name, what a sample depends on, learning."""
+"""GAN and both WGANs: what losses with penalties are worth, defaults by name, what a sample depends on, learning."""
 
 from __future__ import annotations
 
@@ -60,8 +60,33 @@ def test_losses_are_those_of_the_papers() -> None:
         assert wgan.eval().discriminator_loss(batch, FAKE).item() == pytest.approx(-5)
 
 
+def test_weights_of_the_critic_alone_are_clipped() -> None:
+    held, own, free = linear("wgan"), linear("wgan", clip=3.5), linear("wgan_gp")
+    before = held.model.generator[0].weight.clone()
+    for each in (held, own, free):
+        each.discriminator_moved()
+    weights = [each.model.discriminator[0].weight.tolist()[0] for each in (held, own, free)]
+    assert weights == [pytest.approx([0.01, 0.01]), [3.0, 3.5], [3.0, 4.0]]
+    assert held.model.discriminator[0].bias.item() == pytest.approx(0.01)
+    assert torch.equal(before, held.model.generator[0].weight)
+    assert held.discriminator_loss({"numeric": REAL}, FAKE).item() == pytest.approx(0.01 * (-0.5 - 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "message"),
+    [
+        ("gan", {"clip": 0.1}, r"clip 0\.1 is for wgan, not for gan; remove architecture\.clip"),
+        ("wgan", {"penalty": 10.0}, r"penalty 10\.0 is for gan and wgan_gp; .*architecture\.clip"),
+    ],
+)
+def test_the_other_bound_is_refused(name: str, config: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ARCHITECTURE.check({"name": name, **config}, POINTS)
+
+
 def test_what_is_not_given_follows_the_name() -> None:
     gan, wgan, own = module("gan"), module("wgan_gp"), module("wgan_gp", discriminator_steps=2, penalty=1)
+    assert (module("wgan").discriminator_steps, module("wgan").model.config.weight_limit) == (5, 0.01)
     assert [m.discriminator_steps for m in (gan, wgan, own)] == [1, 5, 2]
     assert [m.model.config.penalty_weight for m in (gan, wgan, own)] == [0, 10, 1]
     assert [m.options.optimizer.betas for m in (gan, wgan)] == [(0.5, 0.999), (0.0, 0.9)]

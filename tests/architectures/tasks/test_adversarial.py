@@ -147,6 +147,21 @@ def test_the_generator_moves_in_every_nth_batch(tmp_path: Path) -> None:
     assert watch.steps == list(range(1, 9))
 
 
+def test_the_discriminator_may_be_held_after_each_of_its_steps(tmp_path: Path) -> None:
+    class Held(PairModule):
+        """Whose discriminator has a bias of 1 whatever it learns."""
+
+        def discriminator_moved(self) -> None:
+            with torch.no_grad():
+                self.model.discriminator[2].bias.fill_(1.0)
+
+    held = Held(Pair(), SIGNATURE, TrainingOptions(total_steps=8))
+    start = held.model.discriminator[2].weight.detach().clone()
+    fit(held, tmp_path)
+    assert held.model.discriminator[2].bias.item() == 1.0
+    assert not torch.equal(held.model.discriminator[2].weight, start)
+
+
 def test_max_steps_counts_batches(tmp_path: Path) -> None:
     trainer, _ = fit(module(), tmp_path, epochs=-1, max_steps=5)
     assert trainer.global_step == 5
