@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NotRequired, TypedDict, cast
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 from forgeline_architectures.optimisation.adapters import Adapter
 from forgeline_architectures.optimisation.ema import ExponentialMovingAverage
@@ -145,8 +146,11 @@ class TaskModule(LightningModule):
         # Fused kernels unscale 16-bit gradients inside the step, where they can no longer be clipped.
         scaled = self._trainer is not None and getattr(self.trainer.precision_plugin, "scaler", None) is not None
         optimizer = build_optimizer(self.model, self.options, fused=not scaled)
-        scheduler = build_scheduler(optimizer, self.options.optimizer, self.options.total_steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.scheduler_of(optimizer), "interval": "step"}}
+
+    def scheduler_of(self, optimizer: Optimizer) -> LambdaLR:
+        """The course of the learning rate over the run."""
+        return build_scheduler(optimizer, self.options.optimizer, self.options.total_steps)
 
     def train(self, mode: bool = True) -> TaskModule:
         super().train(mode)
