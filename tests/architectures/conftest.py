@@ -19,6 +19,7 @@ install_import_hook(
         "forgeline_architectures.clip.towers",
         "forgeline_architectures.bert.model",
         "forgeline_architectures.cnn.model",
+        "forgeline_architectures.dbn.model",
         "forgeline_architectures.dsn.model",
         "forgeline_architectures.cyclegan.model",
         "forgeline_architectures.cyclegan.replay",

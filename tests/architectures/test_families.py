@@ -20,6 +20,7 @@ from forgeline_architectures.captioner import ARCHITECTURE as CAPTIONER
 from forgeline_architectures.clip import ARCHITECTURE as CLIP
 from forgeline_architectures.cnn import ARCHITECTURE as CNN
 from forgeline_architectures.cyclegan import ARCHITECTURE as CYCLEGAN
+from forgeline_architectures.dbn import ARCHITECTURE as DBN
 from forgeline_architectures.ddpm import ARCHITECTURE as DDPM
 from forgeline_architectures.dsn import ARCHITECTURE as DSN
 from forgeline_architectures.gan import ARCHITECTURE as GAN
@@ -44,6 +45,7 @@ FAMILIES = {
         CAPTIONER,
         CLIP,
         CNN,
+        DBN,
         DDPM,
         DSN,
         GAN,
@@ -64,7 +66,7 @@ FAMILIES = {
     )
 }
 # Families that `Bundle.embed` takes: their models have `penultimate`.
-EMBEDDING = {"cnn", "gpt", "lamda", "lenet", "llama", "mlp", "palm", "recurrent"}
+EMBEDDING = {"cnn", "dbn", "gpt", "lamda", "lenet", "llama", "mlp", "palm", "recurrent"}
 ROOT = Path(__file__).parents[2]
 FILES = ("README.md", "__init__.py", "config.py", "model.py", "module.py")
 ROWS = 8
@@ -117,6 +119,9 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any], list[int]]] = [
     ),
     ("lenet", {"name": "lenet"}, "classification", IMAGE, [3]),
     ("lenet", {"name": "lenet", "activation": "relu", "pooling": "max"}, "regression", IMAGE, [2]),
+    ("dbn", {"name": "rbm", "hidden": [8], "persistent": True, "chains": 4}, "generation", IMAGE, [1, 16, 16]),
+    ("dbn", {"name": "dbn", "hidden": [8, 8]}, "generation", IMAGE, [1, 16, 16]),
+    ("dbn", {"name": "dbn", "hidden": [8, 8]}, "classification", IMAGE, [3]),
     ("dsn", {"name": "dsn", "modules": 2, "hidden": 4}, "classification", IMAGE, [3]),
     ("gcn", {"name": "gcn", "dropout": 0.0}, "classification", GRAPH, [3]),
     ("gat", {"name": "gat", "dropout": 0.0, "attention_dropout": 0.0}, "classification", GRAPH, [3]),

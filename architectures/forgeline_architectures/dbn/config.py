@@ -7,7 +7,6 @@ from typing import Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from forgeline_architectures.descriptor import ArchitectureConfig
-from forgeline_architectures.signature import Signature
 
 # Hinton 2002, section 6, and the network of Hinton, Osindero & Teh 2006.
 HIDDEN: dict[str, tuple[int, ...]] = {"rbm": (500,), "dbn": (500, 500, 2000)}
@@ -43,18 +42,6 @@ class DBNConfig(ArchitectureConfig):
         if self.name == "rbm" and len(self.widths) > 1:
             raise ValueError(f"an rbm has one layer, got hidden {list(self.widths)}; give one number, or name it dbn")
         return self
-
-    def check(self, signature: Signature) -> None:
-        """Compare model and data.
-
-        Raises:
-            ValueError: samples are to be made by a condition.
-        """
-        if signature.conditions:
-            raise ValueError(
-                f"{self.name} makes samples without a condition, got {', '.join(sorted(signature.conditions))}; "
-                "change data.condition or architecture.name"
-            )
 
 
 def names() -> tuple[str, ...]:
