@@ -58,7 +58,11 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
     "graphs": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_graphs.BARS},
     "images": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_images.BARS},
     "recurrent": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_recurrent.BARS},
-    "stacks": {"mnist5k DSN": partial(zoo_stacks.stacked_errors, _say)},
+    "stacks": {
+        "mnist5k DSN": partial(zoo_stacks.stacked_errors, _say),
+        "mnist5k DBN, 1,000 labels": partial(zoo_stacks.few_labels, _say),
+        **{bar.name: partial(generator_bars.measure, bar, _say) for bar in zoo_stacks.GENERATORS},
+    },
     "transfer": {name: partial(zoo_transfer.transferred, _say, **row) for name, row in zoo_transfer.ROWS.items()},
     "vision-language": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_vision_language.BARS},
     "text": {

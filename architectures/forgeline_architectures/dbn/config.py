@@ -28,9 +28,6 @@ class DBNConfig(ArchitectureConfig):
         default=False, description="Chains go on from step to step (PCD) instead of starting at the data (CD)."
     )
     chains: PositiveInt = Field(default=128, description="Chains that go on, where they are `persistent`.")
-    dropout: float = Field(
-        default=0.0, ge=0, lt=1, description="Share of each layer's hidden units zeroed while a classifier is trained."
-    )
 
     @property
     def widths(self) -> tuple[int, ...]:

@@ -100,10 +100,7 @@ class DeepBeliefNetwork(nn.Module):
 
     def penultimate(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "batch hidden"]:
         """Probabilities of the last layer's hidden units."""
-        units = self.visible(batch)
-        for layer in self.machines:
-            units = F.dropout(layer.up(units), self.config.dropout, self.training and self.head is not None)
-        return units
+        return self.below(self.visible(batch), len(self.layers))
 
     def below(self, visible: Float[Tensor, "batch pixels"], level: int) -> Float[Tensor, "batch units"]:
         """What the layer `level`, counted from 0, is shown: the probabilities of the hidden units under it."""

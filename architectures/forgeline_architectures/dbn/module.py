@@ -3,7 +3,7 @@
 - Each layer is trained for its share of the run's steps, from the lowest to the last, with the learning rate's whole
   course in each share; the others stand still. Which layer it is follows from the step, so that a resumed run goes on
   with it.
-- Persistent chains are buffers: they are in a checkpoint, and not in a bundle. Several workers share those of the first.
+- Persistent chains are buffers: in a checkpoint, but not in a bundle. Several workers go on from those of the first.
 """
 
 from __future__ import annotations

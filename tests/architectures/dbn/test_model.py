@@ -103,7 +103,9 @@ def test_a_picture_is_stretched_whatever_its_scale() -> None:
 @torch.no_grad()
 def test_samples_are_those_of_the_last_layer_sent_down() -> None:
     model = network()
-    first, second = (model.sample(3, {}, generator=torch.Generator().manual_seed(3), options={"steps": 5}) for _ in "ab")
+    first, second = (
+        model.sample(3, {}, generator=torch.Generator().manual_seed(3), options={"steps": 5}) for _ in "ab"
+    )
     assert torch.equal(first, second) and first.shape == (3, 1, 2, 3) and first.abs().max() <= 1
     for weight in (model.machines[0].weight, model.machines[0].visible_bias):
         weight.zero_()

@@ -63,7 +63,10 @@ def fit(module: Any, steps: int, **resume: Any) -> tuple[Watch, Any]:
 def test_one_layer_learns_at_a_time_with_the_whole_course_of_the_rate() -> None:
     watch, _ = fit(build(7), 7)
     moved = [
-        [any(not torch.equal(before[n], after[n]) for n in before if n.startswith(f"layers.{level}.")) for level in (0, 1)]
+        [
+            any(not torch.equal(before[n], after[n]) for n in before if n.startswith(f"layers.{level}."))
+            for level in (0, 1)
+        ]
         for before, after in zip(watch.layers, watch.layers[1:], strict=False)
     ]
     assert moved == [[True, False]] * 4 + [[False, True]] * 3
