@@ -130,3 +130,10 @@ def test_validation_sends_pictures_up_and_down_the_layers_that_learnt() -> None:
     wanted = -(white * made.log() + (1 - white) * (1 - made).log()).sum()
     torch.testing.assert_close(found["loss_sum"], wanted)
     assert found["count"] == 8 and found["outputs"] is None and found["parts"]["reconstruction"] == found["loss_sum"]
+
+
+def test_every_parameter_has_a_gradient_for_workers_to_share() -> None:
+    module = build(4)
+    module.training_step({"image": pictures().unflatten(2, (2, 4))}, 0).backward()
+    assert all(parameter.grad is not None for parameter in module.parameters())
+    assert not any(parameter.grad.any() for parameter in module.model.layers[1].parameters())
