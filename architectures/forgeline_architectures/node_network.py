@@ -1,13 +1,20 @@
-"""What the graph families share: convolutions one after the other, answered for the nodes that a batch asks for."""
+"""What the graph families share: convolutions one after the other, answered for the nodes that a batch asks for.
+
+Asked for pairs of nodes, the network gives each node a vector, and the product of two tells whether they are linked:
+the non-probabilistic graph autoencoder of Kipf & Welling 2016 (arXiv:1611.07308, section 2).
+"""
 
 # ruff: noqa: F722, F821  (shapes in jaxtyping annotations are not forward references)
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from forgeline_architectures.signature import Signature
 
 
 class NodeNetwork(nn.Module):
@@ -26,13 +33,23 @@ class NodeNetwork(nn.Module):
         self.dropout = dropout
 
     def forward(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "seeds classes"]:
-        return self.nodes(batch["features"], batch["edges"])[batch["seeds"]]
+        """Logits of the nodes `seeds` [b], or of no link and a link for the pairs `seeds` [b, 2]."""
+        asked = self.nodes(batch["features"], batch["edges"])[batch["seeds"]]
+        if batch["seeds"].ndim == 1:
+            return asked
+        linked = asked.prod(1).sum(1)
+        return torch.stack([torch.zeros_like(linked), linked], dim=1)
 
     def nodes(self, features: Float[Tensor, "nodes inputs"], edges: Tensor) -> Float[Tensor, "nodes classes"]:
-        """Logits of every node; `edges` [e, 2] hold where each comes from and where it goes to."""
+        """Logits or the vector of every node; `edges` [e, 2] hold where each comes from and where it goes to."""
         edge_index = edges.t()
         states = features
         for number, layer in enumerate(self.layers):
             states = self.activation(states) if number else states
             states = layer(F.dropout(states, self.dropout, self.training), edge_index)
         return states
+
+
+def tells_links(signature: Signature) -> bool:
+    """Whether the network is asked about pairs of nodes."""
+    return signature.inputs["seeds"].shape == (2,)

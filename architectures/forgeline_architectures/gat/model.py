@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from forgeline_architectures.gat.config import GATConfig
 from forgeline_architectures.graph_convolutions import GATConv
-from forgeline_architectures.node_network import NodeNetwork
+from forgeline_architectures.node_network import NodeNetwork, tells_links
 from forgeline_architectures.signature import Signature
 
 
@@ -23,5 +23,6 @@ def build_model(config: GATConfig, signature: Signature) -> NodeNetwork:
     for _ in range(config.layers - 1):
         layers.append(GATConv(width, config.hidden, heads=config.heads, **shared))
         width = config.hidden * config.heads
-    layers.append(GATConv(width, signature.outputs[0], heads=config.output_heads, concat=False, **shared))
+    last = config.hidden * config.heads if tells_links(signature) else signature.outputs[0]
+    layers.append(GATConv(width, last, heads=config.output_heads, concat=False, **shared))
     return NodeNetwork(layers, activation=F.elu, dropout=config.dropout)

@@ -11,12 +11,13 @@ from torch.nn import functional as F
 
 from forgeline_architectures.gcn.config import GCNConfig
 from forgeline_architectures.graph_convolutions import GCNConv
-from forgeline_architectures.node_network import NodeNetwork
+from forgeline_architectures.node_network import NodeNetwork, tells_links
 from forgeline_architectures.signature import Signature
 
 
 def build_model(config: GCNConfig, signature: Signature) -> NodeNetwork:
     """The model with fresh weights."""
-    widths = [signature.inputs["features"].shape[0], *[config.hidden] * (config.layers - 1), signature.outputs[0]]
+    last = config.hidden if tells_links(signature) else signature.outputs[0]
+    widths = [signature.inputs["features"].shape[0], *[config.hidden] * (config.layers - 1), last]
     layers = [GCNConv(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)]
     return NodeNetwork(layers, activation=F.relu, dropout=config.dropout)

@@ -3,16 +3,17 @@
 A sample is a node; a batch is the graph that its nodes (`seeds`) are read in. That is the whole graph, or, with a
 `fanout`, in training the neighbours that are drawn anew in each epoch. Val and test always see all neighbours, as a
 prediction does. Learning is transductive: features and edges of every node are seen in training, labels only of train.
+With `predict: links`, a sample is a pair of nodes (links.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from forgeline.errors import DataError
 from forgeline.preprocessing import ClassTarget, GraphPreprocessing
@@ -34,6 +35,7 @@ from forgeline_jobs.data.base import (
 )
 from forgeline_jobs.data.checks import balanced_weights, class_counts, class_target
 from forgeline_jobs.data.fingerprint import fingerprint_arrays
+from forgeline_jobs.data.links import prepare_links
 from forgeline_jobs.data.neighbours import NeighbourSampler
 from forgeline_jobs.data.splits import SplitIndices, stratified_split
 
@@ -50,6 +52,18 @@ class NodesConfig(DataConfig):
         description="Most neighbours a node is trained with, hop by hop, e.g. [10, 5]; the whole graph when not given.",
     )
     class_weights: ClassWeights = Field(default=None, description="`balanced` weighs rare classes up in the loss.")
+    predict: Literal["nodes", "links"] = Field(
+        default="nodes", description="What is told: the class of a node, or whether two nodes are linked."
+    )
+    links: SplitConfig = Field(
+        default=SplitConfig(val=0.05, test=0.1), description="How links are held out, to be predicted."
+    )
+
+    @model_validator(mode="after")
+    def _links_are_as_many_as_pairs_without(self) -> Self:
+        if self.predict == "links" and self.class_weights is not None:
+            raise ValueError("class_weights are for predict nodes: links and other pairs are as many; remove them")
+        return self
 
 
 class GraphConfig(NodesConfig):
@@ -114,10 +128,18 @@ def prepare_graph(config: GraphConfig) -> PreparedData:
     if place.suffix.lower() != ".npz":
         raise DataError(f"`{place}` is not an .npz file", key=_KEY)
     arrays = read_arrays(place, key=_KEY)
-    missing = [name for name in ("edge_index", "y") if name not in arrays]
-    if missing:
+    wanted = ("edge_index", "y") if config.predict == "nodes" else ("edge_index",)
+    if any(name not in arrays for name in wanted):
         has = ", ".join(sorted(arrays)) or "nothing"
-        raise DataError(f"`{place}` has {has}; wanted `x`, `edge_index` and `y`", key=_KEY)
+        raise DataError(f"`{place}` has {has}; wanted `x`, {' and '.join(f'`{name}`' for name in wanted)}", key=_KEY)
+    if config.predict == "links":
+        if not config.undirected:
+            raise DataError(
+                "undirected is false, and predict links tells whether two nodes are linked, not in which direction; "
+                "set undirected to true",
+                key="data.undirected",
+            )
+        return prepare_links(arrays, config=config, normalise_rows=config.normalise_rows)
     nodes = len(node_features(arrays, key=_KEY))
     labels = arrays["y"]
     if labels.shape != (nodes,):

@@ -106,7 +106,8 @@ def _portable(bundle: Bundle, raw: Any) -> Any:
         names = [column["name"] for column in bundle.schema["inputs"]]
         return as_frame(raw)[names]
     if preprocessing.kind == "graph":
-        return {"x": node_features(raw).astype(np.float32), "edge_index": np.asarray(raw["edge_index"], dtype=np.int64)}
+        whole = {name: np.asarray(raw[name], dtype=np.int64) for name in ("edge_index", "pairs") if name in raw}
+        return {"x": node_features(raw).astype(np.float32), **whole}
     # Back from what the network takes: paths become pixels, and a table of a series its windows.
     arrays = preprocessing.encode(raw)
     if preprocessing.kind == "image" or preprocessing.kind == "captions":

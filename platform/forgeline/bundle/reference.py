@@ -243,6 +243,6 @@ def _text(
 
 
 def _graph(preprocessing: GraphPreprocessing, batch: Arrays) -> dict[str, NDArray[Any] | Counter[str]]:
-    seeds = batch["seeds"]
+    seeds = batch["seeds"].reshape(-1)
     degrees = np.bincount(batch["edges"][:, 1], minlength=len(batch["features"]))
     return {"neighbours": degrees[seeds], "features": (batch["features"][seeds] != 0).sum(axis=1)}

@@ -1,4 +1,4 @@
-"""Graphs whose nodes have a class: features per node, edges between them, and the nodes that are asked about.
+"""Graphs: features per node, edges between them, and the nodes, or the pairs of nodes, that are asked about.
 
 A graph is one thing: its nodes are no samples that could be encoded one by one, since each is read with its
 neighbours. So the arrays differ in length, and only `seeds` has one entry per sample.
@@ -26,15 +26,19 @@ SPARSE = ("x_data", "x_indices", "x_indptr", "x_shape")
 
 
 class GraphPreprocessing(FittedPreprocessing):
-    """`features` [n, F] float32, `edges` [e, 2] int64 (from, to), and `seeds` [b] int64: the nodes to answer for."""
+    """`features` [n, F] float32, `edges` [e, 2] int64 (from, to), and `seeds` int64: what to answer for.
+
+    Seeds are nodes [b], or pairs of nodes [b, 2] where `answers` is about links.
+    """
 
     kind: Literal["graph"] = "graph"
     features: int = Field(ge=1)
     normalise_rows: bool = False
     undirected: bool = False
+    answers: Literal["nodes", "links"] = "nodes"
 
     def encode(self, raw: Mapping[str, Any]) -> Arrays:
-        """`x` [n, F], `edge_index` [2, e] and optionally `nodes` [b] (all, where left out) -> the model's inputs.
+        """`x` [n, F], `edge_index` [2, e] and `nodes` [b] (all where left out) or `pairs` [2, b] -> the model's inputs.
 
         Raises:
             DataError: an array is not there, or does not fit the others or the model.
@@ -46,8 +50,16 @@ class GraphPreprocessing(FittedPreprocessing):
         if x.shape[1] != self.features:
             raise DataError(f"`x` has {x.shape[1]} features per node; the model takes {self.features}")
         edges = edge_pairs(raw["edge_index"], nodes=len(x))
-        nodes = np.arange(len(x)) if raw.get("nodes") is None else node_numbers("nodes", raw["nodes"], nodes=len(x))
-        return {"features": self.scaled(x), "edges": self.directed(edges), "seeds": nodes.astype(np.int64)}
+        return {"features": self.scaled(x), "edges": self.directed(edges), "seeds": self._asked(raw, len(x))}
+
+    def _asked(self, raw: Mapping[str, Any], nodes: int) -> NDArray[np.int64]:
+        if self.answers == "links":
+            if raw.get("pairs") is None:
+                raise DataError("the graph has no array `pairs`; wanted the pairs of nodes to be told, [2, pairs]")
+            return edge_pairs(raw["pairs"], nodes=nodes, name="pairs")
+        if raw.get("nodes") is None:
+            return np.arange(nodes, dtype=np.int64)
+        return node_numbers("nodes", raw["nodes"], nodes=nodes)
 
     def scaled(self, x_NF: NDArray[Any]) -> NDArray[np.float32]:
         """Features as the model reads them.
@@ -75,13 +87,16 @@ class GraphPreprocessing(FittedPreprocessing):
         if place.suffix.lower() != ".npz":
             raise DataError(f"`{place}` is not a graph; allowed: .npz with `x` and `edge_index`")
         arrays = read_arrays(place)
-        known = ("x", *SPARSE, "edge_index", "nodes")
+        known = ("x", *SPARSE, "edge_index", "pairs" if self.answers == "links" else "nodes")
         return {name: arrays[name] for name in known if name in arrays}
 
     def row_labels(self, raw: Any) -> pd.DataFrame:
-        """The number of each node."""
+        """The number of each node, or the numbers of the two of a pair."""
         import pandas as pd
 
+        if self.answers == "links":
+            first, second = np.asarray(raw["pairs"])
+            return pd.DataFrame({"node": first, "other": second})
         nodes = raw.get("nodes")
         return pd.DataFrame({"node": np.arange(len(node_features(raw))) if nodes is None else np.asarray(nodes)})
 
@@ -90,8 +105,12 @@ class GraphPreprocessing(FittedPreprocessing):
         x = {"name": "x", "type": "tensor", "dtype": "float32", "shape": [-1, self.features]}
         edges = {"name": "edge_index", "type": "tensor", "dtype": "int64", "shape": [2, -1]}
         columns = self.target.columns() if self.target else []
-        outputs = [{"name": "node", "type": "long"}, *columns]
-        return {"kind": "graph", "inputs": [x, edges], "outputs": outputs}
+        node = {"name": "node", "type": "long"}
+        if self.answers == "nodes":
+            return {"kind": "graph", "inputs": [x, edges], "outputs": [node, *columns]}
+        pairs = {"name": "pairs", "type": "tensor", "dtype": "int64", "shape": [2, -1]}
+        outputs = [node, {"name": "other", "type": "long"}, *columns]
+        return {"kind": "graph", "inputs": [x, edges, pairs], "outputs": outputs}
 
 
 def node_features(raw: Mapping[str, Any], *, key: str | None = None) -> NDArray[Any]:
@@ -115,8 +134,8 @@ def node_features(raw: Mapping[str, Any], *, key: str | None = None) -> NDArray[
     return x
 
 
-def edge_pairs(edge_index: Any, *, nodes: int, key: str | None = None) -> NDArray[np.int64]:
-    """[2, e] node numbers -> [e, 2] (from, to).
+def edge_pairs(edge_index: Any, *, nodes: int, key: str | None = None, name: str = "edge_index") -> NDArray[np.int64]:
+    """[2, e] node numbers -> [e, 2] (from, to); `name` is what a message calls them.
 
     Raises:
         DataError: the shape is another, or there is no such node.
@@ -124,10 +143,10 @@ def edge_pairs(edge_index: Any, *, nodes: int, key: str | None = None) -> NDArra
     array = np.asarray(edge_index)
     if array.ndim != 2 or array.shape[0] != 2 or (array.size and array.dtype.kind not in "ui"):
         raise DataError(
-            f"`edge_index` is {array.dtype} {list(array.shape)}; allowed: whole numbers [2, edges], from and to",
+            f"`{name}` is {array.dtype} {list(array.shape)}; allowed: whole numbers [2, edges], from and to",
             key=key,
         )
-    node_numbers("edge_index", array.reshape(-1), nodes=nodes, key=key)
+    node_numbers(name, array.reshape(-1), nodes=nodes, key=key)
     return np.ascontiguousarray(array.T, dtype=np.int64)
 
 

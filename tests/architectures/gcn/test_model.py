@@ -93,6 +93,19 @@ def test_seeds_choose_the_rows_in_their_order() -> None:
     assert torch.equal(model(batch), everything[[7, 0, 7]])
 
 
+def test_a_pair_is_told_by_the_product_of_its_nodes() -> None:
+    signature = signature_of(classes=2)
+    signature["inputs"]["seeds"]["shape"] = [2]
+    torch.manual_seed(0)
+    model, batch = ARCHITECTURE.build_model({"name": "gcn", "hidden": 8}, signature).eval(), graph()
+    vectors = model.nodes(batch["features"], batch["edges"])
+    assert vectors.shape == (NODES, 8)
+    batch["seeds"] = torch.tensor([[3, 7], [7, 3], [1, 1]])
+    found = model(batch)
+    wanted = torch.stack([vectors[3] @ vectors[7], vectors[3] @ vectors[7], vectors[1] @ vectors[1]])
+    torch.testing.assert_close(found.softmax(-1)[:, 1], wanted.sigmoid())
+
+
 def test_dropout_is_of_training_only() -> None:
     model, batch = build(dropout=0.5), graph()
     assert torch.equal(model(batch), model(batch))

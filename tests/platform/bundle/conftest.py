@@ -171,3 +171,21 @@ def graph_bundle(tmp_path_factory: pytest.TempPathFactory, graph: dict[str, np.n
     folder = tmp_path_factory.mktemp("graph") / "bundle"
     reference = Reference.of(preprocessing, [preprocessing.encode(graph | {"nodes": np.asarray([1, 4])})])
     return build(folder, {"name": "gcn"}, signature, preprocessing, reference=reference)
+
+
+@pytest.fixture(scope="session")
+def links_bundle(tmp_path_factory: pytest.TempPathFactory, graph: dict[str, np.ndarray]) -> Bundle:
+    target = ClassTarget(name="linked", classes=("False", "True"), label_type="boolean")
+    preprocessing = GraphPreprocessing(features=5, undirected=True, answers="links", target=target)
+    signature = {
+        "task": "classification",
+        "inputs": {
+            "features": {"shape": [5], "dtype": "float32"},
+            "edges": {"shape": [2], "dtype": "int64"},
+            "seeds": {"shape": [2], "dtype": "int64"},
+        },
+        "outputs": [2],
+    }
+    folder = tmp_path_factory.mktemp("links") / "bundle"
+    reference = Reference.of(preprocessing, [preprocessing.encode(graph | {"pairs": [[1, 4], [2, 3]]})])
+    return build(folder, {"name": "gat"}, signature, preprocessing, reference=reference)

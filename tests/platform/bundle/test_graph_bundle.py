@@ -66,3 +66,18 @@ def test_mlflow_predicts_the_same(graph_bundle: Bundle, graph: Graph, tmp_path: 
     found = model.predict({"x": graph["x"].astype(np.float32), "edge_index": graph["edge_index"]})
     expected = graph_bundle.predict(graph, device="cpu")
     pd.testing.assert_frame_equal(found, expected, rtol=1e-5)
+
+
+def test_a_bundle_of_links_answers_pairs(links_bundle: Bundle, graph: Graph, tmp_path: Path) -> None:
+    asked = graph | {"pairs": np.asarray([[0, 4, 7], [1, 9, 0]])}
+    table = links_bundle.predict(asked, device="cpu")
+    assert table[["node", "other"]].to_numpy().tolist() == [[0, 1], [4, 9], [7, 0]]
+    assert list(table.columns) == [column["name"] for column in links_bundle.schema["outputs"]]
+    np.savez(tmp_path / "graph.npz", **asked)
+    pd.testing.assert_frame_equal(links_bundle.predict(tmp_path / "graph.npz", device="cpu"), table)
+    assert links_bundle.reference is not None and links_bundle.reference.samples == 2
+    save_mlflow_model(links_bundle.folder, tmp_path / "model", asked)
+    import mlflow
+
+    found = mlflow.pyfunc.load_model(str(tmp_path / "model")).predict(asked | {"x": graph["x"].astype(np.float32)})
+    pd.testing.assert_frame_equal(found, table, rtol=1e-5)

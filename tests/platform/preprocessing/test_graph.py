@@ -36,6 +36,17 @@ def test_without_nodes_all_are_meant() -> None:
     assert preprocessing().encode({"x": X, "edge_index": EDGES})["seeds"].tolist() == [0, 1, 2, 3]
 
 
+def test_pairs_are_what_a_model_of_links_is_asked() -> None:
+    links, graph = preprocessing(answers="links"), {"x": X, "edge_index": EDGES}
+    assert links.encode(graph | {"pairs": [[0, 3], [2, 1]]})["seeds"].tolist() == [[0, 2], [3, 1]]
+    assert links.row_labels(graph | {"pairs": [[0, 3], [2, 1]]}).to_dict("list") == {"node": [0, 3], "other": [2, 1]}
+    assert [column["name"] for column in links.schema()["inputs"]] == ["x", "edge_index", "pairs"]
+    with pytest.raises(DataError, match="no array `pairs`; wanted the pairs of nodes"):
+        links.encode(graph)
+    with pytest.raises(DataError, match="`pairs` names node 9; allowed: 0 to 3"):
+        links.encode(graph | {"pairs": [[0], [9]]})
+
+
 def test_normalised_rows_sum_to_one_and_empty_ones_stay() -> None:
     features = preprocessing(normalise_rows=True).encode({"x": X, "edge_index": EDGES})["features"]
     assert np.abs(features).sum(axis=1).tolist() == [1.0, 0.0, 1.0, 1.0]
