@@ -245,6 +245,21 @@ class Run:
         if not self._ledger.request_cancel(self._id):
             raise UsageError(f"run {self._id} has ended already ({self.state}); there is nothing to cancel")
 
+    def give_up(self) -> None:
+        """Write down that the run's driver is gone, where the host that could notice it is gone too.
+
+        Raises:
+            UsageError: it has ended already, or its driver is of this host, which knows by itself.
+        """
+        from forgeline.ledger import driver_process
+
+        record = self.record
+        if record.is_final:
+            raise UsageError(f"run {self._id} has ended already ({record.state}); there is nothing to give up")
+        if record.driver_host == driver_process.this_host():
+            raise UsageError(f"run {self._id} goes on on this host; cancel it without --force")
+        self._ledger.close_dead(record)
+
     def _settle(self) -> None:
         """Notice that the Ray job of a run on a cluster died; it takes importing Ray, so no listing does it."""
         record = self.record

@@ -27,7 +27,8 @@ class Settings(BaseSettings):
             `FORGELINE_CANCEL_GRACE_S`.
     """
 
-    model_config = SettingsConfigDict(env_prefix="FORGELINE_", extra="ignore", frozen=True)
+    # FORGELINE_HOME="" is not the working directory: an empty variable is one that is not set.
+    model_config = SettingsConfigDict(env_prefix="FORGELINE_", env_ignore_empty=True, extra="ignore", frozen=True)
 
     home: Path = Path("~/.forgeline")
     ledger_url: str = ""

@@ -16,8 +16,8 @@ from pydantic import Field, model_validator
 
 from forgeline.errors import DataError
 from forgeline.preprocessing import ClassTarget, ScaledTarget, SeriesPreprocessing
-from forgeline.preprocessing.reading import column, counted, existing, read_arrays, read_table
-from forgeline.preprocessing.series import fill_forward, lengths, times
+from forgeline.preprocessing.reading import column, existing, read_arrays, read_table
+from forgeline.preprocessing.series import fill_forward, lengths, order_of
 from forgeline.preprocessing.tabular import numbers
 from forgeline_architectures.signature import Signature, TensorSpec
 from forgeline_jobs.data.arrays import ArraySplit
@@ -274,21 +274,8 @@ def _first_targets(rows: Indices, name: str, window: int, horizon: int) -> Indic
 def _ordered(frame: pd.DataFrame, time: str | None) -> pd.DataFrame:
     if time is None:
         return frame
-    given = column(frame, time, key="data.time")
-    values = times(given)
-    for row in np.flatnonzero(values.isna().to_numpy())[:1]:
-        raise DataError(
-            f"`{time}` is {given.iloc[int(row)]!r} in {counted('data row', int(row))}, wanted a time or a number",
-            key="data.time",
-        )
-    order = values.reset_index(drop=True).sort_values(kind="stable")
-    twice = order[order.duplicated()]
-    if len(twice):
-        raise DataError(
-            f"`{time}` has {twice.iloc[0]} more than once ({len(twice)} rows in all); a series has one row per time",
-            key="data.time",
-        )
-    return frame.iloc[order.index.to_numpy()].reset_index(drop=True)
+    order = order_of(column(frame, time, key="data.time"), key="data.time")
+    return frame.iloc[order].reset_index(drop=True)
 
 
 def _target_column(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:

@@ -28,13 +28,13 @@ class Failure:
     message: str
 
 
-def run_attempt(job: Job, spec: TrainSpec, *, host: str | None) -> Failure | None:
+def run_attempt(job: Job, spec: TrainSpec, *, cluster: bool) -> Failure | None:
     """Run the worker group to its end.
 
     Args:
         job: what the workers are told.
         spec: the resolved spec.
-        host: address that rank 0 binds to; its node's own when None.
+        cluster: whether nodes must reach each other; elsewhere everything stays on loopback, as local Ray does.
 
     Returns:
         None when the workers ended as they should (finished, or stopped as asked), else the failure.
@@ -42,13 +42,13 @@ def run_attempt(job: Job, spec: TrainSpec, *, host: str | None) -> Failure | Non
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-    from forgeline_jobs.train.rendezvous import Rendezvous
+    from forgeline_jobs.train.rendezvous import LOOPBACK, Rendezvous
 
     resources = spec.resources
     trainer = DataParallelTrainer(
         train_worker,
         train_loop_config=job.to_dict(),
-        backend_config=Rendezvous(host=host),
+        backend_config=Rendezvous(host=None if cluster else LOOPBACK),
         scaling_config=ScalingConfig(
             num_workers=resources.workers,
             use_gpu=resources.gpus_per_worker > 0,

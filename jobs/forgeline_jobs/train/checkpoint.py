@@ -70,11 +70,18 @@ def sha256(file: Path) -> str:
 
 
 def seal(temporary: Path, final: Path, manifest: Manifest) -> None:
-    """Turn a folder that holds `state.pt` into a checkpoint: digests, manifest, sync, rename."""
+    """Turn a folder that holds `state.pt` into a checkpoint: digests, manifest, sync, rename.
+
+    An intact one of the same step stays: it holds the same, and between its removal and the rename there would be none.
+    """
+    if verified(final) is not None:
+        shutil.rmtree(temporary)
+        return
     manifest = replace(manifest, digests={STATE: sha256(temporary / STATE)})
     (temporary / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1), encoding="utf-8")
     for name in (STATE, MANIFEST):
         _sync(temporary / name)
+    _sync(temporary)
     if final.exists():
         shutil.rmtree(final)
     os.replace(temporary, final)

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from forgeline.plugins import ArchitectureDescriptor
     from forgeline_jobs.data.base import PreparedData
 
-LOOPBACK = "127.0.0.1"
 BACK_OFF_S = 1.0
 BACK_OFF_LIMIT_S = 60.0
 SMOOTHED = ("classification", "translation")  # tasks whose loss takes `trainer.label_smoothing`
@@ -147,8 +146,7 @@ class TrainKind:
                 pretrained=pretrained,
             )
             context.watch_spool(context.paths.spool(attempt=context.attempt, rank=0))
-            # Local Ray lives on loopback: the process group must not listen elsewhere either.
-            failure = run_attempt(job, spec, host=None if context.cluster else LOOPBACK)
+            failure = run_attempt(job, spec, cluster=bool(context.cluster))
             if failure is None:
                 return self._finish(context, job, spec)
             self._spend(spec, failure, spent)

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from ray.train.backend import Backend, BackendConfig
+
+LOOPBACK = "127.0.0.1"
 
 
 def _free_address(host: str | None) -> tuple[str, int]:
@@ -40,9 +43,29 @@ def _set_environment(address: str, port: int) -> None:
         WORLD_SIZE=str(context.get_world_size()),
         LOCAL_WORLD_SIZE=str(context.get_local_world_size()),
     )
-    if address == "127.0.0.1":
-        # Gloo would otherwise open its pair connections on an outside interface.
+    if address == LOOPBACK:
+        # They would otherwise open their pair connections on an outside interface.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+        os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
+
+
+def open_process_group(backend: str, timeout: timedelta) -> None:
+    """Open the process group of a local run; elsewhere the training strategy does it.
+
+    The store that torch would make listens on every interface, whatever the address, and takes orders from anyone.
+    """
+    if os.environ["MASTER_ADDR"] != LOOPBACK:
+        return
+    import socket
+
+    from torch import distributed
+
+    port, rank, world = (int(os.environ[name]) for name in ("MASTER_PORT", "RANK", "WORLD_SIZE"))
+    listening = socket.create_server((LOOPBACK, port)).detach() if rank == 0 else None
+    store = distributed.TCPStore(
+        LOOPBACK, port, world, is_master=rank == 0, timeout=timeout, master_listen_fd=listening
+    )
+    distributed.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=timeout)
 
 
 class _Rendezvous(Backend):

@@ -38,8 +38,12 @@ def _several(*, gpu: bool, find_unused: bool) -> dict[str, Any]:
     import ray.train.torch  # noqa: F401  RayDDPStrategy reads its device from there, and does not import it
     from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment
 
+    from forgeline_jobs.train.rendezvous import open_process_group
+
+    backend = "nccl" if gpu else "gloo"
+    open_process_group(backend, PROCESS_GROUP_TIMEOUT)
     strategy: Strategy = RayDDPStrategy(
-        process_group_backend="nccl" if gpu else "gloo",
+        process_group_backend=backend,
         timeout=PROCESS_GROUP_TIMEOUT,
         # Frozen parameters take no gradient and are not handed to DDP: with one optimiser none is ever unused.
         find_unused_parameters=find_unused,

@@ -10,6 +10,7 @@ import json
 import os
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -74,14 +75,15 @@ def _is_stop(error: BaseException) -> bool:
 
 
 def _record_failure(folder: Path, rank: int, error: BaseException) -> None:
-    """Leave the evidence of which rank failed and why; the first rank to fail keeps its place."""
+    """Leave the evidence of which rank failed and why; the first rank to fail keeps its place.
+
+    On a full disk there is no evidence, and the error itself goes on its way.
+    """
     traceback.print_exc()
     evidence = {"rank": rank, "type": type(error).__name__, "message": str(error)}
     temporary = folder / f".{FAILURE}.{rank}"
-    temporary.write_text(json.dumps(evidence), encoding="utf-8")
-    try:
+    with suppress(OSError):
+        temporary.write_text(json.dumps(evidence), encoding="utf-8")
         os.link(temporary, folder / FAILURE)
-    except FileExistsError:
-        pass
-    finally:
+    with suppress(OSError):
         temporary.unlink()

@@ -84,7 +84,8 @@ def _pieces(bundle: Bundle, file: Path, keep: Sequence[str]) -> Iterator[tuple[A
     if not keep:
         yield from ((piece, []) for piece in pieces_of(bundle, file))
         return
-    table = TableFile(file, key="input")
+    texts = bundle.preprocessing.texts if bundle.preprocessing.kind == "table" else ()
+    table = TableFile(file, key="input", texts=texts)
     # For the whole file at once: a piece alone may lack the missing value that makes whole numbers fractions.
     fields = table.arrow_fields(keep)
     yield from ((piece, fields) for piece in table.pieces())

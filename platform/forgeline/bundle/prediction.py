@@ -27,7 +27,7 @@ def pieces_of(bundle: Bundle, raw: Any) -> Iterator[Any]:
     if isinstance(raw, Path) or (isinstance(raw, str) and preprocessing.kind != "text"):
         path = existing(raw)
         if preprocessing.kind == "table" and is_table(path):
-            yield from TableFile(path).pieces()
+            yield from TableFile(path, texts=preprocessing.texts).pieces()
             return
         raw = preprocessing.read(path)
     yield from _split(preprocessing.kind, raw)

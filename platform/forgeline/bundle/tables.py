@@ -38,11 +38,13 @@ class TableFile:
     Args:
         path: the file.
         key: spec key that named it, for messages.
+        texts: columns of a CSV that are read as they are written.
     """
 
-    def __init__(self, path: str | Path, *, key: str | None = None) -> None:
+    def __init__(self, path: str | Path, *, key: str | None = None, texts: Sequence[str] = ()) -> None:
         self.path = existing(path, key=key)
         self.key = key
+        self._texts = dict.fromkeys(texts, "str")
         self._whole = self.path.stat().st_size <= SMALL_BYTES
         if not is_table(self.path):
             raise DataError(f"`{self.path}` is not a table; allowed: {', '.join(TABLE_SUFFIXES)}", key=key)
@@ -77,7 +79,7 @@ class TableFile:
         elif self.is_parquet:
             first = next(self._parquet_pieces(rows), self._parquet_schema.empty_table().to_pandas())
         else:
-            first = next(self._csv_pieces(rows, None))
+            first = next(self._csv_pieces(rows, {}))
         return first.rename(columns=str)
 
     def pieces(self) -> Iterator[pd.DataFrame]:
@@ -102,7 +104,7 @@ class TableFile:
 
     @cached_property
     def _frame(self) -> pd.DataFrame:
-        return read_table(self.path, key=self.key)
+        return read_table(self.path, key=self.key, texts=self._texts)
 
     @cached_property
     def _header(self) -> tuple[str, list[str]]:
@@ -142,7 +144,7 @@ class TableFile:
         """dtype of every CSV column over the whole file."""
         seen: dict[str, set[str]] = {name: set() for name in self.columns}
         gaps: set[str] = set()
-        for piece in self._csv_pieces(PIECE_ROWS, None):
+        for piece in self._csv_pieces(PIECE_ROWS, {}):
             missing = piece.isna()
             gaps |= {str(name) for name in piece.columns[missing.any()]}
             # A piece without any value is read as floats: it says nothing about the type.
@@ -170,7 +172,7 @@ class TableFile:
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"`{self.path}` cannot be read as Parquet: {error}", key=self.key) from error
 
-    def _csv_pieces(self, rows: int, types: dict[str, str] | None) -> Iterator[pd.DataFrame]:
+    def _csv_pieces(self, rows: int, types: dict[str, str]) -> Iterator[pd.DataFrame]:
         import pandas as pd
 
         try:
@@ -181,7 +183,7 @@ class TableFile:
                 skipinitialspace=True,
                 low_memory=False,
                 chunksize=rows,
-                dtype=types,
+                dtype={**types, **self._texts},  # type: ignore[arg-type]  # its own names of dtypes, not any text
             ) as reader:
                 yield from reader
         except OSError as error:

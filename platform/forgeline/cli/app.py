@@ -6,7 +6,6 @@ the line) shows the traceback instead.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -16,6 +15,7 @@ import typer
 import forgeline
 from forgeline.cli import catalogue, doctor, models, predict, run, runs, sample, schema, ui
 from forgeline.cli.commands import PluginGroup
+from forgeline.cli.render import discard_output
 from forgeline.errors import ForgelineError
 
 app = typer.Typer(
@@ -65,9 +65,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if debug:
             raise
         code = report(str(error), error.exit_code)
-    except BrokenPipeError:
-        # `forgeline runs list | head`: the reader has what it wanted. stdout is replaced so that exit is quiet too.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit as leaving:
+        # `forgeline runs list | head`: the reader has what it wanted, which typer takes for an error.
+        if not isinstance(leaving.__context__, BrokenPipeError):
+            raise
+        discard_output()
         code = 0
     except Exception as error:
         code = _other(error, debug)

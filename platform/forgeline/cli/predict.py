@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -146,29 +148,42 @@ def _write_text(text: str, output: Path | None) -> None:
     if output is None:
         print(text)
         return
-    try:
-        output.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"--output: cannot write {output} ({error.strerror})") from error
+    with _whole(output) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")
 
 
 def write_table(frame: pd.DataFrame, form: PredictionFormat, output: Path | None, *, what: str = "predictions") -> None:
-    """Write to a file, or to the terminal where there is none, in a form that people or scripts read."""
-    target = output if output is not None else sys.stdout
+    """Write to a file, whole or not at all, or to the terminal, in a form that people or scripts read."""
+    if output is None:
+        _write(frame, form, sys.stdout)
+        return
+    with _whole(output) as partial:
+        _write(frame, form, partial)
+    print(f"wrote {len(frame)} {what} to {output}", file=sys.stderr)
+
+
+@contextmanager
+def _whole(output: Path) -> Iterator[Path]:
+    """A file to write that takes the output's place at the end: a full disk leaves what was there."""
+    device = output.exists() and not output.is_file()  # /dev/stdout has no place to take
+    partial = output if device else output.with_name(f".{output.name}.part")
     try:
-        if form is PredictionFormat.PARQUET:
-            assert output is not None
-            frame.to_parquet(output)
-        elif form is PredictionFormat.CSV:
-            frame.to_csv(target, index=False)
-        elif form is PredictionFormat.JSON:
-            frame.to_json(target, orient="records", indent=2)
-            print(file=None if output is None else sys.stderr)
-        else:
-            _write_text(frame.to_string(), output)
-    except BrokenPipeError:
-        raise  # whoever read the output has enough of it; that is no error
+        yield partial
+        if not device:
+            partial.replace(output)
     except OSError as error:
+        if not device:
+            partial.unlink(missing_ok=True)
         raise UsageError(f"--output: cannot write {output} ({error.strerror})") from error
-    if output is not None:
-        print(f"wrote {len(frame)} {what} to {output}", file=sys.stderr)
+
+
+def _write(frame: pd.DataFrame, form: PredictionFormat, target: Path | TextIO) -> None:
+    if form is PredictionFormat.PARQUET:
+        assert isinstance(target, Path)
+        frame.to_parquet(target)
+    elif form is PredictionFormat.CSV:
+        frame.to_csv(target, index=False)
+    else:
+        as_json = form is PredictionFormat.JSON
+        text = (frame.to_json(orient="records", indent=2) if as_json else frame.to_string()) + "\n"
+        target.write_text(text, encoding="utf-8") if isinstance(target, Path) else target.write(text)

@@ -90,7 +90,8 @@ class PlainDisplay:
 
     def show(self, event: Event) -> None:
         if self._last_step_ms is None:
-            self._last_step_ms = event["time"]
+            # What the command itself says of a driver that died has no time.
+            self._last_step_ms = event.get("time")
         if event["event"] == "step":
             if event["time"] - self._last_step_ms < _STEP_LINE_MS:
                 return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -32,6 +33,11 @@ _SHORT = 20
 """Characters up to which a cell is never broken."""
 
 _SHORT_ID = 8
+
+
+def discard_output() -> None:
+    """Let what is still written to stdout, whose reader is gone, be lost in silence, at exit as well."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Format(StrEnum):

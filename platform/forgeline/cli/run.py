@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from forgeline.cli import completion
-from forgeline.cli.render import Format, FormatOption, show_json, show_pairs, text_of
-from forgeline.launching.events import Event, exit_code
+from forgeline.cli.render import Format, FormatOption, discard_output, show_json, show_pairs, text_of
+from forgeline.launching.events import NOT_FINISHED, Event, exit_code
 
 _SHOWN = 20
 
@@ -57,7 +57,12 @@ def run(
     def show(event: Event) -> None:
         if event["event"] in ("run", "state", "result", "registered"):
             _collect(summary, event)
-        view.show(event)
+        try:
+            view.show(event)
+        except BrokenPipeError:
+            # `forgeline run SPEC | head`: the run goes on by itself.
+            discard_output()
+            raise typer.Exit(NOT_FINISHED) from None
 
     try:
         finished = api.run(spec, set=set_ or (), cluster=cluster, resume=resume, progress=show)

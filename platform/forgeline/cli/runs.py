@@ -130,11 +130,18 @@ def wait(
 def cancel(
     run: RunArgument,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Return at once.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Its host is gone for good: write the run down as failed.")
+    ] = False,
 ) -> None:
     """Ask a run to save what it has and stop."""
     from forgeline import api
 
     found = api.get(run)
+    if force:
+        found.give_up()
+        print(f"run {found.id}: {found.state}")
+        return
     found.cancel()
     if no_wait:
         print(f"asked run {found.id} to stop")

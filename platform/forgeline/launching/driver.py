@@ -25,6 +25,7 @@ from forgeline.launching.events import EventLog
 from forgeline.launching.execution import Execution
 from forgeline.launching.local_ray import ENVIRONMENT
 from forgeline.launching.request import EVENTS, LOG, VARIABLE, Request
+from forgeline.launching.stopping import StopControl
 from forgeline.settings import settings
 from forgeline.tracking.tracker import silence_mlflow
 
@@ -47,9 +48,11 @@ def main(arguments: list[str] | None = None) -> int:
     if request is None:
         return 0
     environment = settings()
+    stop = StopControl(grace_s=environment.cancel_grace_s)
+    stop.listen()
     events = _open_events(request, environment.home_folder)
     try:
-        return Execution(request, environment, events).run()
+        return Execution(request, environment, events, stop).run()
     except Exception as error:
         traceback.print_exc()
         code = error.exit_code if isinstance(error, ForgelineError) else 1

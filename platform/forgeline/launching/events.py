@@ -1,5 +1,6 @@
 """What a run tells while it lives: one JSON object a line, each with `event` and `time` (milliseconds).
 
+What a command itself adds when a driver died or a cluster does not answer is an event without a time.
 The driver writes them, to a file on this host and, inside a Ray job, to its log behind a marker; the command line
 and the Python API read them. A reader sees whole lines only: a line that is still being written is left for later.
 """
@@ -80,6 +81,8 @@ class EventLog:
 class EventReader:
     """Reads the events of a file that may still be growing, or may not be there yet.
 
+    A file that is there is opened at once: it may be renamed before the first event is read.
+
     Args:
         path: the file of events.
         start: byte to begin at, so that a resumed run shows only what is new.
@@ -90,21 +93,26 @@ class EventReader:
         self._start = start
         self._file: Any = None
         self._rest = b""
+        self._open()
 
     def read_new(self) -> list[Event]:
         """The events written since the last call."""
-        if self._file is None:
-            try:
-                self._file = self._path.open("rb")
-            except FileNotFoundError:
-                return []
-            self._file.seek(self._start)
+        if self._file is None and not self._open():
+            return []
         *lines, self._rest = (self._rest + self._file.read()).split(b"\n")
         return list(parse_lines(line.decode("utf-8", "replace") for line in lines))
 
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
+
+    def _open(self) -> bool:
+        try:
+            self._file = self._path.open("rb")
+        except FileNotFoundError:
+            return False
+        self._file.seek(self._start)
+        return True
 
 
 def newest_event(path: Path, name: str) -> Event | None:

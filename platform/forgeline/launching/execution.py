@@ -6,7 +6,6 @@ Whatever happens once the record exists, the final state is written to the ledge
 from __future__ import annotations
 
 import contextlib
-import signal
 import threading
 import traceback
 from collections.abc import Sequence
@@ -49,13 +48,14 @@ class Execution:
         request: what to run.
         settings: of this installation.
         events: where to tell about it.
+        stop: takes the signals that this process gets.
     """
 
-    def __init__(self, request: Request, settings: Settings, events: EventLog) -> None:
+    def __init__(self, request: Request, settings: Settings, events: EventLog, stop: StopControl) -> None:
         self._request = request
         self._settings = settings
         self._events = events
-        self._stop = StopControl(grace_s=settings.cancel_grace_s)
+        self._stop = stop
         self._spec: Envelope = load(request.spec).spec
         self._ledger = Ledger(settings.resolved_ledger_url)
         self._tracker = Tracker(settings.resolved_tracking_uri, settings.artifact_root)
@@ -77,7 +77,6 @@ class Execution:
         Raises:
             ForgelineError: no record of the run could be made.
         """
-        self._listen()
         paths = self._open()
         try:
             outcome = self._run_kind(paths)
@@ -88,10 +87,6 @@ class Execution:
         self._finish(outcome)
         return exit_code(outcome.state)
 
-    def _listen(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda number, frame: self._stop.signalled())
-
     def _start_ray(self, gpus: Sequence[str] = ()) -> None:
         self._gpus = gpus
         try:
@@ -100,7 +95,7 @@ class Execution:
             # While it starts, Ray answers SIGTERM itself, with an exit.
             self._stop.request("cancelled")
         finally:
-            self._listen()
+            self._stop.listen()  # Ray has set handlers of its own
 
     def _open(self) -> RunPaths:
         """Make the record; start Ray meanwhile when no other run is in the way."""

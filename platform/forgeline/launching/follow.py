@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from forgeline.launching.events import Event, EventReader, is_last
 
@@ -16,23 +15,20 @@ POLL_S = 0.05
 
 
 def follow(
-    path: Path,
+    reader: EventReader,
     *,
     alive: Callable[[], bool],
     on_death: Callable[[], Event],
-    start: int = 0,
     poll_s: float = POLL_S,
 ) -> Iterator[Event]:
     """Yield events until the last one.
 
     Args:
-        path: the event file, which may not exist yet; it may be renamed once it is open.
+        reader: of the event file; closed at the end.
         alive: whether whoever writes the events still lives.
         on_death: settles a run whose driver died, and gives the event that ends it.
-        start: byte of the file to begin at.
         poll_s: pause between looks.
     """
-    reader = EventReader(path, start=start)
     try:
         while True:
             # Asked before reading: what a driver wrote before it died is still read.

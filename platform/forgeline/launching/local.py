@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from forgeline.launching.events import Event, is_last
+from forgeline.launching.events import EXIT_CODES, Event, EventReader, is_last
 from forgeline.launching.follow import follow
 from forgeline.launching.request import EVENTS, LOG, Request
 
@@ -107,12 +107,18 @@ class LocalLaunch:
         self._settings = settings
         self._request = new_request(spec, home=settings.home_folder, resume=resume)
         self._run_id: str | None = None
+        self._interrupted = False
+        assert self._request.staging is not None
+        # The driver appends to it and soon moves it; opened here, it is followed wherever it goes.
+        events = Path(self._request.staging, EVENTS)
+        events.touch(mode=0o600)
+        self._reader = EventReader(events)
         driver.begin(self._request)
 
     def events(self) -> Iterator[Event]:
         """The run's events until the last one."""
         assert self._request.staging is not None
-        for event in follow(Path(self._request.staging, EVENTS), alive=self._driver.alive, on_death=self._death):
+        for event in follow(self._reader, alive=self._driver.alive, on_death=self._death):
             if event["event"] == "run":
                 self._run_id = event["run_id"]
             elif is_last(event) and self._run_id is None:
@@ -121,6 +127,7 @@ class LocalLaunch:
 
     def interrupt(self) -> None:
         """Ask the driver for a graceful stop; asked again, it does not wait any longer."""
+        self._interrupted = True
         self._driver.interrupt()
 
     def finish(self) -> None:
@@ -134,6 +141,8 @@ class LocalLaunch:
             # Looking at the run makes the ledger notice that its driver is gone.
             record = Ledger(self._settings.resolved_ledger_url).get(self._run_id)
             return {"event": "state", "state": record.state, "reason": record.reason, "message": record.message}
+        if self._interrupted:
+            return {"event": "error", "message": "cancelled before the run began", "exit_code": EXIT_CODES["cancelled"]}
         said = self._driver.last_words() or _tail(Path(self._request.staging or "", LOG))
         return {"event": "error", "message": f"the driver process ended before the run began: {said}", "exit_code": 1}
 

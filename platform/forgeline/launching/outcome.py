@@ -37,7 +37,7 @@ def outcome_of(error: BaseException | None, stop: StopControl, *, killed: bool =
     asked = stop.cause
     # What fails after a stop was asked for fails because of it: workers die in many ways when they are stopped.
     if asked is not None or isinstance(error, RunCancelled | RunTimedOut):
-        how = "; it did not stop in time and was killed" if killed else ""
+        how = "; it did not stop in time and was killed" if killed else _on_the_way(error)
         if asked == "deadline" or isinstance(error, RunTimedOut):
             return Outcome(state="timed_out", reason="deadline", message=f"the run met its deadline (timeout){how}")
         return Outcome(state="cancelled", reason="cancelled", message=f"cancelled on request{how}")
@@ -49,4 +49,14 @@ def outcome_of(error: BaseException | None, stop: StopControl, *, killed: bool =
         return Outcome(state="failed", reason="user_error", message=str(error))
     if isinstance(error, ForgelineError):
         return Outcome(state="failed", reason="platform_error", message=str(error))
-    return Outcome(state="failed", reason="platform_error", message=f"{type(error).__name__}: {error}")
+    return Outcome(state="failed", reason="platform_error", message=_named(error))
+
+
+def _on_the_way(error: BaseException | None) -> str:
+    """What else went wrong while the run stopped, such as a last checkpoint that did not fit on the disk."""
+    asked_for = error is None or isinstance(error, RunCancelled | RunTimedOut)
+    return "" if asked_for else f"; while it stopped: {_named(error)}"
+
+
+def _named(error: BaseException | None) -> str:
+    return str(error) if isinstance(error, ForgelineError) else f"{type(error).__name__}: {error}"

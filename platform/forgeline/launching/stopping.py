@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from typing import Literal
@@ -35,6 +36,11 @@ class StopControl:
         if self._wish.is_set():
             self._kill_at = time.monotonic()
         self.request("cancelled")
+
+    def listen(self) -> None:
+        """Take SIGINT and SIGTERM of this process from now on; called in its main thread."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda number, frame: self.signalled())
 
     def requested(self) -> bool:
         return self._wish.is_set()

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from forgeline.errors import DataError
 from forgeline.preprocessing.base import Arrays, FittedPreprocessing
-from forgeline.preprocessing.reading import counted, existing, read_text
+from forgeline.preprocessing.reading import counted, existing, read_text, text_lines
 from forgeline.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class PairPreprocessing(FittedPreprocessing):
         place = existing(path)
         if place.is_dir():
             raise DataError(f"`{place}` is a folder; wanted: a text file with one source per line")
-        lines = [line.strip() for line in read_text(place).splitlines() if line.strip()]
+        lines = [line.strip() for line in text_lines(read_text(place)) if line.strip()]
         if not lines:
             raise DataError(f"`{place}` has no line with a source")
         return lines

@@ -10,6 +10,7 @@ import csv
 import json
 import zipfile
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,8 +47,12 @@ def existing(path: str | Path, *, key: str | None = None) -> Path:
     return place
 
 
-def read_table(path: str | Path, *, key: str | None = None) -> pd.DataFrame:
+def read_table(path: str | Path, *, key: str | None = None, texts: Collection[str] = ()) -> pd.DataFrame:
     """A CSV (comma, semicolon or tab) or Parquet file with at least one row.
+
+    Args:
+        texts: columns of a CSV that are read as they are written: of a file with nothing but `01` and `02` in a column
+            of codes, numbers would be made otherwise.
 
     Raises:
         DataError: missing, empty, not a table, not UTF-8, or a column name appears twice.
@@ -64,7 +69,7 @@ def read_table(path: str | Path, *, key: str | None = None) -> pd.DataFrame:
             raise DataError(f"`{place}` cannot be read as Parquet: {_first_line(error)}", key=key) from error
         _refuse_duplicates([str(name) for name in frame.columns], place, key)
     else:
-        frame = _read_csv(place, key)
+        frame = _read_csv(place, key, texts)
     if frame.empty:
         raise DataError(f"`{place}` has a header but no rows", key=key)
     return frame.rename(columns=str)
@@ -91,10 +96,20 @@ def read_text(path: Path, *, key: str | None = None) -> str:
         ) from error
 
 
+def text_lines(text: str) -> list[str]:
+    r"""Lines as files have them, between `\n`, `\r\n` or `\r`; str.splitlines also cuts at U+2028, which JSON allows.
+
+    >>> text_lines("a\u2028b\r\nc\n")
+    ['a\u2028b', 'c']
+    """
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return lines[:-1] if lines[-1] == "" else lines
+
+
 def read_json_lines(path: Path, field: str, *, key: str | None = None, field_key: str | None = None) -> list[str]:
     """The texts in `field` of a JSONL file, one document a line; blank lines are passed over."""
     texts = []
-    for number, line in enumerate(read_text(path, key=key).splitlines(), start=1):
+    for number, line in enumerate(text_lines(read_text(path, key=key)), start=1):
         if not line.strip():
             continue
         try:
@@ -138,7 +153,7 @@ def column(frame: pd.DataFrame, name: str, *, key: str | None = None) -> pd.Seri
     return frame[name]
 
 
-def _read_csv(place: Path, key: str | None) -> pd.DataFrame:
+def _read_csv(place: Path, key: str | None, texts: Collection[str]) -> pd.DataFrame:
     import pandas as pd
 
     try:
@@ -154,7 +169,14 @@ def _read_csv(place: Path, key: str | None) -> pd.DataFrame:
     separator = max(_SEPARATORS, key=first.count)
     _refuse_duplicates(next(csv.reader([first], delimiter=separator)), place, key)
     try:
-        return pd.read_csv(place, sep=separator, encoding="utf-8-sig", skipinitialspace=True, low_memory=False)
+        return pd.read_csv(
+            place,
+            sep=separator,
+            encoding="utf-8-sig",
+            skipinitialspace=True,
+            low_memory=False,
+            dtype=dict.fromkeys(texts, str),
+        )
     except OSError as error:
         raise unreadable(place, error, key) from error
     except UnicodeDecodeError:

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from forgeline.errors import DataError
 from forgeline.preprocessing.base import Arrays, FittedPreprocessing
-from forgeline.preprocessing.reading import existing, read_arrays, read_table
+from forgeline.preprocessing.reading import counted, existing, read_arrays, read_table
 from forgeline.preprocessing.tabular import numbers
 from forgeline.preprocessing.target import ClassTarget, Floats, standardisation
 from forgeline.suggestions import did_you_mean
@@ -86,8 +86,7 @@ class SeriesPreprocessing(FittedPreprocessing):
         frame = frame.rename(columns=str)
         if self.time is None or self.time not in frame.columns:
             return frame
-        order = times(frame[self.time]).reset_index(drop=True).sort_values(kind="stable").index
-        return frame.iloc[order.to_numpy()]
+        return frame.iloc[order_of(frame[self.time])]
 
     def _arrays(self, raw: Any) -> Floats:
         if self._is_table(raw):
@@ -156,6 +155,30 @@ def times(column: pd.Series[Any]) -> pd.Series[Any]:
         # pandas warns that it reads dates one by one where the first is not one: that is an answer too.
         warnings.simplefilter("ignore", UserWarning)
         return pd.to_datetime(column, errors="coerce", utc=True)
+
+
+def order_of(column: pd.Series[Any], *, key: str | None = None) -> NDArray[np.intp]:
+    """The order of a table's rows by its column of times.
+
+    Raises:
+        DataError: a value is no time, or is there more than once.
+    """
+    values = times(column)
+    for row in np.flatnonzero(values.isna().to_numpy())[:1]:
+        raise DataError(
+            f"`{column.name}` is {column.iloc[int(row)]!r} in {counted('data row', int(row))}, "
+            "wanted a time or a number",
+            key=key,
+        )
+    order = values.reset_index(drop=True).sort_values(kind="stable")
+    twice = order[order.duplicated()]
+    if len(twice):
+        raise DataError(
+            f"`{column.name}` has {twice.iloc[0]} more than once ({len(twice)} rows in all); "
+            "a series has one row per time",
+            key=key,
+        )
+    return order.index.to_numpy()
 
 
 def fill_forward(values: Floats) -> Floats:

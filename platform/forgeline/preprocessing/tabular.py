@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from forgeline.errors import DataError
 from forgeline.preprocessing.base import Arrays, FittedPreprocessing
 from forgeline.preprocessing.reading import counted, read_table
-from forgeline.preprocessing.target import Target, label_texts, standardisation
+from forgeline.preprocessing.target import Target, label_text, label_texts, standardisation
 from forgeline.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -88,6 +88,11 @@ class TablePreprocessing(FittedPreprocessing):
         """Size of each vocabulary, number 0 included."""
         return tuple(len(column.categories) + 1 for column in self.categorical)
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Categorical columns to read as they are written: as a number, `01` would be another category."""
+        return tuple(c.name for c in self.categorical if not all(_survives_guessing(text) for text in c.categories))
+
     def encode(self, raw: pd.DataFrame | Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Arrays:
         """Rows -> input arrays; columns that the model does not read may be there or not.
 
@@ -124,7 +129,7 @@ class TablePreprocessing(FittedPreprocessing):
 
     def read(self, path: str | Path) -> pd.DataFrame:
         """A CSV or Parquet file."""
-        return read_table(path)
+        return read_table(path, texts=self.texts)
 
     def schema(self) -> dict[str, Any]:  # type: ignore[override]  # pydantic's own is deprecated
         """Input columns by type, and the columns of a prediction."""
@@ -182,6 +187,20 @@ def _row_name(index: pd.Index[Any], row: int) -> str:
 def _codes(column: pd.Series[Any], categories: tuple[str, ...]) -> NDArray[np.int64]:
     known = {name: number for number, name in enumerate(categories, start=1)}
     return np.asarray([known.get(text, 0) if text else 0 for text in label_texts(column)], dtype=np.int64)
+
+
+def _survives_guessing(category: str) -> bool:
+    """Whether a reader that makes a number or a boolean of it leaves the category what it is.
+
+    >>> [_survives_guessing(text) for text in ("7", "2.5", "True", "01", "A1")]
+    [True, True, True, False, False]
+    """
+    if category in ("True", "False"):
+        return True
+    try:
+        return label_text(float(category)) == category
+    except (ValueError, OverflowError):
+        return False
 
 
 def _fit_numeric(name: str, values: NDArray[np.float64]) -> NumericColumn:

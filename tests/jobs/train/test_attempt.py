@@ -40,6 +40,14 @@ def test_the_first_rank_to_fail_keeps_its_place(tmp_path: Path, capsys: pytest.C
     assert (failure.reason, "rank 1" in failure.message) == (Reason.USER_ERROR, True)
 
 
+def test_a_full_disk_does_not_hide_what_failed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        raise ValueError("bad labels")
+    except ValueError as error:
+        _record_failure(tmp_path / "gone", 0, error)
+    assert "bad labels" in capsys.readouterr().err
+
+
 def test_a_worker_killed_for_memory_is_not_a_lost_node(tmp_path: Path) -> None:
     _record_failure(tmp_path, 0, RuntimeError(GLOO))
     lost = RuntimeError("rank 1 died")

@@ -39,6 +39,15 @@ def test_a_sealed_checkpoint_is_verified(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
+def test_an_intact_one_of_the_same_step_stays(tmp_path: Path) -> None:
+    folder = _seal(tmp_path, 7)
+    inode = folder.stat().st_ino
+    assert _seal(tmp_path, 7).stat().st_ino == inode, "there was a moment without a checkpoint"
+    (folder / checkpoint.STATE).write_bytes(b"damaged")
+    assert checkpoint.verified(_seal(tmp_path, 7)) is not None
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_the_newest_intact_one_is_taken_and_damage_is_told(tmp_path: Path) -> None:
     older, newer = _seal(tmp_path, 9), _seal(tmp_path, 10)
     (newer / checkpoint.STATE).write_bytes(b"stat")

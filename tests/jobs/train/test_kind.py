@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,21 @@ FAMILIES: Mapping[str, Mapping[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def wine(home: Path) -> fl.Run:
-    return fl.run(load(WINE))
+def listening() -> set[str]:
+    """Addresses that processes started from here listen on, filled in while the run of `wine` trains."""
+    return set()
+
+
+@pytest.fixture(scope="module")
+def wine(home: Path, listening: set[str]) -> fl.Run:
+    def look(event: Mapping[str, Any]) -> None:
+        if event["event"] == "step" and not listening:
+            for process in psutil.Process().children(recursive=True):
+                with suppress(psutil.Error):
+                    sockets = process.net_connections("inet")
+                    listening.update(found.laddr.ip for found in sockets if found.status == psutil.CONN_LISTEN)
+
+    return fl.run(load(WINE), progress=look)
 
 
 def test_two_workers_train_track_and_register(wine: fl.Run, home: Path) -> None:
@@ -67,6 +81,11 @@ def test_two_workers_train_track_and_register(wine: fl.Run, home: Path) -> None:
     assert [attempt.cause for attempt in wine.attempts] == ["first"]
     for rank in (0, 1):
         assert wine.paths.rank_log(attempt=1, rank=rank).exists()
+
+
+def test_a_local_run_listens_on_loopback_alone(wine: fl.Run, listening: set[str]) -> None:
+    assert wine.state == "succeeded"
+    assert listening == {"127.0.0.1"}
 
 
 def test_a_run_starts_from_a_registered_model_and_says_from_which(wine: fl.Run) -> None:

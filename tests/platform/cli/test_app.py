@@ -67,6 +67,21 @@ def test_a_run_that_is_not_there_is_exit_102(arguments: list[str], forgeline: An
     assert done.stderr.startswith("error: no run 'nothing'")
 
 
+@pytest.mark.parametrize(("arguments", "code"), [(["architectures", "list"], 0), (["run", "spec.yaml"], 101)])
+def test_a_reader_that_has_enough_is_no_error(arguments: list[str], code: int, toy_environment: dict[str, str]) -> None:
+    script = (
+        "import forgeline.api\n"
+        "from forgeline.cli.app import main\n"
+        "forgeline.api.run = lambda *_, progress, **__: [progress({'event': 'message', 'text': 'hi'})] * 2\n"
+        f"main({arguments!r})"
+    )
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, env=toy_environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert (process.wait(), process.stderr.read()) == (code, b"")
+
+
 def test_debug_shows_the_traceback(forgeline: Any) -> None:
     assert "Traceback" in forgeline("run", "nothing.yaml", "--debug").stderr
 

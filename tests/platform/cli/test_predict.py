@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 import sqlite3
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+
+from forgeline.cli.predict import PredictionFormat, write_table
+from forgeline.errors import UsageError
 
 
 @pytest.fixture
@@ -47,3 +53,20 @@ def test_the_plain_name_of_a_registered_model_is_answered_with_its_reference(
     done = forgeline("predict", "loans", table)
     assert done.returncode == 102
     assert "did you mean the registered model `models:/loans@champion`?" in done.stderr
+
+
+@pytest.mark.parametrize("form", [PredictionFormat.CSV, PredictionFormat.JSON, PredictionFormat.PARQUET])
+def test_a_full_disk_leaves_the_file_that_was_there(form: PredictionFormat, tmp_path: Path) -> None:
+    output = tmp_path / f"out.{form}"
+    output.write_text("precious")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(UsageError, match="cannot write"):
+            write_table(pd.DataFrame({"prediction": range(10_000)}), form, output)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert output.read_text() == "precious"
+    assert list(tmp_path.iterdir()) == [output]

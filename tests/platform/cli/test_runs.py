@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -67,6 +69,15 @@ def test_following_shows_events_and_output_to_the_very_end(
         "failed: killed",
         "rank 0: half a line, größe: killed",
     ]
+
+
+def test_a_run_whose_host_is_gone_is_written_down_by_hand(ledger: Ledger, forgeline: Any) -> None:
+    assert forgeline("runs", "cancel", RUN, "--force").stdout == f"run {RUN}: failed\n"
+    again = forgeline("runs", "cancel", RUN, "--force")
+    assert (again.returncode, "has ended already (failed)" in again.stderr) == (2, True)
+    ledger.resume(RUN, driver_host=socket.gethostname(), driver_pid=os.getpid())
+    here = forgeline("runs", "cancel", RUN, "--force")
+    assert (here.returncode, "cancel it without --force" in here.stderr) == (2, True)
 
 
 def test_logs_of_a_resumed_run(ledger: Ledger, home: Path, forgeline: Any) -> None:

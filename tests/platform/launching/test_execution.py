@@ -18,6 +18,7 @@ from forgeline.launching import execution
 from forgeline.launching.events import Event, EventLog, EventReader
 from forgeline.launching.execution import Execution
 from forgeline.launching.request import Request
+from forgeline.launching.stopping import StopControl
 from forgeline.ledger.ledger import Ledger
 from forgeline.ledger.records import RunRecord
 from forgeline.settings import settings
@@ -86,7 +87,7 @@ def execute(home: Path, ray: Ray, monkeypatch: pytest.MonkeyPatch) -> Callable[.
         kind = SimpleNamespace(execute=work)
         request = Request(spec=f"kind: toy\nname: count\nresources: {resources}\n", token="t")
         events = EventLog(home / "launching" / "t" / "events.jsonl")
-        code = Execution(request, settings(), events).run()
+        code = Execution(request, settings(), events, StopControl(grace_s=30)).run()
         record = Ledger(settings().resolved_ledger_url).get("own")
         return code, record, EventReader(home / "runs" / "own" / "events.jsonl").read_new()
 

@@ -42,3 +42,10 @@ def test_outcome(
     outcome = outcome_of(error, stopped(cause), killed=killed)
     assert (outcome.state, outcome.reason) == (state, reason)
     assert bool(outcome.message) == (state != "succeeded")
+
+
+def test_what_fails_on_the_way_to_a_stop_is_told() -> None:
+    full = OSError("no space left for the checkpoint")
+    assert "no space left for the checkpoint" in outcome_of(full, stopped("cancelled")).message
+    assert "no space left" in outcome_of(full, stopped("deadline")).message
+    assert outcome_of(RunCancelled("stopped as asked"), stopped("cancelled")).message == "cancelled on request"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from forgeline.bundle.tables import TableFile
 from forgeline.errors import DataError
-from forgeline.preprocessing.reading import existing, read_arrays, read_table, read_text
+from forgeline.preprocessing.reading import existing, read_arrays, read_json_lines, read_table, read_text
 
 
 def refused(path: Path, content: bytes) -> str:
@@ -70,3 +71,11 @@ def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=np.asarray([{"a": 1}], dtype=object))
     with pytest.raises(DataError, match=r"cannot be read as .npz"):
         read_arrays(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("inside", ["\u2028", "\u2029", "\u0085", "\x0b", "\x1c"])
+def test_a_line_of_json_ends_where_files_have_lines(inside: str, tmp_path: Path) -> None:
+    path = tmp_path / "texts.jsonl"
+    texts = [f"a{inside}b", "c"]
+    path.write_bytes("\r\n".join(json.dumps({"text": text}, ensure_ascii=False) for text in texts).encode())
+    assert read_json_lines(path, "text") == texts

@@ -38,6 +38,18 @@ def test_windows_follow_time_and_not_the_file() -> None:
     assert FORECAST.row_labels(table)["t"].tolist() == [2, 3]
 
 
+@pytest.mark.parametrize(
+    ("times", "said"),
+    [
+        (["2020-01-01", "oops", "2020-01-03"], r"`t` is 'oops' in data row 1"),
+        (["2020-01-01", "2020-01-02", "2020-01-01"], r"`t` has 2020-01-01 .* more than once"),
+    ],
+)
+def test_a_row_whose_place_in_time_is_unknown_is_refused(times: list[str], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        FORECAST.encode(pd.DataFrame({"t": times, "y": [1, 2, 3]}))
+
+
 def test_too_few_rows_and_missing_columns() -> None:
     with pytest.raises(DataError, match="has 1 rows; a forecast needs the last 2"):
         FORECAST.encode(pd.DataFrame({"t": [1], "y": [1]}))

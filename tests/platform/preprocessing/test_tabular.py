@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import pandas as frames
 
+from forgeline.bundle.tables import TableFile
 from forgeline.errors import DataError
 from forgeline.preprocessing import ClassTarget, ScaledTarget, TablePreprocessing, load_preprocessing
+from forgeline.preprocessing.reading import read_table
 
 TRAIN = pd.DataFrame({"age": [20, 30, None, 50], "city": ["Rome", "Oslo", None, "Rome"], "y": ["a", "b", "a", "b"]})
 
@@ -33,6 +36,19 @@ def test_unknown_and_missing_categories_are_number_zero() -> None:
     rows = pd.DataFrame({"age": [1, 2, 3], "city": ["Oslo", "Paris", None]})
     assert preprocessing.encode(rows)["categorical"][:, 0].tolist() == [1, 0, 0]
     assert preprocessing.cardinalities == (3,)
+
+
+@pytest.mark.parametrize(
+    ("train", "given"), [("01\n02\nA1\n", "01\n02\n"), ("01\n2\nA1\n", "01\n2\n"), ("1\n2\n", "1\n2\n")]
+)
+def test_a_code_is_the_same_category_whatever_else_is_in_the_file(train: str, given: str, tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text(f"store\n{train}")
+    (tmp_path / "given.csv").write_text(f"store\n{given}")
+    table = read_table(tmp_path / "train.csv")
+    preprocessing = TablePreprocessing.fit(table, numeric=[], categorical=["store"], target=ClassTarget.fit("y", "ab"))
+    assert preprocessing.encode(preprocessing.read(tmp_path / "given.csv"))["categorical"][:, 0].tolist() == [1, 2]
+    [piece] = TableFile(tmp_path / "given.csv", texts=preprocessing.texts).pieces()
+    assert preprocessing.encode(piece)["categorical"][:, 0].tolist() == [1, 2]
 
 
 def test_whole_numbers_are_the_same_category_with_and_without_a_missing_one() -> None:
