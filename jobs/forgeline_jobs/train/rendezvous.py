@@ -62,7 +62,7 @@ def open_process_group(backend: str, timeout: timedelta) -> None:
 
     port, rank, world = (int(os.environ[name]) for name in ("MASTER_PORT", "RANK", "WORLD_SIZE"))
     listening = socket.create_server((LOOPBACK, port)).detach() if rank == 0 else None
-    store = distributed.TCPStore(
+    store = distributed.TCPStore(  # type: ignore[attr-defined]  # public, and not in its __all__
         LOOPBACK, port, world, is_master=rank == 0, timeout=timeout, master_listen_fd=listening
     )
     distributed.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=timeout)

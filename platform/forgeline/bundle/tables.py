@@ -183,7 +183,7 @@ class TableFile:
                 skipinitialspace=True,
                 low_memory=False,
                 chunksize=rows,
-                dtype={**types, **self._texts},  # type: ignore[arg-type]  # its own names of dtypes, not any text
+                dtype={**types, **self._texts},
             ) as reader:
                 yield from reader
         except OSError as error:
