@@ -19,6 +19,7 @@ from typing import Any
 from benchmarks import (
     bars,
     exactness,
+    families,
     generator_bars,
     results_file,
     zoo_autoencoders,
@@ -54,6 +55,7 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
         "same spec and seed twice": partial(exactness.repeated, _say),
         "killed in epoch 3 and resumed": partial(exactness.resumed, _say),
     },
+    "families": families.rows(_say),
     "gan": {bar.name: partial(generator_bars.measure, bar, _say) for bar in zoo_gans.BARS},
     "graphs": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_graphs.BARS},
     "images": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_images.BARS},

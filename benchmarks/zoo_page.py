@@ -20,6 +20,7 @@ TITLES: Mapping[str, str] = {
     "bars": "Shipped specs",
     "decoders": "Decoders",
     "diffusion": "Diffusion",
+    "families": "Two workers and torch.compile",
     "gan": "Adversarial networks",
     "graphs": "Graphs",
     "images": "Image networks",
@@ -68,6 +69,8 @@ def _table(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _found(row: Mapping[str, Any]) -> str:
+    if "found" in row:
+        return str(row["found"])
     if "measured" in row:
         return "; ".join(f"{name} {', '.join(map(_number, values))}" for name, values in row["measured"].items())
     if "mean" not in row:
