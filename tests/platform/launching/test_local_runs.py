@@ -158,7 +158,7 @@ def test_a_driver_that_dies_takes_its_ray_along_and_is_not_shown_as_running(
     start: Any, forgeline: Any, toy_spec: Any, home: Path, processes: Any
 ) -> None:
     process = start(toy_spec(end="death"))
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 100, out + err
     assert "died" in out
     wait_until(lambda: processes() == [], within_s=15)
