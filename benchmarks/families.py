@@ -9,12 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import forgeline as fl
 from benchmarks.bars import SPECS
 from forgeline import plugins
 from forgeline.spec.loading import load
+from forgeline_jobs.train.spec import TrainSpec
 
 STEPS = 4
 WORKERS = 2
@@ -35,7 +36,9 @@ def names() -> Iterator[str]:
 def trained(say: Callable[[str], None], name: str) -> dict[str, Any]:
     """Train one spec for `STEPS` steps on `WORKERS` workers; met when the run succeeds."""
     path = SPECS / "zoo" / f"{name}.yaml"
-    architecture = plugins.find(plugins.ARCHITECTURES, load(path).spec.architecture.name, key="architecture.name")
+    architecture = plugins.find(
+        plugins.ARCHITECTURES, cast(TrainSpec, load(path).spec).architecture.name, key="architecture.name"
+    )
     why_not = str(getattr(architecture, "not_compiled", ""))
     change = {
         "trainer.epochs": None,
