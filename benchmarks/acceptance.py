@@ -69,7 +69,8 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
     "vision-language": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_vision_language.BARS},
     "text": {
         **{bar.name: partial(bars.measure, bar, _say) for bar in zoo_text.BARS},
-        "sentences BERT, pretrained or not": partial(zoo_text.fine_tuning, _say),
+        "sentences BERT, pretrained or not": partial(zoo_text.fine_tuning, _say, spec="zoo/bert-sentences.yaml"),
+        "marks BERT, pretrained or not": partial(zoo_text.fine_tuning, _say, spec="zoo/bert-marks.yaml"),
     },
 }
 

@@ -3,7 +3,7 @@
 The phoneme error is the metric `token_error_rate`: edits from what beam search writes to how the word is said, over
 the phonemes of all words. Reverse-copy without attention has its bar the other way round: one state cannot hold 20
 letters. BERT fills gaps in Shakespeare at least a nat below the entropy of single words, and started from that it tells
-kinds of sentences better than from random weights, with the same labels, steps and seeds.
+kinds of sentences, and the marks behind words, better than from random weights, with the same labels, steps and seeds.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def unigram_entropy(spec: Path, change: dict[str, Any]) -> float:
     return float(-(shares * np.log(shares)).sum())
 
 
-def fine_tuning(say: Callable[[str], None]) -> dict[str, Any]:
-    """Macro F1 on sentences of Shakespeare, from zoo/bert.yaml's weights against random ones; mean of three seeds."""
+def fine_tuning(say: Callable[[str], None], *, spec: str) -> dict[str, Any]:
+    """Macro F1 of a spec of `bert`, from zoo/bert.yaml's weights against random ones; mean of three seeds."""
     pretraining = fl.run(SPECS / "zoo" / "bert.yaml")
     if pretraining.state != "succeeded":
         raise RuntimeError(f"bert: {pretraining.state}, {pretraining.message}")
@@ -46,13 +46,14 @@ def fine_tuning(say: Callable[[str], None]) -> dict[str, Any]:
         for start, found in scores.items():
             change: dict[str, Any] = {"trainer.seed": seed}
             change |= {"architecture.pretrained": weights} if start == "pretrained" else {}
-            run = fl.run(SPECS / "zoo" / "bert-sentences.yaml", set=change)
+            run = fl.run(SPECS / spec, set=change)
             if run.state != "succeeded":
-                raise RuntimeError(f"bert-sentences, {start}, seed {seed}: {run.state}, {run.message}")
+                raise RuntimeError(f"{spec}, {start}, seed {seed}: {run.state}, {run.message}")
             found.append(evaluate(run, "f1"))
-            say(f"sentences BERT: {start}, seed {seed}: test/f1 {found[-1]:.4f}")
+            say(f"{spec}: {start}, seed {seed}: test/f1 {found[-1]:.4f}")
     mean, bound = statistics.fmean(scores["pretrained"]), statistics.fmean(scores["scratch"])
     return {
+        "spec": spec,
         "metric": "test/f1",
         "values": list(SEEDS),
         "scores": scores["pretrained"],

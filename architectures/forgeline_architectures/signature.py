@@ -16,6 +16,7 @@ Task = Literal[
     "forecasting",
     "language_modelling",
     "masked_language_modelling",
+    "token_classification",
     "translation",
     "retrieval",
     "generation",
@@ -28,6 +29,7 @@ OUTPUT_DIMENSIONS: dict[Task, tuple[str, ...] | None] = {
     "forecasting": ("horizon", "targets"),
     "language_modelling": ("vocabulary",),
     "masked_language_modelling": ("vocabulary",),
+    "token_classification": ("classes",),
     "translation": ("vocabulary",),
     "retrieval": ("vocabulary",),
     "generation": None,
@@ -54,7 +56,8 @@ class Signature(BaseModel):
         default=(), description="Values of each categorical column, index 0 (unknown or missing) counted."
     )
     vocabulary: PositiveInt | None = Field(
-        default=None, description="Tokens that are known, where `outputs` does not say it: of texts to classify."
+        default=None,
+        description="Tokens that are known, where `outputs` does not say it: of texts to classify, or their tokens.",
     )
     outputs: tuple[PositiveInt, ...] = Field(
         description="(classes,), (targets,), (horizon, targets), (vocabulary,) or the shape of a sample, by task."
@@ -91,8 +94,8 @@ class Signature(BaseModel):
             raise ValueError(
                 f"outputs of {self.task} are ({', '.join(dimensions)}), got {len(self.outputs)} numbers: {self.outputs}"
             )
-        if self.task == "classification" and self.outputs[0] < 2:
-            raise ValueError(f"classification needs at least 2 classes, got outputs {self.outputs}")
+        if self.task in ("classification", "token_classification") and self.outputs[0] < 2:
+            raise ValueError(f"{self.task} needs at least 2 classes, got outputs {self.outputs}")
         return self
 
     @model_validator(mode="after")

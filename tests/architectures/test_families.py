@@ -152,6 +152,13 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any], list[int]]] = [
         [11],
     ),
     ("bert", {"name": "bert", "layers": 2, "heads": 2, "width": 16, "dropout": 0.0}, "classification", TEXTS, [3]),
+    (
+        "bert",
+        {"name": "bert", "layers": 2, "heads": 2, "width": 16, "dropout": 0.0},
+        "token_classification",
+        TEXTS,
+        [3],
+    ),
     ("bert", {"name": "bert", "layers": 2, "heads": 2, "width": 16}, "masked_language_modelling", TOKENS, [11]),
     ("t5", {"name": "t5", "layers": 2, "heads": 2, "width": 16, "feed_forward": 32}, "translation", PAIRS, [11]),
     (
@@ -217,6 +224,10 @@ def batch_of(signature: dict[str, Any]) -> dict[str, Tensor]:
             batch["target"] = torch.arange(ROWS) % signature["outputs"][0]
             if "length" in batch:
                 batch["length"] += 1
+        case "token_classification":
+            batch["length"] += 1
+            batch["target"] = batch["tokens"] % signature["outputs"][0]
+            batch["target"][:, 0] = -100
         case "retrieval":
             batch["caption"][:, -1] = 2  # the end token
             batch["target"] = torch.arange(ROWS)
@@ -300,7 +311,12 @@ class TestModel:
     ) -> None:
         signature = signature_of(task, inputs, outputs)
         out = FAMILIES[name].build_model(config, signature)(batch_of(signature))
-        length = {"language_modelling": (16,), "masked_language_modelling": (16,), "translation": (5,)}.get(task, ())
+        length = {
+            "language_modelling": (16,),
+            "token_classification": (16,),
+            "masked_language_modelling": (16,),
+            "translation": (5,),
+        }.get(task, ())
         # Retrieval compares each picture with each caption.
         expected = (ROWS, ROWS) if task == "retrieval" else (ROWS, *length, *outputs)
         if FAMILIES[name].own_steps:
@@ -391,6 +407,8 @@ class TestModel:
             assert result["outputs"] is None and result["target"] is None and result["count"] == ROWS
         elif task == "retrieval":
             assert result["outputs"].shape == (ROWS, 2, 8) and result["count"] == ROWS
+        elif task == "token_classification":
+            assert result["outputs"].shape == (ROWS * 15, *outputs) and result["count"] == ROWS * 15
         elif task == "translation":
             assert result["outputs"].shape == (ROWS, 5) and result["count"] == ROWS * 5
         else:

@@ -51,7 +51,7 @@ class BertConfig(ArchitectureConfig):
         Raises:
             ValueError: a text may be longer than the context, or the data do not say how many tokens there are.
         """
-        if signature.task == "classification" and signature.vocabulary is None:
+        if signature.task != "masked_language_modelling" and signature.vocabulary is None:
             raise ValueError("the data do not say how many tokens their texts have; change data.name")
         length = signature.inputs["tokens"].shape[0]
         if self.context is not None and self.context < length:

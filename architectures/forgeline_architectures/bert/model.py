@@ -33,6 +33,7 @@ HEADS = ("classifier.", "bert.pooler.", "cls.")  # new where a checkpoint of ano
 CLASSES = {
     "classification": "BertForSequenceClassification",
     "masked_language_modelling": "BertForMaskedLM",
+    "token_classification": "BertForTokenClassification",
 }
 
 
@@ -60,6 +61,9 @@ class Bert(nn.Module):
     def forward(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "batch *time answers"]:
         if self.task == "masked_language_modelling":
             return self.logits(self.hidden(batch))
+        if self.task == "token_classification":
+            tokens: Tensor = self.classifier(self.dropout(self.hidden(batch)))
+            return tokens
         logits: Tensor = self.classifier(self.dropout(self._read(batch).pooler_output))
         return logits
 
@@ -84,6 +88,15 @@ class Bert(nn.Module):
         filled = tokens.masked_scatter(gap, logits.argmax(-1))
         return filled if "length" not in batch else filled.masked_fill(~self._inside(batch), self.vocabulary - 1)
 
+    def tag(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "batch time classes"]:
+        """Probabilities of the classes of each token; zeros where a text begins, and behind its end."""
+        tokens = batch["tokens"]
+        inside = tokens != self.vocabulary - 1
+        if "length" in batch:
+            inside = inside & self._inside(batch)
+        probabilities: Tensor = self(batch).float().softmax(-1)
+        return probabilities * inside[..., None]
+
     def _read(self, batch: Mapping[str, Tensor]) -> Any:
         tokens: Int[Tensor, "batch time"] = batch["tokens"]
         inside = self._inside(batch).long() if "length" in batch else None
@@ -99,7 +112,7 @@ def transformers_config(config: BertConfig, signature: Signature) -> Any:
     """Ours as transformers'."""
     from transformers import BertConfig as TheirConfig
 
-    labels = signature.outputs[0] if signature.task == "classification" else 2
+    labels = 2 if signature.task == "masked_language_modelling" else signature.outputs[0]
     their_config: Any = TheirConfig  # whose signature hides what all of transformers' configs take
     return their_config(
         vocab_size=config.vocabulary_for(signature),

@@ -23,6 +23,7 @@ _CLASSES: dict[Task, str] = {
     "masked_language_modelling": "MaskedLanguageModellingModule",
     "regression": "RegressionModule",
     "retrieval": "RetrievalModule",
+    "token_classification": "TokenClassificationModule",
     "translation": "TranslationModule",
 }
 

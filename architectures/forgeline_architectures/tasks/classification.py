@@ -30,8 +30,12 @@ class ClassificationModule(TaskModule):
             )
         self.register_buffer("class_weights", None if weights is None else torch.tensor(weights), persistent=False)
 
+    def answered(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Logits [rows, classes] and target [rows] of whatever is classified."""
+        return self.model(batch), batch["target"]
+
     def loss(self, batch: Batch) -> Tensor:
-        return self.cross_entropy(self.model(batch), batch["target"])
+        return self.cross_entropy(*self.answered(batch))
 
     def cross_entropy(self, logits: Tensor, target: Tensor) -> Tensor:
         """Mean over samples, with the options' smoothing and weights; logits [batch, classes], target [batch]."""
@@ -45,7 +49,8 @@ class ClassificationModule(TaskModule):
 
     def evaluated(self, batch: Batch) -> Evaluated:
         # In float32, since the probabilities of half-precision logits do not sum to 1.
-        logits, target = self.model(batch).float(), batch["target"]
+        logits, target = self.answered(batch)
+        logits = logits.float()
         return {
             "loss_sum": F.cross_entropy(logits, target, reduction="sum"),
             "count": count_of(len(target), logits),

@@ -94,11 +94,15 @@ def prepare_shakespeare_sentences(config: ShakespeareSentencesConfig) -> Prepare
     )
 
 
+def speeches(text: str) -> list[str]:
+    """What is said in a play, each speech as one line, speakers' names left out."""
+    return [" ".join(speech.partition(":\n")[2].split()) for speech in text.split("\n\n")]
+
+
 def sentences(text: str, preprocessing: TextPreprocessing) -> list[tuple[str, str]]:
     """(sentence without its mark, class) of every sentence of a play that fits, speakers' names left out."""
     found = []
-    for speech in text.split("\n\n"):
-        body = " ".join(speech.partition(":\n")[2].split())
+    for body in speeches(text):
         for words, mark in _SENTENCE.findall(body):
             if _SHORTEST <= len(preprocessing.encode_text(words)) < preprocessing.context:
                 found.append((words.strip(), CLASSES[mark]))

@@ -103,6 +103,14 @@ TINYSHAKESPEARE = _builtin(
     home="builtin_text",
     stem="tinyshakespeare",
 )
+SHAKESPEARE_MARKS = _builtin(
+    "shakespeare-marks",
+    "Words of Tiny Shakespeare without their marks: which one follows each word? Fixed split.",
+    modality="text",
+    task="token_classification",
+    home="builtin_marks",
+    stem="shakespeare_marks",
+)
 SHAKESPEARE_SENTENCES = _builtin(
     "shakespeare-sentences",
     "Sentences of tinyshakespeare without their last mark: question, exclamation or statement; 1,000 labels of 8,070.",

@@ -13,6 +13,7 @@ from forgeline import metrics, plots, plugins
 from forgeline.bundle import Bundle
 from forgeline.errors import DataError, UsageError
 from forgeline_jobs.data.base import as_int64
+from forgeline_jobs.data.packing import IGNORED
 from forgeline_jobs.evaluate import report
 from forgeline_jobs.evaluate.generation import Sampling, check_generator, measure_generator
 from forgeline_jobs.evaluate.language import language_loss
@@ -172,7 +173,11 @@ def _outputs(bundle: Bundle, split: Split, translation: Translation, task: Task)
         targets.append(translation.targets(batch.pop("target")))
         inputs = translation.inputs(batch)
         outputs.append(bundle.outputs(inputs, batch_size=task.batch_size, device=task.device))
-    return np.concatenate(outputs), np.concatenate(targets)
+    found, wanted = np.concatenate(outputs), np.concatenate(targets)
+    if bundle.task != "token_classification":
+        return found, wanted
+    asked = wanted != IGNORED  # as in training, a token is a sample
+    return found[asked], wanted[asked]
 
 
 def _loss(bundle: Bundle, split: Split, outputs: NDArray[Any], targets: NDArray[Any], task: Task) -> float | None:
@@ -182,7 +187,7 @@ def _loss(bundle: Bundle, split: Split, outputs: NDArray[Any], targets: NDArray[
     """
     if bundle.task == "retrieval":
         return None
-    if bundle.task == "classification":
+    if bundle.task in metrics.CLASSIFYING:
         return metrics.compute(bundle.task, outputs, targets)["log_loss"]
     if bundle.task == "translation":  # what was written does not tell how likely the truth was
         return language_loss(bundle.model.to(task.device), _batches(split, task.batch_size), device=task.device)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from forgeline.errors import DataError
 from forgeline.preprocessing import ClassTarget, ScaledTarget
 from forgeline.suggestions import did_you_mean
+from forgeline_jobs.data.packing import IGNORED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +83,8 @@ class Translation:
         if not self.needed:
             return targets
         if self._classes is not None:
-            numbers: NDArray[np.int64] = self._classes[targets]
+            known = targets != IGNORED  # tokens that nothing is asked about
+            numbers: NDArray[np.int64] = np.where(known, self._classes[np.where(known, targets, 0)], IGNORED)
             return numbers
         if isinstance(self.source.target, ScaledTarget) and isinstance(self.model.target, ScaledTarget):
             return self.model.target.encode(self.source.target.unscale(targets))

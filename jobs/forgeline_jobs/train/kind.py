@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 BACK_OFF_S = 1.0
 BACK_OFF_LIMIT_S = 60.0
-SMOOTHED = ("classification", "translation")  # tasks whose loss takes `trainer.label_smoothing`
+SMOOTHED = ("classification", "token_classification", "translation")  # tasks whose loss takes `trainer.label_smoothing`
 
 
 class TrainKind:
@@ -95,7 +95,7 @@ class TrainKind:
     def _check_options(spec: TrainSpec, task: str) -> None:
         if spec.trainer.label_smoothing and task not in SMOOTHED:
             raise SpecError(
-                f"got {spec.trainer.label_smoothing}; label smoothing is for {' and '.join(SMOOTHED)} and the task is "
+                f"got {spec.trainer.label_smoothing}; label smoothing is for {', '.join(SMOOTHED)}; the task is "
                 f"{task}: set it to 0",
                 key="trainer.label_smoothing",
             )

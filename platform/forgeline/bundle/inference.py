@@ -44,6 +44,11 @@ def _raw(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     return outputs.float()
 
 
+def _tagged(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+    probabilities: Tensor = cast("Any", model).tag(batch)
+    return probabilities
+
+
 def _written(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     tokens: Tensor = cast("Any", model).translate(batch)
     return tokens
@@ -57,6 +62,7 @@ def _filled(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
 # From a batch to what a model of a task answers.
 _ANSWERS: Mapping[str, _Forward] = {
     "classification": lambda model, batch: _raw(model, batch).softmax(-1),
+    "token_classification": _tagged,
     "regression": _raw,
     "forecasting": _raw,
     "language_modelling": lambda model, batch: next_token_logits(model, batch).float().softmax(-1),
@@ -72,7 +78,8 @@ def model_outputs(
     """Outputs of all samples, as validation sees them.
 
     Returns:
-        Probabilities [n, classes], standardised predictions [n, targets] or [n, horizon, targets], for language
+        Probabilities [n, classes] or, of tokens, [n, length, classes], standardised predictions [n, targets] or
+        [n, horizon, targets], for language
         models the probabilities [n, vocabulary] of the token after each text, tokens [n, length] of the targets that a
         model wrote or of the texts whose gaps it filled, or the embeddings [n, 2, width] of pictures and captions,
         whose products are logits.

@@ -65,6 +65,7 @@ class Manifest(BaseModel):
         "forecasting",
         "language_modelling",
         "masked_language_modelling",
+        "token_classification",
         "translation",
         "retrieval",
         "generation",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from forgeline.metrics.calibration import ReliabilityBins as ReliabilityBins
 from forgeline.metrics.calibration import reliability as reliability
+from forgeline.metrics.catalogue import CLASSIFYING as CLASSIFYING
 from forgeline.metrics.catalogue import LOSS_ONLY as LOSS_ONLY
 from forgeline.metrics.catalogue import METRICS as METRICS
 from forgeline.metrics.catalogue import MetricInfo as MetricInfo
@@ -22,6 +23,7 @@ from forgeline.metrics.computation import from_outputs as from_outputs
 from forgeline.metrics.forecasting import naive_mae as naive_mae
 
 __all__ = [
+    "CLASSIFYING",
     "LOSS_ONLY",
     "METRICS",
     "MetricInfo",

@@ -16,6 +16,9 @@ from forgeline.suggestions import did_you_mean, nearest
 # Tasks whose models give no output per sample that could be held against a target.
 LOSS_ONLY = frozenset({"language_modelling", "masked_language_modelling", "generation"})
 
+# Tasks whose outputs are probabilities of classes; of tokens, a token is a sample.
+CLASSIFYING = frozenset({"classification", "token_classification"})
+
 # The splits and the part of a run that a metric's name may be prefixed with.
 _PREFIX = re.compile(r"^(train|val|test)/")
 
@@ -45,30 +48,25 @@ _REGRESSION = {
     "r2": MetricInfo(higher_is_better=True, help="share of the variance explained; 1 perfect, 0 the mean"),
 }
 
+_CLASSIFICATION = {
+    "loss": MetricInfo(higher_is_better=False, help="cross-entropy without label smoothing and class weights, nats"),
+    "accuracy": MetricInfo(higher_is_better=True, help="share of samples whose likeliest class is right"),
+    "precision": MetricInfo(
+        higher_is_better=True, help="share of a class's predictions that are right, mean", per_class=True
+    ),
+    "recall": MetricInfo(higher_is_better=True, help="share of a class's samples that are found, mean", per_class=True),
+    "f1": MetricInfo(higher_is_better=True, help="harmonic mean of precision and recall, mean", per_class=True),
+    "roc_auc": MetricInfo(
+        higher_is_better=True, help="area under the ROC curve; several classes: mean of one against rest"
+    ),
+    "log_loss": MetricInfo(higher_is_better=False, help="mean negative log probability of the truth, nats"),
+    "ece": MetricInfo(higher_is_better=False, help="expected calibration error over 15 equal bins"),
+}
+
 METRICS: Mapping[str, Mapping[str, MetricInfo]] = MappingProxyType(
     {
-        "classification": MappingProxyType(
-            {
-                "loss": MetricInfo(
-                    higher_is_better=False, help="cross-entropy without label smoothing and class weights, nats"
-                ),
-                "accuracy": MetricInfo(higher_is_better=True, help="share of samples whose likeliest class is right"),
-                "precision": MetricInfo(
-                    higher_is_better=True, help="share of a class's predictions that are right, mean", per_class=True
-                ),
-                "recall": MetricInfo(
-                    higher_is_better=True, help="share of a class's samples that are found, mean", per_class=True
-                ),
-                "f1": MetricInfo(
-                    higher_is_better=True, help="harmonic mean of precision and recall, mean", per_class=True
-                ),
-                "roc_auc": MetricInfo(
-                    higher_is_better=True, help="area under the ROC curve; several classes: mean of one against rest"
-                ),
-                "log_loss": MetricInfo(higher_is_better=False, help="mean negative log probability of the truth, nats"),
-                "ece": MetricInfo(higher_is_better=False, help="expected calibration error over 15 equal bins"),
-            }
-        ),
+        "classification": MappingProxyType(_CLASSIFICATION),
+        "token_classification": MappingProxyType(_CLASSIFICATION),
         "regression": MappingProxyType(_REGRESSION),
         "forecasting": MappingProxyType(
             _REGRESSION

@@ -37,6 +37,10 @@ _MEASURES: Mapping[str, _Measure] = {
 }
 
 
+# A classified token is measured as a classified sample.
+_LIKE: Mapping[str, str] = {"token_classification": "classification"}
+
+
 def compute(
     task: str,
     outputs: NDArray[Any] | None,
@@ -64,6 +68,7 @@ def compute(
     Raises:
         ForgelineError: shapes disagree, there is no sample, or an output is not finite.
     """
+    task = _LIKE.get(task, task)
     known = ({} if loss is None else {"loss": float(loss)}) | dict(parts or {})
     if task in LOSS_ONLY:
         if loss is None:
@@ -88,7 +93,7 @@ def from_outputs(
     parts: Mapping[str, float] | None = None,
 ) -> dict[str, float]:
     """`compute` for a model's own outputs and targets, brought back to original units by its preprocessing."""
-    if task == "classification":
+    if _LIKE.get(task, task) == "classification":
         return compute(task, outputs, targets, classes=preprocessing.classes, loss=loss, parts=parts)
     return compute(
         task,

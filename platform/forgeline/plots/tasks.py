@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from forgeline.errors import ForgelineError
-from forgeline.metrics import LOSS_ONLY
+from forgeline.metrics import CLASSIFYING, LOSS_ONLY
 from forgeline.plots.classification import confusion_matrix, reliability_diagram, roc_curves
 from forgeline.plots.forecasting import forecast_against_truth
 from forgeline.plots.regression import predicted_against_true
@@ -38,7 +38,7 @@ def figures_for(
         return {}
     if outputs is None or targets is None or not len(outputs):
         raise ForgelineError(f"{task} is drawn from outputs and targets; got none")
-    if task == "classification":
+    if task in CLASSIFYING:
         probabilities, numbers = np.asarray(outputs), np.asarray(targets)
         classes = preprocessing.classes or tuple(map(str, range(probabilities.shape[1])))
         return {

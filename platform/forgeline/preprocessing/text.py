@@ -35,6 +35,7 @@ class TextPreprocessing(FittedPreprocessing):
         context: most tokens of a text.
         field: of a JSONL line.
         whole: whether a text is read as a whole; two more tokens are known then, `mask` and `first`.
+        tagged: whether the classes of `target` are those of each token, not of the text.
     """
 
     kind: Literal["text"] = "text"
@@ -42,6 +43,7 @@ class TextPreprocessing(FittedPreprocessing):
     context: int = Field(ge=1)
     field: str = "text"
     whole: bool = False
+    tagged: bool = False
 
     def encode(self, raw: str | Sequence[str]) -> Arrays:
         """Texts -> their last `context` tokens, filled up on the right by token 0 behind `length`.
@@ -98,10 +100,13 @@ class TextPreprocessing(FittedPreprocessing):
         """A model's outputs -> a table.
 
         Probabilities of the next token, [n, V] or [n, T, V] (the last place counts), give its text and probability;
-        those of classes, the class; tokens [n, T] of texts whose gaps were filled, the texts.
+        those of classes, the class; those of the classes of tokens, [n, T, classes], one class after the other; tokens
+        [n, T] of texts whose gaps were filled, the texts.
         """
         import pandas as pd
 
+        if self.tagged:
+            return pd.DataFrame({"prediction": [self._tags(row) for row in np.asarray(outputs)]}, dtype=object)
         if self.target is not None:
             return super().decode(outputs)
         if self.whole:
@@ -112,6 +117,11 @@ class TextPreprocessing(FittedPreprocessing):
         best = last.argmax(axis=1)
         texts = [self.decode_text([int(token)]) for token in best]
         return pd.DataFrame({"prediction": texts, "probability": last[np.arange(len(best)), best]})
+
+    def _tags(self, probabilities: Floats) -> str:
+        """The class of each token of a text [T, classes], with a space between them; rows of zeros are no tokens."""
+        names = self.classes or ()
+        return " ".join(names[row.argmax()] for row in probabilities if row.any())
 
     @property
     def vocabulary_size(self) -> int:
@@ -130,7 +140,7 @@ class TextPreprocessing(FittedPreprocessing):
     def schema(self) -> dict[str, Any]:  # type: ignore[override]  # pydantic's own is deprecated
         """One column of text in and out."""
         outputs = [{"name": "prediction", "type": "string"}]
-        if self.target is not None:
+        if self.target is not None and not self.tagged:
             outputs = self.target.columns()
         elif not self.whole:
             outputs.append({"name": "probability", "type": "float"})

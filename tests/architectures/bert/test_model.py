@@ -24,9 +24,13 @@ THEIRS = {
     "max_position_embeddings": CONTEXT,
     "num_labels": CLASSES,
 }
-MASKED, CLASSIFIED = "masked_language_modelling", "classification"
-NAMES = {MASKED: "BertForMaskedLM", CLASSIFIED: "BertForSequenceClassification"}
-BOTH = pytest.mark.parametrize("task", NAMES)
+MASKED, CLASSIFIED, TAGGED = "masked_language_modelling", "classification", "token_classification"
+NAMES = {
+    MASKED: "BertForMaskedLM",
+    CLASSIFIED: "BertForSequenceClassification",
+    TAGGED: "BertForTokenClassification",
+}
+ALL = pytest.mark.parametrize("task", NAMES)
 
 
 def signature(task: str, *, vocabulary: int = VOCABULARY, context: int = CONTEXT, classes: int = CLASSES) -> Any:
@@ -87,19 +91,19 @@ def test_parameter_counts(size: dict[str, Any], parameters: int) -> None:
     assert sum(parameter.numel() for parameter in model.bert.parameters()) == parameters
 
 
-@BOTH
+@ALL
 def test_outputs_equal_transformers(task: str) -> None:
     bert, model = reference(task), build(task)
     load_bert(model, bert.state_dict())
     batch = batch_of([9, 2, 5])
     ours, theirs = model(batch), said(bert, batch)
-    if task == MASKED:  # behind a text's end there is nothing to compare
+    if task != CLASSIFIED:  # behind a text's end there is nothing to compare
         visible = torch.arange(CONTEXT) < batch["length"][:, None]
         ours, theirs = ours[visible], theirs[visible]
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
 
 
-@BOTH
+@ALL
 def test_a_checkpoint_folder_is_read(task: str, tmp_path: Path) -> None:
     bert = reference(task)
     bert.save_pretrained(tmp_path)
@@ -108,7 +112,7 @@ def test_a_checkpoint_folder_is_read(task: str, tmp_path: Path) -> None:
         torch.testing.assert_close(pretrained(task, place)(batch), said(bert, batch), rtol=0, atol=1e-4)
 
 
-@BOTH
+@ALL
 def test_a_written_checkpoint_is_read_by_transformers(task: str, tmp_path: Path) -> None:
     import transformers
 
@@ -119,13 +123,14 @@ def test_a_written_checkpoint_is_read_by_transformers(task: str, tmp_path: Path)
     torch.testing.assert_close(model(batch), said(bert, batch), rtol=0, atol=1e-4)
 
 
-def test_classification_starts_from_the_encoder_of_the_pretraining(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("task", "fresh"), [(CLASSIFIED, {"pooler"}), (TAGGED, set())])
+def test_classification_starts_from_the_encoder_of_the_pretraining(task: str, fresh: set[str], tmp_path: Path) -> None:
     before = stirred(build(MASKED))
     save_bert(before, tmp_path)
-    after = pretrained(CLASSIFIED, tmp_path / "model.safetensors")
+    after = pretrained(task, tmp_path / "model.safetensors")
     old = before.bert.state_dict()
     assert all(torch.equal(tensor, old[name]) for name, tensor in after.bert.state_dict().items() if name in old)
-    assert {name.split(".")[0] for name in set(after.bert.state_dict()) - set(old)} == {"pooler"}
+    assert {name.split(".")[0] for name in set(after.bert.state_dict()) - set(old)} == fresh
 
 
 def test_a_head_for_other_classes_is_new(tmp_path: Path) -> None:
@@ -148,13 +153,13 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         load_bert(build(MASKED, layers=3), state)
 
 
-@BOTH
+@ALL
 def test_what_stands_behind_the_end_changes_nothing(task: str) -> None:
     model = build(task)
     batch = batch_of([4])
     changed = {**batch, "tokens": batch["tokens"].clone()}
     changed["tokens"][:, 4:] = 1
-    ours, theirs = (model(given)[:, :4] if task == MASKED else model(given) for given in (batch, changed))
+    ours, theirs = (model(given) if task == CLASSIFIED else model(given)[:, :4] for given in (batch, changed))
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
@@ -181,6 +186,32 @@ def test_the_loss_is_of_the_hidden_tokens_alone() -> None:
     wanted = -(log_probs[0, 2, 7] + log_probs[1, 5, 8])
     torch.testing.assert_close(found["loss_sum"], wanted)
     assert int(found["count"]) == 2 and found["outputs"] is None
+
+
+def test_tokens_without_a_target_do_not_count() -> None:
+    module = ARCHITECTURE.build_module(SMALL, signature(TAGGED), {"total_steps": 1}).eval()
+    batch = batch_of([9, 4])
+    target = torch.full_like(batch["tokens"], -100)
+    target[0, 1], target[0, 8], target[1, 3] = 0, 2, 1
+    with torch.no_grad():
+        found = module.validation_step({**batch, "target": target}, 0)
+        log_probs = module.model(batch).log_softmax(-1)
+    wanted = -(log_probs[0, 1, 0] + log_probs[0, 8, 2] + log_probs[1, 3, 1])
+    torch.testing.assert_close(found["loss_sum"], wanted)
+    torch.testing.assert_close(module.loss({**batch, "target": target}), wanted / 3)
+    assert int(found["count"]) == 3 and found["target"].tolist() == [0, 2, 1]
+    torch.testing.assert_close(found["outputs"], log_probs[[0, 0, 1], [1, 8, 3]].exp())
+
+
+def test_tags_are_of_the_tokens_between_beginning_and_end() -> None:
+    model = build(TAGGED)
+    batch = batch_of([9, 4])
+    batch["tokens"][:, 0] = VOCABULARY - 1
+    with torch.no_grad():
+        tags = model.tag(batch)
+    sums = tags.sum(-1)
+    assert tags.shape == (2, CONTEXT, CLASSES)
+    torch.testing.assert_close(sums, torch.tensor([[0.0] + [1.0] * 8, [0.0] + [1.0] * 3 + [0.0] * 5]))
 
 
 def test_texts_longer_than_the_context_are_refused() -> None:

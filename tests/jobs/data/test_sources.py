@@ -87,7 +87,7 @@ class TestEverySource:
             assert samples.shape[1:] == data.signature.outputs and np.isfinite(samples).all()
             return
         target = data.splits["test"].batch(np.arange(len(data.splits["test"])))["target"]
-        if data.signature.task in {"classification", "language_modelling", "translation"}:
+        if data.signature.task in {"classification", "token_classification", "language_modelling", "translation"}:
             assert target.dtype == np.int64 and target.max() < data.signature.outputs[0]
         else:
             assert target.dtype == np.float32 and target.shape[1:] == data.signature.outputs

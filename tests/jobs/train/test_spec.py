@@ -84,7 +84,9 @@ def test_best_means_the_gates_metric_unless_one_is_named() -> None:
 
 
 def test_label_smoothing_is_refused_where_no_loss_takes_it() -> None:
-    with pytest.raises(SpecError, match="got 0.1; label smoothing is for classification and translation"):
+    with pytest.raises(
+        SpecError, match="got 0.1; label smoothing is for classification, token_classification, translation"
+    ):
         TrainKind().check(load({**SMALL, "data": {"name": "diabetes"}}, set={"trainer.label_smoothing": 0.1}).spec)
 
 

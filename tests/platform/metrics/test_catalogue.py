@@ -12,9 +12,10 @@ from forgeline import metrics
 from forgeline.errors import SpecError
 
 MEASURED = {
-    "classification": metrics.compute(
-        "classification", np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 1]), classes=["a", "b"], loss=0.1
-    ),
+    **{
+        task: metrics.compute(task, np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 1]), classes=["a", "b"], loss=0.1)
+        for task in metrics.CLASSIFYING
+    },
     "regression": metrics.compute("regression", np.zeros((3, 1)), np.arange(3.0)[:, None], loss=0.1),
     "forecasting": metrics.compute(
         "forecasting", np.zeros((3, 1, 1)), np.arange(3.0)[:, None, None], loss=0.1, naive_mae=1.0

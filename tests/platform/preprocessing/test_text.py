@@ -116,3 +116,7 @@ def test_filled_gaps_come_back_as_text_and_classes_by_name() -> None:
     assert classes.decode(np.asarray([[0.2, 0.8]]))["prediction"].tolist() == ["yes"]
     assert [column["name"] for column in classes.schema()["outputs"]][:2] == ["prediction", "probability"]
     assert [column["name"] for column in whole().schema()["outputs"]] == ["prediction"]
+    tagged = whole(target=ClassTarget(name="kind", classes=("no", "yes")), tagged=True)
+    rows = [[[0.0, 0.0], [0.2, 0.8], [0.9, 0.1]], [[0.0, 0.0], [1.0, 0.0], [0.0, 0.0]]]
+    assert tagged.decode(np.asarray(rows))["prediction"].tolist() == ["yes no", "no"]
+    assert [column["name"] for column in tagged.schema()["outputs"]] == ["prediction"]

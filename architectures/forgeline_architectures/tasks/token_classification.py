@@ -1,0 +1,30 @@
+"""Token classification: a class for each token of a text, as the names, marks or parts of speech in it.
+
+Training and validation see the tokens that have a target, one after the other: a token is a sample.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+from forgeline_architectures.tasks.base import Batch
+from forgeline_architectures.tasks.classification import ClassificationModule
+from forgeline_architectures.tasks.language_modelling import IGNORED
+
+
+class Tagger(Protocol):
+    """A model that classifies tokens."""
+
+    def tag(self, batch: Batch) -> Tensor:
+        """Probabilities [batch, time, classes] of each token; zeros where a text has none."""
+
+
+class TokenClassificationModule(ClassificationModule):
+    """Cross-entropy in nats per token; targets of -100 are ignored."""
+
+    def answered(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Logits [tokens, classes] and target [tokens] of the tokens that are asked about."""
+        asked = batch["target"] != IGNORED
+        return self.model(batch)[asked], batch["target"][asked]
