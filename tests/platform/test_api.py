@@ -10,6 +10,8 @@ import pytest
 import forgeline as fl
 from forgeline.errors import NotFound, RunFailed, SpecError, UsageError
 
+pytestmark = pytest.mark.xdist_group("ray")
+
 
 def test_a_run_from_python(toy_spec: Any, home: Path, processes: Any) -> None:
     seen: list[str] = []

@@ -19,6 +19,8 @@ from typing import Any
 import psutil
 import pytest
 
+pytestmark = pytest.mark.xdist_group("ray")
+
 
 def free_port() -> int:
     with socket.socket() as probe:

@@ -15,6 +15,8 @@ from pathlib import Path
 from forgeline.launching.local_ray import LocalRay
 from forgeline.spec.envelope import Resources
 
+pytestmark = pytest.mark.xdist_group("ray")
+
 failures = json.loads(sys.argv[1])
 start_once = LocalRay._init
 

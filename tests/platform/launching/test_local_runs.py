@@ -21,6 +21,8 @@ import pytest
 import forgeline as fl
 from forgeline.errors import NotFinished, UsageError
 
+pytestmark = pytest.mark.xdist_group("ray")
+
 
 @pytest.fixture
 def start(toy_environment: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
