@@ -1,4 +1,4 @@
-"""How the suite shares two cores: each file goes to one process, and all those that start a local Ray to the same one."""
+"""How the suite shares two cores: a file goes to one process, and all those that start a local Ray to the same."""
 
 from __future__ import annotations
 
