@@ -44,7 +44,7 @@ def _say(text: str) -> None:
 
 
 GROUPS: Mapping[str, Mapping[str, Row]] = {
-    "autoencoders": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_autoencoders.BARS},
+    "autoencoders": {bar.name: partial(generator_bars.measure, bar, _say) for bar in zoo_autoencoders.VARIATIONAL},
     "bars": {bar.name: partial(bars.measure, bar, _say) for bar in bars.BARS},
     "decoders": {
         **{bar.name: partial(bars.measure, bar, _say) for bar in zoo_decoders.BARS},

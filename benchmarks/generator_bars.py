@@ -53,6 +53,7 @@ class GeneratorBar:
         evaluation: further keys of the `evaluate` spec, such as `untrained`.
         again: name -> options of the family by which the same model is measured once more; the metrics' names get the
             name before them.
+        picture: stem of the report's picture that is kept.
     """
 
     name: str
@@ -63,6 +64,7 @@ class GeneratorBar:
     seeds: Sequence[int] = (0,)
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     again: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    picture: str = "samples"
 
 
 def measure(bar: GeneratorBar, say: Say) -> dict[str, Any]:
@@ -98,7 +100,7 @@ def _evaluated(bar: GeneratorBar, run: fl.Run, *, picture: bool) -> dict[str, fl
     folder, metrics = _evaluate(run, bar.evaluation)
     if picture:
         PICTURES.mkdir(exist_ok=True)
-        shutil.copyfile(folder / "samples.png", PICTURES / f"{Path(bar.spec).stem}.png")
+        shutil.copyfile(folder / f"{bar.picture}.png", PICTURES / f"{Path(bar.spec).stem}.png")
     found = {name: metrics[name] for name in bar.metrics}
     for prefix, options in bar.again.items():
         _, metrics = _evaluate(run, {"options": dict(options)})
