@@ -44,7 +44,10 @@ def _say(text: str) -> None:
 
 
 GROUPS: Mapping[str, Mapping[str, Row]] = {
-    "autoencoders": {bar.name: partial(generator_bars.measure, bar, _say) for bar in zoo_autoencoders.VARIATIONAL},
+    "autoencoders": {
+        **{bar.name: partial(generator_bars.measure, bar, _say) for bar in zoo_autoencoders.VARIATIONAL},
+        **{bar.name: partial(bars.measure, bar, _say) for bar in zoo_autoencoders.BARS},
+    },
     "bars": {bar.name: partial(bars.measure, bar, _say) for bar in bars.BARS},
     "decoders": {
         **{bar.name: partial(bars.measure, bar, _say) for bar in zoo_decoders.BARS},

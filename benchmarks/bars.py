@@ -10,11 +10,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import forgeline as fl
 from benchmarks import results_file
 from forgeline.spec.loading import load
+
+if TYPE_CHECKING:
+    from forgeline_jobs.data.base import Batch
+    from forgeline_jobs.train.spec import TrainSpec
 
 SPECS = Path(__file__).parents[1] / "jobs" / "specs"
 
@@ -40,7 +44,7 @@ class Bar:
     spec: str
     metric: str
     key: str = "trainer.seed"
-    values: Sequence[int] = (0, 1, 2)
+    values: Sequence[Any] = (0, 1, 2)
     at_least: float | None = None
     at_most: float | None = None
     limit_s: float | None = None
@@ -49,17 +53,23 @@ class Bar:
     margin: float = 0.0
 
 
+def train_and_test(spec: Path, change: dict[str, Any]) -> tuple[TrainSpec, Batch, Batch]:
+    """A spec with a change, and the two splits of its data as a model gets them, whole."""
+    from forgeline_jobs.data.base import as_int64
+    from forgeline_jobs.train.preparation import prepare
+
+    settings = cast("TrainSpec", fl.load(spec, set=change).spec)
+    splits = prepare(settings.data).splits
+    train, test = (splits[name].batch(as_int64(range(len(splits[name])))) for name in ("train", "test"))
+    return settings, train, test
+
+
 def least_squares(spec: Path, change: dict[str, Any]) -> float:
     """R2 on the test split of ordinary least squares fitted to the train split of the same data."""
     from sklearn.linear_model import LinearRegression
     from sklearn.metrics import r2_score
 
-    from forgeline_jobs.data.base import as_int64
-    from forgeline_jobs.train.preparation import prepare
-    from forgeline_jobs.train.spec import TrainSpec
-
-    data = prepare(cast(TrainSpec, fl.load(spec, set=change).spec).data)
-    train, test = (split.batch(as_int64(range(len(split)))) for split in (data.splits["train"], data.splits["test"]))
+    _, train, test = train_and_test(spec, change)
     model = LinearRegression().fit(train["numeric"], train["target"])
     return float(r2_score(test["target"], model.predict(test["numeric"])))
 

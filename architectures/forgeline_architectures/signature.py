@@ -19,10 +19,11 @@ Task = Literal[
     "token_classification",
     "translation",
     "retrieval",
+    "reconstruction",
     "generation",
 ]
 
-# What the answer's dimensions mean, by task; their number is checked against it. A sample has whatever shape it has.
+# What the answer's dimensions mean, by task; their number is checked against it. A sample has any shape.
 OUTPUT_DIMENSIONS: dict[Task, tuple[str, ...] | None] = {
     "classification": ("classes",),
     "regression": ("targets",),
@@ -32,6 +33,7 @@ OUTPUT_DIMENSIONS: dict[Task, tuple[str, ...] | None] = {
     "token_classification": ("classes",),
     "translation": ("vocabulary",),
     "retrieval": ("vocabulary",),
+    "reconstruction": None,
     "generation": None,
 }
 
@@ -96,6 +98,13 @@ class Signature(BaseModel):
             )
         if self.task in ("classification", "token_classification") and self.outputs[0] < 2:
             raise ValueError(f"{self.task} needs at least 2 classes, got outputs {self.outputs}")
+        return self
+
+    @model_validator(mode="after")
+    def _a_reconstruction_is_like_its_input(self) -> Self:
+        shapes = [spec.shape for spec in self.inputs.values()]
+        if self.task == "reconstruction" and shapes != [self.outputs]:
+            raise ValueError(f"a reconstruction {self.outputs} needs one input of its shape, got {shapes}")
         return self
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""What a generator makes, as figures: for the pictures of a run and for the report of an evaluation."""
+"""What a model makes, as figures: for the pictures of a run and for the report of an evaluation."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from forgeline import plots
+from forgeline.bundle.inference import pick_device
 from forgeline.bundle.sampling import asked_by, make
 from forgeline_jobs.data.base import as_int64
 
@@ -73,6 +74,31 @@ def _points(bundle: Bundle, split: Split, conditions: tuple[str, ...], device: s
     (learnt,) = set(bundle.manifest.signature["inputs"]) - set(conditions)
     made = _made(bundle, len(split), {name: batch[name] for name in conditions}, device)
     return plots.sample_points(made, bundle.preprocessing.decode_samples(batch[learnt]))
+
+
+def first_samples(split: Split) -> dict[str, NDArray[Any]]:
+    """As many samples as a row of a figure has."""
+    return split.batch(as_int64(range(min(COLUMNS, len(split)))))
+
+
+def reconstruction_figures(
+    bundle: Bundle, batch: Mapping[str, NDArray[Any]], *, device: str = "auto"
+) -> dict[str, Figure]:
+    """`reconstructions`: a row of pictures that are wanted, one of what is shown where that has noise, one of answers.
+
+    Args:
+        bundle: an autoencoder.
+        batch: samples in its encoding.
+        device: where it is asked.
+    """
+    import torch
+
+    place = pick_device(device)
+    with torch.inference_mode():
+        made = bundle.model.to(place)({"image": torch.from_numpy(batch["image"]).to(place)})
+    rows = [*([batch["clean"]] if "clean" in batch else []), batch["image"], made.float().cpu().numpy()]
+    pictures: NDArray[Any] = bundle.preprocessing.decode_samples(np.concatenate(rows))
+    return {"reconstructions": plots.sample_grid(pictures, len(batch["image"]))}
 
 
 def figures_of_the_family(bundle: Bundle) -> dict[str, Figure]:

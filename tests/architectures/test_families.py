@@ -15,6 +15,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from forgeline_architectures import Architecture
+from forgeline_architectures.autoencoder import ARCHITECTURE as AUTOENCODER
 from forgeline_architectures.bert import ARCHITECTURE as BERT
 from forgeline_architectures.captioner import ARCHITECTURE as CAPTIONER
 from forgeline_architectures.clip import ARCHITECTURE as CLIP
@@ -41,6 +42,7 @@ from forgeline_architectures.vae import ARCHITECTURE as VAE
 FAMILIES = {
     family.name: family
     for family in (
+        AUTOENCODER,
         BERT,
         CAPTIONER,
         CLIP,
@@ -66,7 +68,7 @@ FAMILIES = {
     )
 }
 # Families that `Bundle.embed` takes: their models have `penultimate`.
-EMBEDDING = {"cnn", "dbn", "gpt", "lamda", "lenet", "llama", "mlp", "palm", "recurrent"}
+EMBEDDING = {"autoencoder", "cnn", "dbn", "gpt", "lamda", "lenet", "llama", "mlp", "palm", "recurrent"}
 ROOT = Path(__file__).parents[2]
 FILES = ("README.md", "__init__.py", "config.py", "model.py", "module.py")
 ROWS = 8
@@ -182,6 +184,15 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any], list[int]]] = [
     ("gan", {"name": "gan", "latent": 4, "hidden": [16], "penalty": 1.0}, "generation", IMAGE | LABEL, [1, 16, 16]),
     ("gan", {"name": "wgan", "latent": 4, "hidden": [16]}, "generation", POINTS, [2]),
     ("gan", {"name": "wgan_gp", "latent": 4, "hidden": [16]}, "generation", POINTS, [2]),
+    ("autoencoder", {"name": "autoencoder", "hidden": [16], "latent": 4}, "reconstruction", IMAGE, [1, 16, 16]),
+    (
+        "autoencoder",
+        {"name": "autoencoder", "backbone": "convolutional", "hidden": [4, 8], "latent": 4},
+        "reconstruction",
+        IMAGE,
+        [1, 16, 16],
+    ),
+    ("autoencoder", {"name": "autoencoder", "hidden": [16], "sparsity": 0.1}, "reconstruction", IMAGE, [1, 16, 16]),
     ("vae", {"name": "vae", "hidden": [16], "latent": 4}, "generation", IMAGE, [1, 16, 16]),
     ("vae", {"name": "vae", "hidden": [16], "latent": 4, "beta": 4.0}, "generation", IMAGE | LABEL, [1, 16, 16]),
     (
@@ -277,7 +288,8 @@ class TestFamily:
 
     def test_wrong_input_names_the_keys(self, family: Architecture) -> None:
         name, config, task, _, outputs = next(case for case in CASES if case[0] == family.name)
-        inputs = {"spectrum": {"shape": outputs if task == "generation" else [3], "dtype": "float32"}}
+        alike = task in {"generation", "reconstruction"}
+        inputs = {"spectrum": {"shape": outputs if alike else [3], "dtype": "float32"}}
         with pytest.raises(ValueError, match=r"takes .*; the data give spectrum: change architecture\.name"):
             family.check(config, signature_of(task, inputs, outputs))
 
@@ -405,6 +417,8 @@ class TestModel:
             assert result["outputs"] is None and result["count"] == ROWS * 16
         elif task == "generation":
             assert result["outputs"] is None and result["target"] is None and result["count"] == ROWS
+        elif task == "reconstruction":
+            assert result["outputs"].shape == (ROWS, 2) and result["count"] == ROWS
         elif task == "retrieval":
             assert result["outputs"].shape == (ROWS, 2, 8) and result["count"] == ROWS
         elif task == "token_classification":

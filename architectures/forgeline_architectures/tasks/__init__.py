@@ -21,6 +21,7 @@ _CLASSES: dict[Task, str] = {
     "forecasting": "ForecastingModule",
     "language_modelling": "LanguageModellingModule",
     "masked_language_modelling": "MaskedLanguageModellingModule",
+    "reconstruction": "ReconstructionModule",
     "regression": "RegressionModule",
     "retrieval": "RetrievalModule",
     "token_classification": "TokenClassificationModule",

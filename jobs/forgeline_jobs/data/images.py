@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from forgeline.errors import DataError
-from forgeline.preprocessing import ClassTarget, ImagePreprocessing
+from forgeline.preprocessing import AnomalyTarget, ClassTarget, ImagePreprocessing
 from forgeline.preprocessing.image import IMAGE_SUFFIXES, image_files, resize_pixels
 from forgeline.preprocessing.reading import existing, read_arrays
 from forgeline_architectures.signature import Signature, TensorSpec
@@ -26,6 +26,7 @@ from forgeline_jobs.data.checks import balanced_weights, class_counts, class_tar
 from forgeline_jobs.data.fingerprint import Fingerprint, fingerprint_arrays
 from forgeline_jobs.data.generation import LABEL, Condition, LabelledSplit, generation_signature
 from forgeline_jobs.data.image_files import ImageFiles, ImageFilesSplit, verify_files
+from forgeline_jobs.data.reconstruction import ReconstructionSplit, class_numbers, keep_normal
 from forgeline_jobs.data.splits import SplitIndices, fixed_split, keep_labels, stratified_split
 from forgeline_jobs.data.unpaired import SOURCE, UnpairedSplit
 
@@ -36,13 +37,28 @@ _STATISTICS_FILES = 1_000
 class ImageConfig(DataConfig):
     """Settings of every image set."""
 
-    task: Literal["classification", "generation"] = Field(
-        default="classification", description="Tell the classes apart, or learn to make such images."
+    task: Literal["classification", "generation", "reconstruction"] = Field(
+        default="classification",
+        description="Tell the classes apart, learn to make such images, or to give them back as they are.",
     )
     condition: Condition | Literal["domain"] = Field(
         default="none",
         description="What a generator is told: the `label` of what to make, the class as a `domain` to translate an "
         "image of another class into, or nothing (`none`).",
+    )
+    normal: tuple[str | int, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Classes that are normal: the only ones in train and val, while all others are anomalies in test; "
+        "all when not given. For reconstruction.",
+    )
+    noise: float = Field(
+        default=0.0,
+        ge=0,
+        description="Deviation of the noise that reconstruction is to take off, as a share of the brightest value.",
+    )
+    quantile: float = Field(
+        default=0.95, gt=0, lt=1, description="Share of val whose reconstruction's error is no anomaly's."
     )
     augment: ImageAugmentation = Field(default=ImageAugmentation(), description="Random changes of training images.")
     class_weights: ClassWeights = Field(default=None, description="`balanced` weighs rare classes up in the loss.")
@@ -55,10 +71,16 @@ class ImageConfig(DataConfig):
 
     @model_validator(mode="after")
     def _settings_of_the_task(self) -> Self:
-        if self.task == "classification" and self.condition != "none":
+        if self.task != "generation" and self.condition != "none":
             raise ValueError("condition is for task generation; set task to generation, or remove condition")
-        if self.task == "generation" and self.class_weights is not None:
+        if self.task != "classification" and self.class_weights is not None:
             raise ValueError("class_weights are for task classification; remove them")
+        for name in ("normal", "noise", "quantile"):
+            if self.task != "reconstruction" and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(
+                    f"{name} is for task reconstruction; set task to reconstruction, or remove {name} "
+                    f"{getattr(self, name)}"
+                )
         return self
 
 
@@ -75,7 +97,8 @@ class ImagesConfig(ImageConfig):
     @property
     def needs_no_labels(self) -> bool:
         """Whether images without a class will do."""
-        return self.task == "generation" and self.condition == "none"
+        told = self.condition != "none" or self.normal is not None
+        return self.task != "classification" and not told
 
     @property
     def height_width(self) -> tuple[int, int] | None:
@@ -110,7 +133,7 @@ def prepare_arrays(
     resize: bool = False,
 ) -> PreparedData:
     """Split and encode images that are in memory already."""
-    indices = keep_labels(indices, classes, config.labels, config.label_seed)
+    indices = _kept(indices, classes, target, config)
     train = indices["train"]
     preprocessing = _preprocessing(pixels_NHWC[train], target, config, pixel_max=pixel_max, resize=resize)
     augment = ImageAugmenter(config.augment, preprocessing.black) if config.augment.active else None
@@ -128,14 +151,23 @@ def prepare_arrays(
 def _preprocessing(
     pixels_NHWC: NDArray[Any], target: ClassTarget, config: ImageConfig, *, pixel_max: float = 255.0, resize: bool
 ) -> ImagePreprocessing:
-    """Fitted on train images; a generator's pixels are from -1 to 1 whatever they show."""
+    """Fitted on train images; pixels that are made or given back are from -1 to 1 whatever they show."""
     if config.task == "classification":
         return ImagePreprocessing.fit(pixels_NHWC, target=target, pixel_max=pixel_max, resize=resize)
     _, height, width, channels = pixels_NHWC.shape
-    told = None if config.condition == "none" else target
+    told: ClassTarget | AnomalyTarget | None = None if config.condition == "none" else target
+    if config.task == "reconstruction":
+        told = AnomalyTarget(quantile=config.quantile)
     return ImagePreprocessing.symmetric(
         height, width, 1 if channels == 1 else 3, target=told, pixel_max=pixel_max, resize=resize
     )
+
+
+def _kept(indices: SplitIndices, classes: NDArray[np.int64], target: ClassTarget, config: ImageConfig) -> SplitIndices:
+    """What is left of the splits by `normal`, and of train by `labels`."""
+    if config.normal is not None:
+        indices = keep_normal(indices, classes, class_numbers(config.normal, target))
+    return keep_labels(indices, classes, config.labels, config.label_seed)
 
 
 def _prepared(
@@ -169,11 +201,19 @@ def _prepared(
             summary=summary | {"conditions": list(told)},
             input_example=None,
         )
+    known = config.normal
+    if config.task == "reconstruction":
+        strange = np.zeros(len(classes), np.int64) if known is None else ~np.isin(classes, class_numbers(known, target))
+        splits = {
+            name: ReconstructionSplit(splits[name], strange[indices[name]].astype(np.int64), noise=config.noise)
+            for name in SPLITS
+        }
+        summary |= {"normal": list(map(str, target.classes if known is None else known)), "noise": config.noise}
     return PreparedData(
         signature=Signature(
-            task="classification",
+            task=config.task,
             inputs={"image": TensorSpec(shape=shape, dtype="float32")},
-            outputs=(len(target.classes),),
+            outputs=shape if config.task == "reconstruction" else (len(target.classes),),
         ),
         preprocessing=preprocessing,
         splits=splits,
@@ -241,7 +281,7 @@ def _prepare_folder(place: Path, config: ImagesConfig, verify: bool) -> Prepared
     files, labels, given = _labelled_files(place, loose=config.needs_no_labels)
     target = _target("class folder", labels, config)
     classes = target.encode(labels)
-    indices = keep_labels(_folder_split(given, classes, config.split), classes, config.labels, config.label_seed)
+    indices = _kept(_folder_split(given, classes, config.split), classes, target, config)
     images = ImageFiles.detect(files, size=config.height_width, channels=config.channels)
     # Every file beyond the checked ones is still checked when it is first read.
     checked = np.linspace(0, len(files) - 1, min(len(files), _VERIFY_FILES if verify else 1)).astype(np.int64)

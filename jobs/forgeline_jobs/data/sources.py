@@ -5,7 +5,7 @@ from __future__ import annotations
 from forgeline_jobs.data.descriptor import DataSource, Modality
 
 _TABLE = ("classification", "regression")
-_IMAGE = ("classification", "generation")
+_IMAGE = ("classification", "generation", "reconstruction")
 _TEXT = ("language_modelling", "masked_language_modelling", "translation")
 
 

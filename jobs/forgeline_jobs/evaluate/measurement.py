@@ -18,6 +18,7 @@ from forgeline_jobs.evaluate import report
 from forgeline_jobs.evaluate.generation import Sampling, check_generator, measure_generator
 from forgeline_jobs.evaluate.language import language_loss
 from forgeline_jobs.evaluate.translation import Translation
+from forgeline_jobs.sample_figures import first_samples, reconstruction_figures
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -134,7 +135,10 @@ def measure(task: Task) -> dict[str, Any]:
         values = metrics.from_outputs(
             bundle.task, outputs, targets, bundle.preprocessing, loss=_loss(bundle, split, outputs, targets, task)
         )
-        pictures = plots.save(plots.figures_for(bundle.task, outputs, targets, bundle.preprocessing), Path(task.folder))
+        figures = plots.figures_for(bundle.task, outputs, targets, bundle.preprocessing)
+        if bundle.task == "reconstruction":
+            figures |= reconstruction_figures(bundle, translation.inputs(first_samples(split)), device=task.device)
+        pictures = plots.save(figures, Path(task.folder))
         if bundle.classes is not None:
             remarks = metrics.remarks(targets, bundle.classes)
     result = {
@@ -181,7 +185,7 @@ def _outputs(bundle: Bundle, split: Split, translation: Translation, task: Task)
 
 
 def _loss(bundle: Bundle, split: Split, outputs: NDArray[Any], targets: NDArray[Any], task: Task) -> float | None:
-    """What validation calls `loss`: cross-entropy without smoothing, or the squared error of standardised targets.
+    """What validation calls `loss`: cross-entropy without smoothing, or the squared error.
 
     None for retrieval, whose metrics have their own.
     """
@@ -191,6 +195,8 @@ def _loss(bundle: Bundle, split: Split, outputs: NDArray[Any], targets: NDArray[
         return metrics.compute(bundle.task, outputs, targets)["log_loss"]
     if bundle.task == "translation":  # what was written does not tell how likely the truth was
         return language_loss(bundle.model.to(task.device), _batches(split, task.batch_size), device=task.device)
+    if bundle.task == "reconstruction":
+        return float(outputs[:, 0].mean(dtype=np.float64))
     return float(np.mean((outputs.astype(np.float64) - targets) ** 2))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forgeline.errors import DataError
-from forgeline.preprocessing import ClassTarget, ScaledTarget
+from forgeline.preprocessing import AnomalyTarget, ClassTarget, ScaledTarget
 from forgeline.suggestions import did_you_mean
 from forgeline_jobs.data.packing import IGNORED
 
@@ -48,7 +48,10 @@ class Translation:
     def __init__(self, source: Preprocessing, model: Preprocessing) -> None:
         self.source = source
         self.model = model
-        self.needed = source != model
+        # The threshold is the model's own: data have none.
+        anomalies = isinstance(source.target, AnomalyTarget) and isinstance(model.target, AnomalyTarget)
+        alike = source.model_copy(update={"target": model.target}) if anomalies else source
+        self.needed = alike != model
         if not self.needed:
             return
         if source.kind != model.kind:
@@ -76,6 +79,8 @@ class Translation:
             return dict(arrays)
         raw: dict[str, Any] = {"table": _table, "image": _image, "series": _series}
         encoded: Arrays = self.model.encode(raw[self.model.kind](self.source, self.model, arrays))
+        if "clean" in arrays:  # what a noisy picture was
+            encoded["clean"] = self.inputs({"image": arrays["clean"]})["image"]
         return encoded
 
     def targets(self, targets: NDArray[Any]) -> NDArray[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,12 @@ import torch
 
 from forgeline import metrics
 from forgeline.bundle import Bundle, Reference
+from forgeline.preprocessing import AnomalyTarget
 from forgeline.tracking.spool import SpoolReader
 from forgeline_architectures.tasks.base import TaskModule, deployed_weights
 from forgeline_jobs.data.base import as_int64
 from forgeline_jobs.data.loader import eval_loader
+from forgeline_jobs.data.reconstruction import undisturbed
 from forgeline_jobs.train import checkpoint
 from forgeline_jobs.train.callbacks.validation import Outputs
 from forgeline_jobs.train.worker import RESULT
@@ -22,7 +25,7 @@ PROMPT_CHARACTERS = 32
 SAMPLE_TOKENS = 200
 
 if TYPE_CHECKING:
-    from forgeline_jobs.data.base import PreparedData
+    from forgeline_jobs.data.base import PreparedData, Split
     from forgeline_jobs.train.callbacks.checkpoints import Checkpoints
     from forgeline_jobs.train.spec import TrainSpec
     from forgeline_jobs.train.worker import Job
@@ -51,7 +54,9 @@ def hand_over(
     if module.adapter is not None:
         module.merge_adapter()
         weights = module.model.state_dict()
+    shown, data = data.splits["val"], undisturbed(data)
     outputs = _outputs(module, data, spec.data.batch_size, device)
+    data = _with_threshold(data, outputs)
     Bundle.save(
         job.paths.bundle,
         model_state=weights,
@@ -68,18 +73,23 @@ def hand_over(
         run_id=job.run_id,
         reference=_reference(data, outputs, spec.data.batch_size),
     )
-    _draw(job, data, outputs)
+    _draw(job, data, outputs, shown)
     _write_result(job, manifest, data)
 
 
-def _draw(job: Job, data: PreparedData, outputs: Outputs) -> None:
-    """Pictures of the whole run and of the chosen model on the validation split; for a language model a text."""
+def _draw(job: Job, data: PreparedData, outputs: Outputs, shown: Split) -> None:
+    """Pictures of the whole run and of the chosen model on the validation split; for a language model a text.
+
+    `shown` is that split as validation saw it, with the noise that a model learnt to take off.
+    """
     from forgeline import plots  # here, since they import matplotlib, which no step needs
-    from forgeline_jobs.sample_figures import sample_figures
+    from forgeline_jobs.sample_figures import first_samples, reconstruction_figures, sample_figures
 
     task, folder = data.signature.task, job.paths.artifacts
     figures = {"learning-curves": plots.learning_curves(_history(job))}
     figures |= plots.figures_for(task, outputs.outputs, outputs.targets, data.preprocessing)
+    if task == "reconstruction":
+        figures |= reconstruction_figures(Bundle.load(job.paths.bundle), first_samples(shown))
     if task == "generation":
         figures |= sample_figures(Bundle.load(job.paths.bundle), data.splits["val"])
     plots.save(figures, folder)
@@ -117,6 +127,15 @@ def _outputs(module: TaskModule, data: PreparedData, batch_size: int, device: to
     for index, batch in enumerate(eval_loader(data.splits["val"], batch_size)):
         outputs.add(module.validation_step({name: tensor.to(device) for name, tensor in batch.items()}, index))
     return outputs
+
+
+def _with_threshold(data: PreparedData, outputs: Outputs) -> PreparedData:
+    """With the threshold above which the chosen model's error on a sample is that of an anomaly; others as they are."""
+    target = data.preprocessing.target
+    if not isinstance(target, AnomalyTarget) or outputs.outputs is None:
+        return data
+    fitted = target.fitted(outputs.outputs[:, 0])
+    return replace(data, preprocessing=data.preprocessing.model_copy(update={"target": fitted}))
 
 
 def _reference(data: PreparedData, outputs: Outputs, batch_size: int) -> Reference:

@@ -147,6 +147,7 @@ class Bundle:
             "mase",
             "exact_match",
             "recall_at_1",
+            "psnr",
             "bits_per_character",
             "loss",
         )

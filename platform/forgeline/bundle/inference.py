@@ -59,6 +59,11 @@ def _filled(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     return tokens
 
 
+def _errors(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+    errors: Tensor = cast("Any", model).errors(batch)
+    return errors
+
+
 # From a batch to what a model of a task answers.
 _ANSWERS: Mapping[str, _Forward] = {
     "classification": lambda model, batch: _raw(model, batch).softmax(-1),
@@ -68,6 +73,7 @@ _ANSWERS: Mapping[str, _Forward] = {
     "language_modelling": lambda model, batch: next_token_logits(model, batch).float().softmax(-1),
     "masked_language_modelling": _filled,
     "translation": _written,
+    "reconstruction": _errors,
     "retrieval": lambda model, batch: pair_embeddings(model, batch),
 }
 
@@ -81,8 +87,8 @@ def model_outputs(
         Probabilities [n, classes] or, of tokens, [n, length, classes], standardised predictions [n, targets] or
         [n, horizon, targets], for language
         models the probabilities [n, vocabulary] of the token after each text, tokens [n, length] of the targets that a
-        model wrote or of the texts whose gaps it filled, or the embeddings [n, 2, width] of pictures and captions,
-        whose products are logits.
+        model wrote or of the texts whose gaps it filled, the embeddings [n, 2, width] of pictures and captions, whose
+        products are logits, or the errors [n, 2] of reconstructions and of what the model was shown.
 
     Raises:
         UsageError: models of the task have no outputs for samples.

@@ -68,6 +68,7 @@ class Manifest(BaseModel):
         "token_classification",
         "translation",
         "retrieval",
+        "reconstruction",
         "generation",
     ]
     architecture: dict[str, Any]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from forgeline.bundle.inference import sample_count
+from forgeline.preprocessing.target import AnomalyTarget
 
 if TYPE_CHECKING:
     from forgeline.preprocessing import (
@@ -116,7 +117,8 @@ class Reference(BaseModel):
     Attributes:
         samples: how many samples the inputs were taken from.
         inputs: per column, or per property of an image, a series, a text or a node.
-        outputs: of the model: `prediction` by class or in units of the target, `probability` of the predicted class.
+        outputs: of the model: `prediction` by class or in units of the target, `probability` of the predicted class,
+            or the `score` that tells anomalies.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -172,6 +174,8 @@ def output_references(
         }
     if preprocessing.target is None:
         return {}
+    if isinstance(preprocessing.target, AnomalyTarget):
+        return {"score": NumericReference.of(outputs[:, 0])}
     names = [column["name"] for column in preprocessing.target.columns()]
     values = preprocessing.unscale(outputs).reshape(len(outputs), -1)
     return {name: NumericReference.of(values[:, number]) for number, name in enumerate(names)}

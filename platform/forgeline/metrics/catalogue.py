@@ -126,6 +126,23 @@ METRICS: Mapping[str, Mapping[str, MetricInfo]] = MappingProxyType(
                 ),
             }
         ),
+        "reconstruction": MappingProxyType(
+            {
+                "loss": MetricInfo(
+                    higher_is_better=False, help="mean squared error of the pixels, black 0 and the brightest 1"
+                ),
+                "psnr": MetricInfo(
+                    higher_is_better=True, help="peak signal-to-noise ratio of the reconstructions, mean, dB"
+                ),
+                "psnr_noisy": MetricInfo(higher_is_better=True, help="the same of what the model was shown, dB"),
+                "psnr_gain": MetricInfo(higher_is_better=True, help="psnr less psnr_noisy: what denoising gains, dB"),
+                "anomaly_auroc": MetricInfo(
+                    higher_is_better=True,
+                    help="area under the ROC curve of the error, where the split has samples that are not normal",
+                    in_training=False,
+                ),
+            }
+        ),
         "generation": MappingProxyType(
             {
                 "loss": MetricInfo(

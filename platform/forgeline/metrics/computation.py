@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forgeline.errors import ForgelineError
-from forgeline.metrics import classification, forecasting, language_modelling, regression, retrieval, translation
+from forgeline.metrics import (
+    classification,
+    forecasting,
+    language_modelling,
+    reconstruction,
+    regression,
+    retrieval,
+    translation,
+)
 from forgeline.metrics.catalogue import LOSS_ONLY
 
 if TYPE_CHECKING:
@@ -32,6 +40,7 @@ _MEASURES: Mapping[str, _Measure] = {
     "regression": lambda out, targets, known: regression.regression_metrics(out, targets),
     "forecasting": lambda out, targets, known: forecasting.forecasting_metrics(out, targets, known.naive_mae),
     "translation": lambda out, targets, known: translation.translation_metrics(out, targets),
+    "reconstruction": lambda out, targets, known: reconstruction.reconstruction_metrics(out, targets),
     # With the loss, which a batch alone cannot tell.
     "retrieval": lambda out, targets, known: retrieval.retrieval_metrics(out, targets),
 }
@@ -57,8 +66,10 @@ def compute(
     Args:
         task: as in `METRICS`.
         outputs: probabilities [n, classes], or predictions [n, targets] / [n, horizon, targets] in original units,
-            or written tokens [n, length], or embeddings [n, 2, width]; nothing for the tasks of `LOSS_ONLY`.
-        targets: class numbers [n], meanings [n] for retrieval, or numbers of the shape of `outputs`.
+            or written tokens [n, length], embeddings [n, 2, width], or errors [n, 2]; nothing for the tasks of
+            `LOSS_ONLY`.
+        targets: class numbers [n], meanings [n] for retrieval, 1 for anomalies [n] of reconstruction, or numbers of
+            the shape of `outputs`.
         classes: names of the classes, for the per-class values.
         naive_mae: in-sample error of the naive forecast on train, for `mase`.
         loss: mean training loss over the same samples; comes back as `loss`.
@@ -113,7 +124,8 @@ def from_loss(
 
 
 def _check(task: str, outputs: NDArray[Any], targets: NDArray[Any]) -> None:
-    expected = outputs.shape[:1] if task in ("classification", "retrieval") else outputs.shape
+    one_each = task in ("classification", "retrieval", "reconstruction")
+    expected = outputs.shape[:1] if one_each else outputs.shape
     if targets.shape != expected:
         raise ForgelineError(f"outputs of shape {outputs.shape} need targets of shape {expected}, got {targets.shape}")
     if not len(outputs):

@@ -14,7 +14,7 @@ from forgeline.preprocessing.image import ImagePreprocessing
 from forgeline.preprocessing.pairs import PairPreprocessing
 from forgeline.preprocessing.series import SeriesPreprocessing
 from forgeline.preprocessing.tabular import TablePreprocessing
-from forgeline.preprocessing.target import ClassTarget, ScaledTarget
+from forgeline.preprocessing.target import AnomalyTarget, ClassTarget, ScaledTarget
 from forgeline.preprocessing.text import TextPreprocessing
 
 Preprocessing = Annotated[
@@ -29,6 +29,7 @@ Preprocessing = Annotated[
 ]
 
 __all__ = [
+    "AnomalyTarget",
     "CaptionPreprocessing",
     "ClassTarget",
     "FittedPreprocessing",

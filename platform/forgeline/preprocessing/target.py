@@ -1,4 +1,4 @@
-"""What a model is asked for, and the way back from its outputs: class probabilities or standardised numbers.
+"""What a model is asked for, and the way back from its outputs: probabilities, standardised numbers, or errors.
 
 Classes are kept as text, because metrics and files name them so; `label_type` brings a prediction back to the type
 that the table had, so that `predictions["prediction"] == table["target"]` means what it says.
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from forgeline.errors import DataError
+from forgeline.errors import DataError, ForgelineError
 from forgeline.preprocessing.reading import counted
 from forgeline.suggestions import did_you_mean
 
@@ -171,7 +171,48 @@ class ScaledTarget(BaseModel):
         return [{"name": name, "type": "double"} for name in names]
 
 
-Target = Annotated[ClassTarget | ScaledTarget, Field(discriminator="kind")]
+class AnomalyTarget(BaseModel):
+    """Whether a sample is unlike those that were learnt: the error of its reconstruction is above a threshold.
+
+    Attributes:
+        quantile: share of the normal samples that were not trained on whose error is at most the threshold.
+        threshold: None until a trained model is there to take it from.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["anomaly"] = "anomaly"
+    quantile: float
+    threshold: float | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the number is called that a prediction rests on."""
+        return ("score",)
+
+    def fitted(self, scores: Floats) -> AnomalyTarget:
+        """With the threshold of the scores [N] of normal samples."""
+        return self.model_copy(update={"threshold": float(np.quantile(scores, self.quantile))})
+
+    def decode(self, errors: Floats) -> pd.DataFrame:
+        """[N, 2] errors of the reconstruction and of what was shown -> `prediction` and the `score` it rests on.
+
+        Raises:
+            ForgelineError: there is no threshold yet.
+        """
+        import pandas as pd
+
+        if self.threshold is None:
+            raise ForgelineError("the model has no threshold that tells anomalies; train it to its end")
+        score = errors[:, 0].astype(np.float64)
+        return pd.DataFrame({"prediction": np.where(score > self.threshold, "anomaly", "normal"), "score": score})
+
+    def columns(self) -> list[dict[str, str]]:
+        """Names and types of what `decode` returns."""
+        return [{"name": "prediction", "type": "string"}, {"name": "score", "type": "double"}]
+
+
+Target = Annotated[ClassTarget | ScaledTarget | AnomalyTarget, Field(discriminator="kind")]
 
 
 def standardisation(values: Floats) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -23,6 +23,7 @@ MEASURED = {
     "language_modelling": metrics.compute("language_modelling", None, None, loss=0.1, tokens_per_character=1.0),
     "masked_language_modelling": metrics.compute("masked_language_modelling", None, None, loss=0.1),
     "retrieval": metrics.compute("retrieval", np.eye(2)[:, None].repeat(2, axis=1), np.array([0, 1]), loss=0.1),
+    "reconstruction": metrics.compute("reconstruction", np.array([[0.1, 0.2], [0.2, 0.3]]), np.array([0, 0]), loss=0.1),
     "translation": metrics.compute("translation", np.array([[3, 2]]), np.array([[4, 2]]), loss=0.1),
     "generation": metrics.compute(
         "generation", None, None, loss=0.1, parts={"negative_elbo": 3.0, "reconstruction": 2.0, "kl": 1.0}
