@@ -28,10 +28,20 @@ class Bound:
     Attributes:
         at_least: lower bound, or None.
         at_most: upper bound, or None.
+        of: another metric of the row, of whose lowest value the bounds are shares; None for bounds as they stand.
     """
 
     at_least: float | None = None
     at_most: float | None = None
+    of: str | None = None
+
+    def settled(self, measured: Mapping[str, Sequence[float]]) -> Bound:
+        """The bound in the metric's own unit, once the other metric is known."""
+        if self.of is None:
+            return self
+        lowest = min(measured[self.of])
+        low, high = (None if share is None else share * lowest for share in (self.at_least, self.at_most))
+        return Bound(at_least=low, at_most=high)
 
     def holds(self, values: Sequence[float]) -> bool:
         """Whether all values are within."""
@@ -82,6 +92,7 @@ def measure(bar: GeneratorBar, say: Say) -> dict[str, Any]:
             measured.setdefault(name, []).append(value)
         shown = ", ".join(f"{name} {value:.4g}" for name, value in found.items())
         say(f"{bar.name}: trainer.seed={seed} {shown} in {seconds[-1]:.0f} s")
+    bounds = {name: bound.settled(measured) for name, bound in bar.bounds.items()}
     return {
         "name": bar.name,
         "spec": bar.spec,
@@ -89,9 +100,9 @@ def measure(bar: GeneratorBar, say: Say) -> dict[str, Any]:
         "values": list(bar.seeds),
         "changed": dict(bar.change),
         "measured": measured,
-        "asked": {name: {"at_least": bound.at_least, "at_most": bound.at_most} for name, bound in bar.bounds.items()},
+        "asked": {name: {"at_least": bound.at_least, "at_most": bound.at_most} for name, bound in bounds.items()},
         "seconds": [round(second, 1) for second in seconds],
-        "met": all(bound.holds(measured[name]) for name, bound in bar.bounds.items()),
+        "met": all(bound.holds(measured[name]) for name, bound in bounds.items()),
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from benchmarks.generator_bars import Bound, GeneratorBar
 
+DISTANCES = ("frechet_distance", "frechet_distance_untrained", "judge_score")
 JUDGED = ("judge_accuracy", "frechet_distance", "judge_score", "judge_own_accuracy")
 POINTS = ("modes", "high_quality")
 
@@ -48,5 +49,12 @@ BARS = (
         metrics=POINTS,
         bounds={"modes": Bound(at_least=25), "high_quality": Bound(at_least=0.90)},
         seeds=(0, 1, 2),
+    ),
+    GeneratorBar(
+        name="mnist5k DCGAN",
+        spec="zoo/dcgan.yaml",
+        metrics=DISTANCES,
+        bounds={"frechet_distance": Bound(at_most=0.5, of="frechet_distance_untrained")},
+        evaluation={"untrained": True},
     ),
 )

@@ -22,6 +22,7 @@ from forgeline_architectures.clip import ARCHITECTURE as CLIP
 from forgeline_architectures.cnn import ARCHITECTURE as CNN
 from forgeline_architectures.cyclegan import ARCHITECTURE as CYCLEGAN
 from forgeline_architectures.dbn import ARCHITECTURE as DBN
+from forgeline_architectures.dcgan import ARCHITECTURE as DCGAN
 from forgeline_architectures.ddpm import ARCHITECTURE as DDPM
 from forgeline_architectures.dsn import ARCHITECTURE as DSN
 from forgeline_architectures.gan import ARCHITECTURE as GAN
@@ -48,6 +49,7 @@ FAMILIES = {
         CLIP,
         CNN,
         DBN,
+        DCGAN,
         DDPM,
         DSN,
         GAN,
@@ -170,6 +172,7 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any], list[int]]] = [
         PAIRS,
         [11],
     ),
+    ("dcgan", {"name": "dcgan", "latent": 4, "widths": [8, 4]}, "generation", IMAGE, [1, 16, 16]),
     (
         "ddpm",
         {"name": "ddpm", "widths": [8, 16], "blocks": 1, "attention": [8], "groups": 4},
