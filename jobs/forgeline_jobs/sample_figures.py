@@ -41,7 +41,8 @@ def sample_figures(bundle: Bundle, split: Split, *, device: str = "auto") -> dic
         columns = min(len(bundle.classes), MOST_COLUMNS)
         figures = {"samples": plots.sample_grid(bundle.sample(columns * (SAMPLES // columns), device=device), columns)}
     elif source is not None:
-        shown = conditions_of_split(split, conditions, SAMPLES // 2)
+        batch = split.batch(_spread(len(split)))
+        shown = {name: batch[name] for name in conditions}
         made = _made(bundle, len(shown[source]), shown, device)
         figures = {"samples": translation_grid(bundle.preprocessing.decode_samples(shown[source]), made)}
     else:
@@ -52,11 +53,18 @@ def sample_figures(bundle: Bundle, split: Split, *, device: str = "auto") -> dic
 
 
 def translation_grid(sources_NHWC: NDArray[Any], made_NHWC: NDArray[Any]) -> Figure:
-    """Rows of sources, each above the row of their translations; as many as fill whole rows."""
-    rows = min(SAMPLES // 2, len(made_NHWC)) // COLUMNS or 1
+    """Rows of sources, each above the row of their translations: a few from all over, as many as fill whole rows."""
+    chosen = _spread(len(made_NHWC))
+    sources_NHWC, made_NHWC = sources_NHWC[chosen], made_NHWC[chosen]
+    rows = len(made_NHWC) // COLUMNS or 1
     size = made_NHWC.shape[1:]
     both = [pictures[: rows * COLUMNS].reshape(rows, -1, *size) for pictures in (sources_NHWC, made_NHWC)]
     return plots.sample_grid(np.stack(both, axis=1).reshape(-1, *size), both[0].shape[1])
+
+
+def _spread(count: int) -> NDArray[np.int64]:
+    """Places of the pictures that are shown: a split may be in the order of its classes."""
+    return as_int64(np.linspace(0, count - 1, min(SAMPLES // 2, count)))
 
 
 def conditions_of_split(split: Split, names: tuple[str, ...], count: int) -> dict[str, NDArray[Any]]:
