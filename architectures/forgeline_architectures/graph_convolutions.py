@@ -33,6 +33,6 @@ def _lean_import() -> Iterator[None]:
 
 
 with _lean_import():
-    from torch_geometric.nn import GATConv, GCNConv
+    from torch_geometric.nn import GATConv, GCNConv, Set2Set
 
-__all__ = ["GATConv", "GCNConv"]
+__all__ = ["GATConv", "GCNConv", "Set2Set"]

@@ -42,6 +42,7 @@ install_import_hook(
         "forgeline_architectures.vae.model",
         "forgeline_architectures.lenet.model",
         "forgeline_architectures.mlp.model",
+        "forgeline_architectures.mpnn.model",
         "forgeline_architectures.node_network",
     ],
     "beartype.beartype",

@@ -33,6 +33,7 @@ from forgeline_architectures.lamda import ARCHITECTURE as LAMDA
 from forgeline_architectures.lenet import ARCHITECTURE as LENET
 from forgeline_architectures.llama import ARCHITECTURE as LLAMA
 from forgeline_architectures.mlp import ARCHITECTURE as MLP
+from forgeline_architectures.mpnn import ARCHITECTURE as MPNN
 from forgeline_architectures.palm import ARCHITECTURE as PALM
 from forgeline_architectures.recurrent import ARCHITECTURE as RECURRENT
 from forgeline_architectures.seq2seq import ARCHITECTURE as SEQ2SEQ
@@ -60,6 +61,7 @@ FAMILIES = {
         LAMDA,
         LLAMA,
         MLP,
+        MPNN,
         PALM,
         RECURRENT,
         SEQ2SEQ,
@@ -70,7 +72,7 @@ FAMILIES = {
     )
 }
 # Families that `Bundle.embed` takes: their models have `penultimate`.
-EMBEDDING = {"autoencoder", "cnn", "dbn", "gpt", "lamda", "lenet", "llama", "mlp", "palm", "recurrent"}
+EMBEDDING = {"autoencoder", "cnn", "dbn", "gpt", "lamda", "lenet", "llama", "mlp", "mpnn", "palm", "recurrent"}
 ROOT = Path(__file__).parents[2]
 FILES = ("README.md", "__init__.py", "config.py", "model.py", "module.py")
 ROWS = 8
@@ -86,6 +88,7 @@ GRAPH = {
     "edges": {"shape": [2], "dtype": "int64"},
     "seeds": {"shape": [], "dtype": "int64"},
 }
+GRAPHS = GRAPH | {"members": {"shape": [], "dtype": "int64"}, "edge_features": {"shape": [3], "dtype": "float32"}}
 TEXTS = {"tokens": {"shape": [16], "dtype": "int64"}, "length": {"shape": [], "dtype": "int64"}}
 TOKENS = {"tokens": {"shape": [16], "dtype": "int64"}}
 PAIRS = {
@@ -129,6 +132,7 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any], list[int]]] = [
     ("dsn", {"name": "dsn", "modules": 2, "hidden": 4}, "classification", IMAGE, [3]),
     ("gcn", {"name": "gcn", "dropout": 0.0}, "classification", GRAPH, [3]),
     ("gat", {"name": "gat", "dropout": 0.0, "attention_dropout": 0.0}, "classification", GRAPH, [3]),
+    ("mpnn", {"name": "mpnn", "hidden": 8, "edge_hidden": 8}, "classification", GRAPHS, [3]),
     ("seq2seq", {"name": "seq2seq", "hidden": 16, "beams": 2}, "translation", PAIRS, [11]),
     ("seq2seq", {"name": "seq2seq", "hidden": 16, "attention": "dot", "cell": "lstm"}, "translation", PAIRS, [11]),
     (
@@ -228,7 +232,7 @@ def batch_of(signature: dict[str, Any]) -> dict[str, Tensor]:
         shape = (ROWS, *spec["shape"])
         if spec["dtype"] == "float32":
             batch[name] = torch.randn(shape, generator=generator)
-        elif name == "seeds":
+        elif name in ("seeds", "members"):
             batch[name] = torch.arange(ROWS)
         else:
             highest = 4 if name == "categorical" else signature["vocabulary"] or signature["outputs"][0]

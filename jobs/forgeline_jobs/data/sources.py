@@ -127,6 +127,14 @@ CORA = _builtin(
     home="builtin_graphs",
     stem="cora",
 )
+DIGIT_GRAPHS = _builtin(
+    "digit-graphs",
+    "The 1,797 digits of scikit-learn as graphs: a node for each pixel with ink, edges to its neighbours; 10 classes.",
+    modality="graph",
+    task="classification",
+    home="builtin_digit_graphs",
+    stem="digit_graphs",
+)
 REVERSE_COPY = _builtin(
     "reverse-copy",
     "12,000 random strings of 20 letters and the same backwards; fixed split 10,000/1,000/1,000.",
@@ -182,6 +190,14 @@ SERIES = DataSource(
     tasks=("forecasting", "classification"),
     config="forgeline_jobs.data.series:SeriesConfig",
     prepare_path="forgeline_jobs.data.series:prepare_series",
+)
+GRAPHS = DataSource(
+    name="graphs",
+    help="Your own graphs: an .npz file with `x`, `edge_index`, `graph` and `y`, to classify each of them.",
+    modality="graph",
+    tasks=("classification",),
+    config="forgeline_jobs.data.graphs:GraphsConfig",
+    prepare_path="forgeline_jobs.data.graphs:prepare_graphs",
 )
 GRAPH = DataSource(
     name="graph",

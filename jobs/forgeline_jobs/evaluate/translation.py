@@ -138,7 +138,7 @@ def _check_series(source: SeriesPreprocessing, model: SeriesPreprocessing) -> No
 
 
 def _check_graph(source: GraphPreprocessing, model: GraphPreprocessing) -> None:
-    for name in ("features", "normalise_rows", "undirected", "answers"):
+    for name in ("features", "normalise_rows", "undirected", "answers", "edge_features"):
         theirs, mine = getattr(source, name), getattr(model, name)
         if theirs != mine:
             raise DataError(f"the graph has {name} {theirs}, the model was trained with {mine}", key=_KEY)

@@ -125,6 +125,10 @@ def batches(arrays: Arrays, batch_size: int) -> Iterator[dict[str, NDArray[Any]]
 
     A graph stays whole: to pass through it costs the same for one of its nodes as for all.
     """
+    if "members" in arrays:
+        for start in range(0, sample_count(arrays), batch_size):
+            yield _some_graphs(arrays, start, min(start + batch_size, sample_count(arrays)))
+        return
     if "seeds" in arrays:
         yield {name: np.require(array, requirements=("C", "W")) for name, array in arrays.items()}
         return
@@ -133,6 +137,22 @@ def batches(arrays: Arrays, batch_size: int) -> Iterator[dict[str, NDArray[Any]]
             name: np.require(array[start : start + batch_size], requirements=("C", "W"))
             for name, array in arrays.items()
         }
+
+
+def _some_graphs(arrays: Arrays, first: int, end: int) -> dict[str, NDArray[Any]]:
+    """The graphs from `first` to before `end`, numbered from 0 again, as are their nodes."""
+    members, edges = arrays["members"], arrays["edges"]
+    begin, stop = np.searchsorted(members, (first, end)).tolist()
+    inside = (edges[:, 0] >= begin) & (edges[:, 0] < stop)
+    part = {
+        "features": arrays["features"][begin:stop],
+        "edges": edges[inside] - begin,
+        "members": members[begin:stop] - first,
+        "seeds": arrays["seeds"][: end - first],
+    }
+    if "edge_features" in arrays:
+        part["edge_features"] = arrays["edge_features"][inside]
+    return {name: np.require(array, requirements=("C", "W")) for name, array in part.items()}
 
 
 def next_token_logits(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:

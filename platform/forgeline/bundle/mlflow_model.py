@@ -106,8 +106,9 @@ def _portable(bundle: Bundle, raw: Any) -> Any:
         names = [column["name"] for column in bundle.schema["inputs"]]
         return as_frame(raw)[names]
     if preprocessing.kind == "graph":
-        whole = {name: np.asarray(raw[name], dtype=np.int64) for name in ("edge_index", "pairs") if name in raw}
-        return {"x": node_features(raw).astype(np.float32), **whole}
+        types = {"edge_attr": np.float32, "edge_index": np.int64, "pairs": np.int64, "graph": np.int64}
+        given = {name: np.asarray(raw[name], dtype=type_) for name, type_ in types.items() if name in raw}
+        return {"x": node_features(raw).astype(np.float32), **given}
     # Back from what the network takes: paths become pixels, and a table of a series its windows.
     arrays = preprocessing.encode(raw)
     if preprocessing.kind == "image" or preprocessing.kind == "captions":

@@ -3,7 +3,7 @@
 Distributions are kept as counts in quantile bins, in the units of the data. Inputs are taken from encoded batches, so
 that training (which has nothing else) and monitoring (which encodes what it is asked) see them in the same way; of an
 image its mean intensity and contrast, of a series its level, spread and last value, of a text its tokens, of a node of
-a graph its neighbours and how many of its features are set.
+a graph its neighbours and how many of its features are set; of a whole graph its nodes and edges.
 """
 
 from __future__ import annotations
@@ -247,6 +247,10 @@ def _text(
 
 
 def _graph(preprocessing: GraphPreprocessing, batch: Arrays) -> dict[str, NDArray[Any] | Counter[str]]:
+    if preprocessing.answers == "graphs":
+        members = batch["members"]
+        edges = np.bincount(members[batch["edges"][:, 0]], minlength=len(batch["seeds"]))
+        return {"nodes": np.bincount(members), "edges": edges}
     seeds = batch["seeds"].reshape(-1)
     degrees = np.bincount(batch["edges"][:, 1], minlength=len(batch["features"]))
     return {"neighbours": degrees[seeds], "features": (batch["features"][seeds] != 0).sum(axis=1)}

@@ -1,4 +1,4 @@
-"""Graphs: features per node, edges between them, and the nodes, or the pairs of nodes, that are asked about.
+"""Graphs: features per node, edges between them, and the nodes, pairs of nodes or graphs that are asked about.
 
 A graph is one thing: its nodes are no samples that could be encoded one by one, since each is read with its
 neighbours. So the arrays differ in length, and only `seeds` has one entry per sample.
@@ -24,18 +24,23 @@ if TYPE_CHECKING:
 # How a sparse matrix is stored beside dense `x`: the three arrays of compressed rows, and the shape.
 SPARSE = ("x_data", "x_indices", "x_indptr", "x_shape")
 
+# The array that says what is asked about, by what a model answers.
+ASKED = {"nodes": "nodes", "links": "pairs", "graphs": "graph"}
+
 
 class GraphPreprocessing(FittedPreprocessing):
     """`features` [n, F] float32, `edges` [e, 2] int64 (from, to), and `seeds` int64: what to answer for.
 
-    Seeds are nodes [b], or pairs of nodes [b, 2] where `answers` is about links.
+    Seeds are nodes [b], pairs of nodes [b, 2] where `answers` is about links, or the numbers of whole graphs [b], with
+    `members` [n] int64, ascending: the graph of each node. Edges may have `edge_features` [e, G] float32.
     """
 
     kind: Literal["graph"] = "graph"
     features: int = Field(ge=1)
     normalise_rows: bool = False
     undirected: bool = False
-    answers: Literal["nodes", "links"] = "nodes"
+    answers: Literal["nodes", "links", "graphs"] = "nodes"
+    edge_features: int = Field(default=0, ge=0)
 
     def encode(self, raw: Mapping[str, Any]) -> Arrays:
         """`x` [n, F], `edge_index` [2, e] and `nodes` [b] (all where left out) or `pairs` [2, b] -> the model's inputs.
@@ -50,7 +55,14 @@ class GraphPreprocessing(FittedPreprocessing):
         if x.shape[1] != self.features:
             raise DataError(f"`x` has {x.shape[1]} features per node; the model takes {self.features}")
         edges = edge_pairs(raw["edge_index"], nodes=len(x))
-        return {"features": self.scaled(x), "edges": self.directed(edges), "seeds": self._asked(raw, len(x))}
+        directed = self.directed(edges)
+        arrays: Arrays = {"features": self.scaled(x), "edges": directed, "seeds": self._asked(raw, len(x))}
+        if self.answers == "graphs":
+            arrays["members"] = _members(raw, directed, nodes=len(x))
+            arrays["seeds"] = np.arange(arrays["members"][-1] + 1)
+        if self.edge_features:
+            arrays["edge_features"] = _edge_features(raw, edges=len(edges), wanted=self.edge_features)
+        return arrays
 
     def _asked(self, raw: Mapping[str, Any], nodes: int) -> NDArray[np.int64]:
         if self.answers == "links":
@@ -87,16 +99,18 @@ class GraphPreprocessing(FittedPreprocessing):
         if place.suffix.lower() != ".npz":
             raise DataError(f"`{place}` is not a graph; allowed: .npz with `x` and `edge_index`")
         arrays = read_arrays(place)
-        known = ("x", *SPARSE, "edge_index", "pairs" if self.answers == "links" else "nodes")
+        known = ("x", *SPARSE, "edge_index", "edge_attr", ASKED[self.answers])
         return {name: arrays[name] for name in known if name in arrays}
 
     def row_labels(self, raw: Any) -> pd.DataFrame:
-        """The number of each node, or the numbers of the two of a pair."""
+        """The number of each node or graph, or the numbers of the two of a pair."""
         import pandas as pd
 
         if self.answers == "links":
             first, second = np.asarray(raw["pairs"])
             return pd.DataFrame({"node": first, "other": second})
+        if self.answers == "graphs":
+            return pd.DataFrame({"graph": self.encode(raw)["seeds"]})
         nodes = raw.get("nodes")
         return pd.DataFrame({"node": np.arange(len(node_features(raw))) if nodes is None else np.asarray(nodes)})
 
@@ -105,12 +119,15 @@ class GraphPreprocessing(FittedPreprocessing):
         x = {"name": "x", "type": "tensor", "dtype": "float32", "shape": [-1, self.features]}
         edges = {"name": "edge_index", "type": "tensor", "dtype": "int64", "shape": [2, -1]}
         columns = self.target.columns() if self.target else []
-        node = {"name": "node", "type": "long"}
-        if self.answers == "nodes":
-            return {"kind": "graph", "inputs": [x, edges], "outputs": [node, *columns]}
-        pairs = {"name": "pairs", "type": "tensor", "dtype": "int64", "shape": [2, -1]}
-        outputs = [node, {"name": "other", "type": "long"}, *columns]
-        return {"kind": "graph", "inputs": [x, edges, pairs], "outputs": outputs}
+        kinds = {"name": "edge_attr", "type": "tensor", "dtype": "float32", "shape": [-1, self.edge_features]}
+        inputs = [x, edges, kinds] if self.edge_features else [x, edges]
+        asked = {"nodes": ("node",), "links": ("node", "other"), "graphs": ("graph",)}[self.answers]
+        if self.answers == "links":
+            inputs.append({"name": "pairs", "type": "tensor", "dtype": "int64", "shape": [2, -1]})
+        elif self.answers == "graphs":
+            inputs.append({"name": "graph", "type": "tensor", "dtype": "int64", "shape": [-1]})
+        outputs = [{"name": name, "type": "long"} for name in asked]
+        return {"kind": "graph", "inputs": inputs, "outputs": [*outputs, *columns]}
 
 
 def node_features(raw: Mapping[str, Any], *, key: str | None = None) -> NDArray[Any]:
@@ -163,6 +180,51 @@ def node_numbers(name: str, numbers: Any, *, nodes: int, key: str | None = None)
     if len(outside):
         raise DataError(f"`{name}` names node {outside[0]}; allowed: 0 to {nodes - 1}", key=key)
     return array.astype(np.int64)
+
+
+def _members(raw: Mapping[str, Any], edges: NDArray[np.int64], *, nodes: int) -> NDArray[np.int64]:
+    """[n] the graph of each node; one graph where nothing is said.
+
+    Raises:
+        DataError: the nodes of a graph are not side by side, a graph has none, or an edge leaves its graph.
+    """
+    if raw.get("graph") is None:
+        return np.zeros(nodes, dtype=np.int64)
+    graph = np.asarray(raw["graph"])
+    if graph.shape != (nodes,) or graph.dtype.kind not in "ui":
+        raise DataError(
+            f"`graph` is {graph.dtype} {list(graph.shape)}; wanted whole numbers, for each of {nodes} nodes"
+        )
+    members: NDArray[np.int64] = graph.astype(np.int64)
+    steps = np.diff(members, prepend=-1)
+    wrong = np.flatnonzero((steps < 0) | (steps > 1) | ((steps == 0) & (np.arange(nodes) == 0)))
+    if len(wrong):
+        raise DataError(
+            f"`graph` is {members[wrong[0]]} at node {wrong[0]}; graphs are numbered from 0, none is empty, and the "
+            "nodes of each stand side by side"
+        )
+    apart = np.flatnonzero(members[edges[:, 0]] != members[edges[:, 1]])
+    if len(apart):
+        source, to = edges[apart[0]].tolist()
+        raise DataError(f"an edge goes from node {source} to node {to}, which is of another graph")
+    return members
+
+
+def _edge_features(raw: Mapping[str, Any], *, edges: int, wanted: int) -> NDArray[np.float32]:
+    """[e, G] from `edge_attr`.
+
+    Raises:
+        DataError: it is not there, or does not fit the edges or the model.
+    """
+    if raw.get("edge_attr") is None:
+        raise DataError(f"the graph has no array `edge_attr`; the model takes {wanted} features of each edge")
+    values = np.asarray(raw["edge_attr"])
+    if values.shape != (edges, wanted) or values.dtype.kind not in "buif" or not np.isfinite(values).all():
+        raise DataError(
+            f"`edge_attr` is {values.dtype} {list(values.shape)}; wanted finite numbers [{edges}, {wanted}], for each "
+            "edge"
+        )
+    return values.astype(np.float32)
 
 
 def _dense(

@@ -18,7 +18,7 @@ from forgeline_jobs.data.descriptor import DataSource
 from forgeline_jobs.data.loader import eval_loader, train_loader
 
 ALL = [value for value in vars(sources).values() if isinstance(value, DataSource)]
-BUILTIN = [source for source in ALL if source.name not in {"tabular", "images", "text", "series", "graph"}]
+BUILTIN = [source for source in ALL if source.name not in {"tabular", "images", "text", "series", "graph", "graphs"}]
 _PREPARED: dict[str, PreparedData] = {}
 
 

@@ -189,3 +189,31 @@ def links_bundle(tmp_path_factory: pytest.TempPathFactory, graph: dict[str, np.n
     folder = tmp_path_factory.mktemp("links") / "bundle"
     reference = Reference.of(preprocessing, [preprocessing.encode(graph | {"pairs": [[1, 4], [2, 3]]})])
     return build(folder, {"name": "gat"}, signature, preprocessing, reference=reference)
+
+
+@pytest.fixture(scope="session")
+def graphs() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {
+        "x": rng.random((6, 3), dtype=np.float32),
+        "edge_index": np.asarray([[0, 2, 3, 4], [1, 3, 4, 2]]),
+        "edge_attr": rng.random((4, 2), dtype=np.float32),
+        "graph": np.asarray([0, 0, 1, 1, 1, 2]),
+    }
+
+
+@pytest.fixture(scope="session")
+def graphs_bundle(tmp_path_factory: pytest.TempPathFactory, graphs: dict[str, np.ndarray]) -> Bundle:
+    preprocessing = GraphPreprocessing(
+        features=3, edge_features=2, answers="graphs", target=ClassTarget.fit("kind", range(2))
+    )
+    numbers = {name: {"shape": [], "dtype": "int64"} for name in ("members", "seeds")}
+    inputs = {
+        "features": {"shape": [3], "dtype": "float32"},
+        "edges": {"shape": [2], "dtype": "int64"},
+        "edge_features": {"shape": [2], "dtype": "float32"},
+    }
+    signature = {"task": "classification", "inputs": inputs | numbers, "outputs": [2]}
+    folder = tmp_path_factory.mktemp("graphs") / "bundle"
+    reference = Reference.of(preprocessing, [preprocessing.encode(graphs)])
+    return build(folder, {"name": "mpnn", "hidden": 4}, signature, preprocessing, reference=reference)

@@ -81,3 +81,35 @@ def test_a_bundle_of_links_answers_pairs(links_bundle: Bundle, graph: Graph, tmp
 
     found = mlflow.pyfunc.load_model(str(tmp_path / "model")).predict(asked | {"x": graph["x"].astype(np.float32)})
     pd.testing.assert_frame_equal(found, table, rtol=1e-5)
+
+
+def test_a_bundle_of_graphs_answers_each(graphs_bundle: Bundle, graphs: Graph, tmp_path: Path) -> None:
+    table = graphs_bundle.predict(graphs, device="cpu")
+    assert table["graph"].tolist() == [0, 1, 2]
+    assert list(table.columns) == [column["name"] for column in graphs_bundle.schema["outputs"]]
+    first = {"x": graphs["x"][:2], "edge_index": graphs["edge_index"][:, :1], "edge_attr": graphs["edge_attr"][:1]}
+    alone = graphs_bundle.predict(first, device="cpu")
+    pd.testing.assert_frame_equal(graphs_bundle.predict(graphs, batch_size=2, device="cpu"), table, rtol=1e-5)
+    pd.testing.assert_frame_equal(alone, table.iloc[:1], rtol=1e-5)
+    np.savez(tmp_path / "graphs.npz", **graphs)
+    pd.testing.assert_frame_equal(graphs_bundle.predict(tmp_path / "graphs.npz", device="cpu"), table)
+    reference = graphs_bundle.reference
+    assert reference is not None and reference.samples == 3
+    assert reference.inputs["nodes"].maximum == 3 and reference.inputs["edges"].mean == 4 / 3  # type: ignore[union-attr]
+    assert graphs_bundle.embed(graphs, device="cpu").shape == (3, 4)
+
+
+def test_mlflow_predicts_graphs(graphs_bundle: Bundle, graphs: Graph, tmp_path: Path) -> None:
+    import mlflow
+
+    save_mlflow_model(graphs_bundle.folder, tmp_path / "model", graphs)
+    model = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+    assert model.metadata.signature.inputs.input_names() == ["x", "edge_index", "edge_attr", "graph"]
+    pd.testing.assert_frame_equal(model.predict(graphs), graphs_bundle.predict(graphs, device="cpu"), rtol=1e-5)
+
+
+def test_what_a_bundle_of_graphs_refuses(graphs_bundle: Bundle, graphs: Graph) -> None:
+    with pytest.raises(DataError, match="no array `edge_attr`; the model takes 2 features of each edge"):
+        graphs_bundle.predict({name: array for name, array in graphs.items() if name != "edge_attr"})
+    with pytest.raises(DataError, match="of another graph"):
+        graphs_bundle.predict(graphs | {"edge_index": np.asarray([[0, 2, 3, 3], [1, 3, 4, 0]])})
