@@ -76,7 +76,7 @@ class TestEverySource:
                 assert set(batch) == {*data.signature.inputs} | (set() if generated else {"target"})
                 for key, spec in data.signature.inputs.items():
                     # A graph has as many nodes and edges as it has, whatever is asked about.
-                    rows = len(batch[key]) if key in {"features", "edges"} else 3
+                    rows = len(batch[key]) if key in {"features", "edges", "edge_features", "members"} else 3
                     assert batch[key].shape == (rows, *spec.shape) and batch[key].dtype == spec.dtype
                 assert generated or batch["target"].shape[0] == 3
 
