@@ -4,7 +4,8 @@ Section 5.1, edge network: the message from w to v is A(e) h_w, where a small ne
 edge's features. Section 3: a gated recurrent unit, the same in every step, takes the sum of a node's messages into its
 state. Section 5.2, set2set: an LSTM looks by attention, some times, at all nodes of a graph, each of them a linear map
 of state and features (layer of torch_geometric). Edges without features are all alike. The matrices are the same in
-every step and made once, where torch_geometric's `NNConv`, which gives the same messages, makes them anew.
+every step and made once, where torch_geometric's `NNConv`, which gives the same messages, makes them anew. Departure:
+batch normalisation of what the readout gives, which at first is almost the same for all graphs.
 """
 
 # ruff: noqa: F722, F821  (shapes in jaxtyping annotations are not forward references)
@@ -40,6 +41,7 @@ class MPNN(nn.Module):
         self.update = nn.GRUCell(width, width)
         self.projection = nn.Linear(width + self.embedding.in_features, width)
         self.readout = Set2Set(width, processing_steps=config.readout_steps)
+        self.norm = nn.BatchNorm1d(2 * width)
         self.dense = nn.Linear(2 * width, width)
         self.head = nn.Linear(width, signature.outputs[0])
 
@@ -52,7 +54,7 @@ class MPNN(nn.Module):
         """A vector for each of the graphs `seeds`."""
         told = self.projection(torch.cat([self.states(batch), batch["features"]], dim=1))
         graphs = self.readout(told, batch["members"], dim_size=len(batch["seeds"]))
-        vectors: Tensor = self.dense(graphs).relu()[batch["seeds"]]
+        vectors: Tensor = self.dense(self.norm(graphs)).relu()[batch["seeds"]]
         return vectors
 
     def states(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "nodes width"]:

@@ -120,5 +120,5 @@ def test_parameters_of_the_default() -> None:
         model = ARCHITECTURE.build_model({"name": "mpnn"}, signature_of())
     edges = (KINDS + 1) * 128 + 129 * 64 * 64 + 64
     recurrent = 3 * 64 * (64 + 64 + 2) + 4 * 64 * (128 + 64 + 2)  # the node's unit, and the readout's LSTM
-    dense = (FEATURES + 1) * 64 + (64 + FEATURES + 1) * 64 + 129 * 64 + 65 * CLASSES
+    dense = (FEATURES + 1) * 64 + (64 + FEATURES + 1) * 64 + 2 * 128 + 129 * 64 + 65 * CLASSES
     assert sum(parameter.numel() for parameter in model.parameters()) == edges + recurrent + dense
