@@ -32,6 +32,7 @@ from benchmarks import (
     zoo_recurrent,
     zoo_stacks,
     zoo_text,
+    zoo_text_to_image,
     zoo_transfer,
     zoo_vision_language,
 )
@@ -68,6 +69,7 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
         "mnist5k DBN, 1,000 labels": partial(zoo_stacks.few_labels, _say),
         **{bar.name: partial(generator_bars.measure, bar, _say) for bar in zoo_stacks.GENERATORS},
     },
+    "text-to-image": {bar.name: partial(generator_bars.measure, bar, _say) for bar in zoo_text_to_image.BARS},
     "transfer": {name: partial(zoo_transfer.transferred, _say, **row) for name, row in zoo_transfer.ROWS.items()},
     "vision-language": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_vision_language.BARS},
     "text": {

@@ -27,6 +27,7 @@ TITLES: Mapping[str, str] = {
     "recurrent": "Recurrent networks",
     "stacks": "Deep stacks",
     "text": "Text",
+    "text-to-image": "Pictures by caption",
     "transfer": "Transfer learning",
     "vision-language": "Pictures and words",
 }

@@ -35,6 +35,7 @@ install_import_hook(
         "forgeline_architectures.beam_search",
         "forgeline_architectures.generation",
         "forgeline_architectures.gpt.model",
+        "forgeline_architectures.latent_diffusion.model",
         "forgeline_architectures.recurrent.model",
         "forgeline_architectures.seq2seq.model",
         "forgeline_architectures.t5.model",

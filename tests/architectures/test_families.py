@@ -30,6 +30,7 @@ from forgeline_architectures.gat import ARCHITECTURE as GAT
 from forgeline_architectures.gcn import ARCHITECTURE as GCN
 from forgeline_architectures.gpt import ARCHITECTURE as GPT
 from forgeline_architectures.lamda import ARCHITECTURE as LAMDA
+from forgeline_architectures.latent_diffusion import ARCHITECTURE as LATENT_DIFFUSION
 from forgeline_architectures.lenet import ARCHITECTURE as LENET
 from forgeline_architectures.llama import ARCHITECTURE as LLAMA
 from forgeline_architectures.mlp import ARCHITECTURE as MLP
@@ -59,6 +60,7 @@ FAMILIES = {
         GPT,
         LENET,
         LAMDA,
+        LATENT_DIFFUSION,
         LLAMA,
         MLP,
         MPNN,
@@ -184,6 +186,26 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any], list[int]]] = [
         IMAGE | LABEL,
         [1, 16, 16],
     ),
+    (
+        "latent_diffusion",
+        {
+            "name": "latent_diffusion",
+            "widths": [8, 16],
+            "blocks": 1,
+            "attention": [],
+            "heads": 2,
+            "groups": 4,
+            "autoencoder_widths": [8, 8],
+            "autoencoder_blocks": 1,
+            "autoencoder_steps": 0,
+            "text_layers": 1,
+            "text_heads": 2,
+            "text_width": 16,
+        },
+        "generation",
+        CAPTIONED,
+        [3, 16, 16],
+    ),
     ("gpt", {"name": "gpt", "layers": 2, "heads": 2, "width": 16}, "language_modelling", TOKENS, [11]),
     ("lamda", {"name": "lamda", "layers": 2, "heads": 2, "width": 16}, "language_modelling", TOKENS, [11]),
     ("llama", {"name": "llama", "layers": 2, "heads": 2, "width": 16}, "language_modelling", TOKENS, [11]),
@@ -220,9 +242,14 @@ def signature_of(task: str, inputs: dict[str, Any], outputs: list[int]) -> dict[
         "outputs": outputs,
         "cardinalities": [4, 7] if "categorical" in inputs else [],
         "vocabulary": 11 if inputs is TEXTS else None,
-        "conditions": {"label": 2 if "source" in inputs else 3} if "label" in inputs else {},
+        "conditions": _conditions(task, inputs),
         "source": "source" if task == "generation" and "source" in inputs else None,
     }
+
+
+def _conditions(task: str, inputs: dict[str, Any]) -> dict[str, int]:
+    known = {"label": 2 if "source" in inputs else 3, "caption": 11} if task == "generation" else {}
+    return {name: count for name, count in known.items() if name in inputs}
 
 
 def batch_of(signature: dict[str, Any]) -> dict[str, Tensor]:

@@ -156,8 +156,13 @@ class TextTower(nn.Module):
         self.encoder = Encoder(width, layers, heads, activation, causal=True)
         self.final_layer_norm = nn.LayerNorm(width, NORM_EPSILON)
 
+    def states(self, tokens: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens features"]:
+        """What is seen from every token."""
+        out: Tensor = self.final_layer_norm(self.encoder(self.embeddings(tokens)))
+        return out
+
     def forward(self, tokens: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch features"]:
-        states = self.final_layer_norm(self.encoder(self.embeddings(tokens)))
+        states = self.states(tokens)
         # Nothing looks ahead, so padding behind the end changes nothing.
         ends = (tokens == END).int().argmax(dim=1)
         out: Tensor = states[torch.arange(len(tokens), device=tokens.device), ends]

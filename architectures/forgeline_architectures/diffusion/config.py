@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from forgeline_architectures.descriptor import ArchitectureConfig
+from forgeline_architectures.signature import Signature
 
 Prediction = Annotated[
     Literal["epsilon", "v"], Field(description="What the network predicts: the noise, or the velocity `v`.")
@@ -65,6 +66,31 @@ class DiffusionConfig(ArchitectureConfig):
                 "learns; set architecture.unconditional above 0 or architecture.guidance to 1"
             )
         return self
+
+
+class CaptionedConfig(DiffusionConfig):
+    """Diffusion by what a text encoder reads in a caption; the defaults are the encoder of Stable Diffusion 1."""
+
+    text_layers: PositiveInt = Field(default=12, description="Blocks of the text encoder.")
+    text_heads: PositiveInt = Field(default=12, description="Its attention heads; must divide `text_width`.")
+    text_width: PositiveInt = Field(default=768, description="Numbers that represent a word of the caption.")
+    heads: PositiveInt = Field(default=8, description="Attention heads of the U-Net; must divide every width.")
+
+    @model_validator(mode="after")
+    def _text_heads_divide(self) -> Self:
+        groups_divide(self.text_heads, (self.text_width,), key="text_width", divisor="text_heads")
+        return self
+
+    def check(self, signature: Signature) -> None:
+        """Check that there are captions.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if "caption" not in signature.conditions:
+            raise ValueError(
+                f"{self.name} makes pictures by captions, the data have none; change data.name or architecture.name"
+            )
 
 
 def groups_divide(number: int, widths: Sequence[int], *, key: str = "widths", divisor: str = "groups") -> None:

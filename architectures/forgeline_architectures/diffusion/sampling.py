@@ -16,6 +16,7 @@ from forgeline_architectures.diffusion.config import DiffusionConfig
 from forgeline_architectures.diffusion.noise_schedule import CLEAN, NoiseSchedule
 from forgeline_architectures.tasks.generation import check_options
 
+STRENGTH = 0.8  # of a changed picture, as diffusers has it where nothing is said
 Rows = Mapping[str, Tensor]
 Predictor = Callable[[Tensor, Tensor], Tensor]  # noisy pictures and their times -> what the network says
 
@@ -59,6 +60,19 @@ class Walk:
             if not is_fine:
                 raise ValueError(f"option {name} is {options[name]!r}; allowed: {allowed[name]}")
         return cls(steps=int(steps), eta=float(eta), guidance=float(guidance))
+
+    @classmethod
+    def partial(cls, options: Mapping[str, Any], config: DiffusionConfig) -> tuple[float, Walk]:
+        """How far a picture is taken back to noise, `strength`, and the walk whose last part leads on from there.
+
+        Raises:
+            ValueError: an option is unknown or out of range.
+        """
+        strength = options.get("strength", STRENGTH)
+        if not (_number(strength) and 0 < strength <= 1):
+            raise ValueError(f"option strength is {strength!r}; allowed: a number above 0, up to 1 for noise alone")
+        rest = {name: value for name, value in options.items() if name != "strength"}
+        return float(strength), cls.of(rest, config)
 
 
 def _number(value: object) -> bool:

@@ -1,11 +1,11 @@
-"""The U-Net of the diffusers library, built for a family's config."""
+"""The U-Nets of the diffusers library, built for a family's config."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from diffusers import UNet2DModel
+from diffusers import UNet2DConditionModel, UNet2DModel
 from torch import nn
 
 
@@ -59,5 +59,32 @@ def picture_unet(size: NetworkSize, shape: Sequence[int], *, embeddings: int | N
         flip_sin_to_cos=False,
         freq_shift=1,
         norm_eps=1e-6,
+    )
+    return network
+
+
+def captioned_unet(size: NetworkSize, shape: Sequence[int], *, text_width: int, heads: int) -> nn.Module:
+    """The network of Rombach et al. 2022 (arXiv:2112.10752), section 3.3, whose attention looks at a text as well.
+
+    Args:
+        size: of the network.
+        shape: of what is denoised, [channels, side, side].
+        text_width: numbers that represent a word.
+        heads: of the attention.
+    """
+    channels, side, _ = shape
+    attends = size.attends(side)
+    network: nn.Module = UNet2DConditionModel(
+        sample_size=side,
+        in_channels=channels,
+        out_channels=channels,
+        block_out_channels=size.widths,
+        layers_per_block=size.blocks,
+        down_block_types=tuple("CrossAttnDownBlock2D" if attend else "DownBlock2D" for attend in attends),
+        up_block_types=tuple("CrossAttnUpBlock2D" if attend else "UpBlock2D" for attend in reversed(attends)),
+        dropout=size.dropout,
+        norm_num_groups=size.groups,
+        cross_attention_dim=text_width,
+        attention_head_dim=heads,  # so named in diffusers, which means their number here
     )
     return network

@@ -42,6 +42,20 @@ class Generator(Protocol):
 
 
 @runtime_checkable
+class Varying(Protocol):
+    """A generator that changes pictures into what a condition asks for."""
+
+    def vary(
+        self, image: Tensor, condition: Mapping[str, Tensor], *, generator: torch.Generator, options: Mapping[str, Any]
+    ) -> Tensor:
+        """Pictures [count, *outputs] out of pictures `image` of that shape; all else as in `Generator.sample`.
+
+        Raises:
+            ValueError: an option is unknown or out of range.
+        """
+
+
+@runtime_checkable
 class Illustrated(Protocol):
     """A generator with pictures of its own, such as a walk through its latent space."""
 

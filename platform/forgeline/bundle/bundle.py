@@ -356,6 +356,7 @@ class Bundle:
         seed: int = 0,
         device: str = "auto",
         batch_size: int = BATCH_SIZE,
+        image: Any = None,
         **options: Any,
     ) -> NDArray[Any]:
         """Samples that a generator makes.
@@ -367,6 +368,8 @@ class Bundle:
             seed: the same seed gives the same samples, on the same device and with the same `batch_size`.
             device: auto, cpu, cuda or cuda:N.
             batch_size: samples that are made together.
+            image: a picture that samples begin with in the place of noise, or one for each: a file or pixels, as
+                `predict` takes them, for families that can.
             options: of the family, such as `steps`.
 
         Returns:
@@ -374,10 +377,11 @@ class Bundle:
 
         Raises:
             UsageError: the model is no generator, or a condition or an option does not fit.
-            DataError: a value of a condition is none that the model knows.
+            DataError: a value of a condition is none that the model knows, or the picture cannot be read.
         """
-        from forgeline.bundle.sampling import conditions_of, make
+        from forgeline.bundle.sampling import beginning, conditions_of, make
 
         encoded = conditions_of(self, count, condition or {})
-        made = make(self, count, encoded, seed=seed, device=device, batch_size=batch_size, **options)
+        begun = None if image is None else beginning(self, image)
+        made = make(self, count, encoded, seed=seed, device=device, batch_size=batch_size, image=begun, **options)
         return self.preprocessing.decode_samples(made)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -61,6 +62,20 @@ def conditions_of(bundle: Bundle, count: int, given: Mapping[str, Any]) -> dict[
     return encoded
 
 
+def beginning(bundle: Bundle, image: Any) -> NDArray[Any]:
+    """A picture that samples begin with, or one for each, encoded [n, C, H, W].
+
+    Raises:
+        UsageError: the model makes no pictures.
+        DataError: it cannot be read, or has another size.
+    """
+    if len(bundle.manifest.signature["outputs"]) != 3:
+        raise UsageError("the model makes no pictures, so that it begins with none; leave image out")
+    preprocessing: Any = bundle.preprocessing
+    raw = preprocessing.read(image) if isinstance(image, str | Path) else image
+    return cast("NDArray[Any]", preprocessing.encode(raw)["image"])
+
+
 def make(
     bundle: Bundle,
     count: int,
@@ -69,19 +84,41 @@ def make(
     seed: int = 0,
     device: str = "auto",
     batch_size: int = 256,
+    image: NDArray[Any] | None = None,
     **options: Any,
 ) -> NDArray[Any]:
     """Samples in the range of the model's training, [count, *outputs], for encoded conditions.
 
+    Args:
+        bundle: a generator.
+        count: samples.
+        conditions: encoded, `count` rows each.
+        seed: of all that is drawn.
+        device: auto, cpu, cuda or cuda:N.
+        batch_size: samples that are made together.
+        image: pictures that samples begin with, encoded: one for all, or one for each.
+        options: of the family.
+
     Raises:
-        UsageError: the model is no generator, or a setting is out of range.
+        UsageError: the model is no generator, cannot begin with a picture, or a setting is out of range.
     """
     _check(bundle, count)
     if batch_size < 1:
         raise UsageError(f"batch_size is {batch_size}; allowed: 1 or more")
     place = pick_device(device)
     model = bundle.model.to(place)
-    return draw(model, conditions, count=count, seed=seed, device=place, batch_size=batch_size, options=options)
+    if image is not None:
+        image = _for_each(image, count)
+    return draw(
+        model, conditions, count=count, seed=seed, device=place, batch_size=batch_size, options=options, image=image
+    )
+
+
+def _for_each(image: NDArray[Any], count: int) -> NDArray[Any]:
+    """A row for each sample."""
+    if len(image) not in (1, count):
+        raise UsageError(f"image has {len(image)} pictures for {count} samples; give one, or one for each")
+    return np.repeat(image, count // len(image), axis=0)
 
 
 def _check(bundle: Bundle, count: int) -> None:
@@ -100,16 +137,19 @@ def draw(
     device: torch.device,
     batch_size: int,
     options: Mapping[str, Any],
+    image: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
-    """`count` samples [count, ...] in the range of the model's training.
+    """`count` samples [count, ...] in the range of the model's training, out of pictures where some are given.
 
     Raises:
-        UsageError: the model cannot make samples, or an option is unknown or out of range.
+        UsageError: the model cannot make samples, or none out of pictures; an option is unknown or out of range.
     """
     import torch
 
     if not hasattr(model, "sample"):
         raise UsageError(f"{type(model).__name__} makes no samples; allowed: models of the task generation")
+    if image is not None and not hasattr(model, "vary"):
+        raise UsageError(f"{type(model).__name__} begins with noise, not with a picture; leave image out")
     generator = torch.Generator(device=device).manual_seed(seed)
     parts = []
     with torch.inference_mode():
@@ -119,7 +159,11 @@ def draw(
                 name: torch.from_numpy(values[start : start + rows]).to(device) for name, values in condition.items()
             }
             try:
-                made = cast("Any", model).sample(rows, asked, generator=generator, options=options)
+                if image is None:
+                    made = cast("Any", model).sample(rows, asked, generator=generator, options=options)
+                else:
+                    begun = torch.from_numpy(image[start : start + rows]).to(device)
+                    made = cast("Any", model).vary(begun, asked, generator=generator, options=options)
             except ValueError as error:
                 raise UsageError(f"{error}") from error
             parts.append(made.float().cpu().numpy())

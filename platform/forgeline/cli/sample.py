@@ -45,6 +45,9 @@ def sample(
     source: Annotated[
         Path | None, typer.Option(help="What to translate: a picture, a folder of pictures, or an .npz file.")
     ] = None,
+    image: Annotated[
+        Path | None, typer.Option(help="Picture to begin with in the place of noise, for families that can.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same samples.")] = 0,
     option: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Setting of the model's family; repeatable.")
@@ -68,7 +71,7 @@ def sample(
     count = count or _COUNT
     if label:
         condition["label"] = [label[number % len(label)] for number in range(count)]
-    samples = bundle.sample(count, condition, seed=seed, batch_size=batch_size, **options)
+    samples = bundle.sample(count, condition, seed=seed, batch_size=batch_size, image=image, **options)
     if output.suffix == ".png" and samples.ndim != 4:
         raise UsageError(f"--output: the model makes points, not pictures; give a file that ends in .npz, not {output}")
     try:
@@ -81,7 +84,7 @@ def sample(
 def _setting(text: str) -> tuple[str, Any]:
     """`steps=20` -> ("steps", 20); what is no JSON is a text."""
     name, equals, value = text.partition("=")
-    taken = ("condition", "count", "device", "seed", "batch_size")
+    taken = ("condition", "count", "device", "image", "seed", "batch_size")
     if not equals or not name.isidentifier() or name in taken:
         raise UsageError(f"--option: got {text!r}; write NAME=VALUE, such as steps=20, a setting of the model's family")
     try:

@@ -41,6 +41,15 @@ class Flat(nn.Module):
         return made + condition["label"].view(-1, 1, 1, 1) - 1 if condition else made
 
 
+class Changing(Flat):
+    """Also changes pictures: by as much as it is told."""
+
+    def vary(
+        self, image: Tensor, condition: Mapping[str, Tensor], *, generator: torch.Generator, options: Mapping[str, Any]
+    ) -> Tensor:
+        return image + options["by"]
+
+
 class Family:
     """A plug-in of the model above."""
 
@@ -171,6 +180,24 @@ def test_what_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         labelled.sample(count, condition, **options)
+
+
+def test_a_picture_to_begin_with_is_one_for_all_or_one_for_each(
+    labelled: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from PIL import Image
+
+    shades = np.asarray([0, 100, 200], dtype=np.uint8)[:, None, None].repeat(2, 1).repeat(2, 2)
+    Image.fromarray(shades[1]).save(tmp_path / "grey.png")
+    with pytest.raises(UsageError, match="Flat begins with noise, not with a picture"):
+        labelled.sample(3, image=shades)
+    monkeypatch.setattr(Family, "build_model", lambda self, config, signature: Changing(tuple(signature["outputs"])))
+    bundle = Bundle.load(labelled.folder)
+    each = bundle.sample(3, image=shades, by=0.2, batch_size=2)
+    assert each.shape == (3, 2, 2, 1) and np.abs(each[:, 0, 0, 0] - [25.5, 125.5, 225.5]).max() < 1
+    assert np.array_equal(bundle.sample(2, image=tmp_path / "grey.png", by=0.2), each[[1, 1]])
+    with pytest.raises(UsageError, match="image has 3 pictures for 2 samples"):
+        bundle.sample(2, image=shades, by=0.2)
 
 
 @pytest.mark.parametrize("told", [True, False])

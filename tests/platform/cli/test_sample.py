@@ -73,6 +73,11 @@ def test_sources_are_translated_each_once_or_in_turn(pictures: Shades, tmp_path:
     assert pictures.asked["condition"] == {"source": [*paths, paths[0]]}
 
 
+def test_a_picture_to_begin_with_is_handed_on(pictures: Shades, tmp_path: Path) -> None:
+    run("m", "-o", tmp_path / "x.npz", "--image", tmp_path / "circle.png", "--option", "strength=0.5")
+    assert pictures.asked["image"] == tmp_path / "circle.png" and pictures.asked["strength"] == 0.5
+
+
 def test_points_are_no_picture(pictures: Shades, tmp_path: Path) -> None:
     pictures.shape = (2,)
     done = run("model", "--output", tmp_path / "x.png")

@@ -1,0 +1,66 @@
+"""Config of latent diffusion; the defaults are the networks of Stable Diffusion 1."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+
+from forgeline_architectures.diffusion.config import (
+    CaptionedConfig,
+    ScheduleName,
+    Widths,
+    groups_divide,
+    halves,
+    square,
+)
+from forgeline_architectures.signature import Signature
+
+
+class LatentDiffusionConfig(CaptionedConfig):
+    """Size of autoencoder, text encoder and U-Net, noise, and how samples are drawn."""
+
+    name: Literal["latent_diffusion"] = Field(default="latent_diffusion", description="The model's name.")
+    schedule: ScheduleName = "scaled_linear"
+    widths: Widths = (320, 640, 1280, 1280)
+    blocks: PositiveInt = Field(default=2, description="Residual blocks at each resolution of the U-Net's way down.")
+    attention: tuple[PositiveInt, ...] = Field(
+        default=(64, 32, 16),
+        description="Resolutions (side of a latent picture) that have attention; the lowest always has.",
+    )
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="Share zeroed in each residual block of the U-Net.")
+    autoencoder_widths: Widths = (128, 256, 512, 512)
+    autoencoder_blocks: PositiveInt = Field(
+        default=2, description="Residual blocks at each resolution of the autoencoder's way down."
+    )
+    autoencoder_steps: NonNegativeInt = Field(
+        description="Optimiser steps, from the first, in which the autoencoder learns alone; the rest learns after "
+        "them. 0 for a model that starts from the weights of another one, whose autoencoder it keeps.",
+    )
+    latent_channels: PositiveInt = Field(default=4, description="Channels of a latent picture.")
+    kl: NonNegativeFloat = Field(
+        default=1e-6, description="Weight, in the autoencoder's loss, of the latent pictures' divergence from noise."
+    )
+
+    @model_validator(mode="after")
+    def _groups_and_heads_fit(self) -> Self:
+        groups_divide(self.groups, self.widths)
+        groups_divide(self.groups, self.autoencoder_widths, key="autoencoder_widths")
+        groups_divide(self.heads, self.widths, divisor="heads")
+        return self
+
+    def latent_shape(self, signature: Signature) -> tuple[int, int, int]:
+        """Channels and sides of a latent picture."""
+        side = signature.outputs[-1] // 2 ** (len(self.autoencoder_widths) - 1)
+        return (self.latent_channels, side, side)
+
+    def check(self, signature: Signature) -> None:
+        """Compare data and networks.
+
+        Raises:
+            ValueError: there are no captions; pictures are not square, or they or their latents cannot be halved so
+                often.
+        """
+        super().check(signature)
+        halves(square(signature.outputs), self.autoencoder_widths, key="autoencoder_widths")
+        halves(self.latent_shape(signature)[-1], self.widths)
