@@ -31,6 +31,7 @@ from benchmarks import (
     zoo_page,
     zoo_recurrent,
     zoo_stacks,
+    zoo_style,
     zoo_text,
     zoo_text_to_image,
     zoo_transfer,
@@ -70,6 +71,7 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
         **{bar.name: partial(generator_bars.measure, bar, _say) for bar in zoo_stacks.GENERATORS},
     },
     "text-to-image": {bar.name: partial(generator_bars.measure, bar, _say) for bar in zoo_text_to_image.BARS},
+    "style": {"mnist5k progressive GAN": partial(zoo_style.stage_by_stage, _say)},
     "transfer": {name: partial(zoo_transfer.transferred, _say, **row) for name, row in zoo_transfer.ROWS.items()},
     "vision-language": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_vision_language.BARS},
     "text": {

@@ -108,20 +108,25 @@ def measure(bar: GeneratorBar, say: Say) -> dict[str, Any]:
 
 def _evaluated(bar: GeneratorBar, run: fl.Run, *, picture: bool) -> dict[str, float]:
     """The metrics of a model, and those of its samples drawn otherwise."""
-    folder, metrics = _evaluate(run, bar.evaluation)
+    folder, metrics = evaluate(f"runs:/{run.id}", bar.evaluation)
     if picture:
-        PICTURES.mkdir(exist_ok=True)
-        shutil.copyfile(folder / f"{bar.picture}.png", PICTURES / f"{Path(bar.spec).stem}.png")
+        keep_picture(folder, bar.spec, bar.picture)
     found = {name: metrics[name] for name in bar.metrics}
     for prefix, options in bar.again.items():
-        _, metrics = _evaluate(run, {"options": dict(options)})
+        _, metrics = evaluate(f"runs:/{run.id}", {"options": dict(options)})
         found |= {f"{prefix} {name}": metrics[name] for name in bar.metrics if name != "judge_own_accuracy"}
     return found
 
 
-def _evaluate(run: fl.Run, settings: Mapping[str, Any]) -> tuple[Path, dict[str, float]]:
-    """The folder of the report, and the metrics of the test split by their bare names."""
-    measured = fl.run(load({"kind": "evaluate", "name": "bar", "model": f"runs:/{run.id}", **settings}))
+def evaluate(model: str, settings: Mapping[str, Any]) -> tuple[Path, dict[str, float]]:
+    """The folder of the report, and the metrics of the test split by their bare names, of a run or a bundle."""
+    measured = fl.run(load({"kind": "evaluate", "name": "bar", "model": model, **settings}))
     if measured.state != "succeeded":
-        raise RuntimeError(f"evaluate of {run.id}: {measured.state}, {measured.message}")
+        raise RuntimeError(f"evaluate of {model}: {measured.state}, {measured.message}")
     return measured.artifacts, {name.removeprefix("test/"): value for name, value in measured.metrics.items()}
+
+
+def keep_picture(folder: Path, spec: str, picture: str = "samples") -> None:
+    """Put a picture of a report where docs/zoo.md shows it, under the name of the spec."""
+    PICTURES.mkdir(exist_ok=True)
+    shutil.copyfile(folder / f"{picture}.png", PICTURES / f"{Path(spec).stem}.png")

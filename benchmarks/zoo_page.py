@@ -26,6 +26,7 @@ TITLES: Mapping[str, str] = {
     "images": "Image networks",
     "recurrent": "Recurrent networks",
     "stacks": "Deep stacks",
+    "style": "Growing and style-based networks",
     "text": "Text",
     "text-to-image": "Pictures by caption",
     "transfer": "Transfer learning",

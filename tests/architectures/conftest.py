@@ -13,6 +13,7 @@ from jaxtyping import install_import_hook
 
 install_import_hook(
     [
+        "forgeline_architectures.adversarial.equalised",
         "forgeline_architectures.attention_decoder",
         "forgeline_architectures.captioner.model",
         "forgeline_architectures.clip.model",
@@ -36,6 +37,7 @@ install_import_hook(
         "forgeline_architectures.generation",
         "forgeline_architectures.gpt.model",
         "forgeline_architectures.latent_diffusion.model",
+        "forgeline_architectures.progressive_gan.model",
         "forgeline_architectures.recurrent.model",
         "forgeline_architectures.seq2seq.model",
         "forgeline_architectures.t5.model",

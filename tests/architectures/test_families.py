@@ -36,6 +36,7 @@ from forgeline_architectures.llama import ARCHITECTURE as LLAMA
 from forgeline_architectures.mlp import ARCHITECTURE as MLP
 from forgeline_architectures.mpnn import ARCHITECTURE as MPNN
 from forgeline_architectures.palm import ARCHITECTURE as PALM
+from forgeline_architectures.progressive_gan import ARCHITECTURE as PROGRESSIVE_GAN
 from forgeline_architectures.recurrent import ARCHITECTURE as RECURRENT
 from forgeline_architectures.seq2seq import ARCHITECTURE as SEQ2SEQ
 from forgeline_architectures.t5 import ARCHITECTURE as T5
@@ -65,6 +66,7 @@ FAMILIES = {
         MLP,
         MPNN,
         PALM,
+        PROGRESSIVE_GAN,
         RECURRENT,
         SEQ2SEQ,
         T5,
@@ -222,6 +224,13 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any], list[int]]] = [
         [1, 16, 16],
     ),
     ("autoencoder", {"name": "autoencoder", "hidden": [16], "sparsity": 0.1}, "reconstruction", IMAGE, [1, 16, 16]),
+    (
+        "progressive_gan",
+        {"name": "progressive_gan", "latent": 4, "widths": [8, 4, 4]},
+        "generation",
+        IMAGE,
+        [1, 16, 16],
+    ),
     ("vae", {"name": "vae", "hidden": [16], "latent": 4}, "generation", IMAGE, [1, 16, 16]),
     ("vae", {"name": "vae", "hidden": [16], "latent": 4, "beta": 4.0}, "generation", IMAGE | LABEL, [1, 16, 16]),
     (
