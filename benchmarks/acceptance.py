@@ -71,7 +71,10 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
         **{bar.name: partial(generator_bars.measure, bar, _say) for bar in zoo_stacks.GENERATORS},
     },
     "text-to-image": {bar.name: partial(generator_bars.measure, bar, _say) for bar in zoo_text_to_image.BARS},
-    "style": {"mnist5k progressive GAN": partial(zoo_style.stage_by_stage, _say)},
+    "style": {
+        "mnist5k progressive GAN": partial(zoo_style.stage_by_stage, _say),
+        zoo_style.STYLEGAN2.name: partial(zoo_style.against_dcgan, _say),
+    },
     "transfer": {name: partial(zoo_transfer.transferred, _say, **row) for name, row in zoo_transfer.ROWS.items()},
     "vision-language": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_vision_language.BARS},
     "text": {

@@ -126,7 +126,9 @@ def evaluate(model: str, settings: Mapping[str, Any]) -> tuple[Path, dict[str, f
     return measured.artifacts, {name.removeprefix("test/"): value for name, value in measured.metrics.items()}
 
 
-def keep_picture(folder: Path, spec: str, picture: str = "samples") -> None:
-    """Put a picture of a report where docs/zoo.md shows it, under the name of the spec."""
+def keep_picture(folder: Path, spec: str, shown: str = "samples") -> None:
+    """Put a report's pictures where docs/zoo.md shows them: one under the name of the spec, the others after it."""
     PICTURES.mkdir(exist_ok=True)
-    shutil.copyfile(folder / f"{picture}.png", PICTURES / f"{Path(spec).stem}.png")
+    for picture in folder.glob("*.png"):
+        suffix = "" if picture.stem == shown else f".{picture.stem}"
+        shutil.copyfile(picture, PICTURES / f"{Path(spec).stem}{suffix}.png")

@@ -94,12 +94,14 @@ def _bounds(row: Mapping[str, Any]) -> str:
 
 
 def _pictures(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Samples of the generators, beside each other under the name of their spec."""
+    """Samples of the generators under the name of their spec, each followed by what its family shows besides."""
     for spec in dict.fromkeys(str(row["spec"]) for row in rows.values() if row.get("spec")):
-        picture = PICTURES / f"{Path(spec).stem}.png"
-        if picture.exists():
-            yield f"![Samples of {picture.stem}]({PICTURES.name}/{picture.name})"
-            yield ""
+        stem = Path(spec).stem
+        for picture in (PICTURES / f"{stem}.png", *sorted(PICTURES.glob(f"{stem}.*.png"))):
+            if picture.exists():
+                shown = picture.stem.removeprefix(stem).lstrip(".").replace("-", " ") or "samples"
+                yield f"![{shown.capitalize()} of {stem}]({PICTURES.name}/{picture.name})"
+                yield ""
 
 
 def _costs() -> Iterator[str]:

@@ -1,7 +1,8 @@
 """The networks of Karras et al. in the zoo, on MNIST digits of 32x32 pixels, before a judge trained on the same digits.
 
 A progressive GAN leaves a checkpoint at the end of each stage. `evaluate` measures each of them like a model of its
-own: it samples at the resolution that it has grown to, each pixel as a square of the full picture's.
+own: it samples at the resolution that it has grown to, each pixel as a square of the full picture's. StyleGAN2 is held
+against the distance of the DCGAN of the same data.
 """
 
 from __future__ import annotations
@@ -9,17 +10,25 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import forgeline as fl
+from benchmarks import results_file, zoo_gans
 from benchmarks.bars import SPECS
-from benchmarks.generator_bars import evaluate, keep_picture
+from benchmarks.generator_bars import Bound, GeneratorBar, evaluate, keep_picture, measure
 from forgeline.bundle import Bundle
 from forgeline_architectures.adversarial.resolutions import FIRST_SIDE
 
 PROGRESSIVE = "zoo/progressive_gan.yaml"
+STYLEGAN2 = GeneratorBar(
+    name="mnist5k StyleGAN2",
+    spec="zoo/stylegan2.yaml",
+    metrics=zoo_gans.DISTANCES,
+    evaluation={"untrained": True},
+)
 
 
 def stage_by_stage(say: Callable[[str], None]) -> dict[str, Any]:
@@ -47,6 +56,14 @@ def stage_by_stage(say: Callable[[str], None]) -> dict[str, Any]:
         "seconds": [round(seconds, 1)],
         "met": len(distances) == len(stages) and max(rises) < 0,
     }
+
+
+def against_dcgan(say: Callable[[str], None]) -> dict[str, Any]:
+    """StyleGAN2's row, its distance bounded by the DCGAN's, which is trained here where the group `gan` has no row."""
+    (dcgan,) = (bar for bar in zoo_gans.BARS if bar.spec == "zoo/dcgan.yaml")
+    row = results_file.read("gan").get("rows", {}).get(dcgan.name) or measure(dcgan, say)
+    distance = min(row["measured"]["frechet_distance"])
+    return measure(replace(STYLEGAN2, bounds={"frechet_distance": Bound(at_most=distance)}), say)
 
 
 def _stages(run: fl.Run, folder: Path) -> Iterator[Path]:

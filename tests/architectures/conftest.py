@@ -40,6 +40,8 @@ install_import_hook(
         "forgeline_architectures.progressive_gan.model",
         "forgeline_architectures.recurrent.model",
         "forgeline_architectures.seq2seq.model",
+        "forgeline_architectures.stylegan2.layers",
+        "forgeline_architectures.stylegan2.model",
         "forgeline_architectures.t5.model",
         "forgeline_architectures.transformer.model",
         "forgeline_architectures.vae.model",

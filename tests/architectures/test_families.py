@@ -39,6 +39,7 @@ from forgeline_architectures.palm import ARCHITECTURE as PALM
 from forgeline_architectures.progressive_gan import ARCHITECTURE as PROGRESSIVE_GAN
 from forgeline_architectures.recurrent import ARCHITECTURE as RECURRENT
 from forgeline_architectures.seq2seq import ARCHITECTURE as SEQ2SEQ
+from forgeline_architectures.stylegan2 import ARCHITECTURE as STYLEGAN2
 from forgeline_architectures.t5 import ARCHITECTURE as T5
 from forgeline_architectures.transformer import ARCHITECTURE as TRANSFORMER
 from forgeline_architectures.vae import ARCHITECTURE as VAE
@@ -69,6 +70,7 @@ FAMILIES = {
         PROGRESSIVE_GAN,
         RECURRENT,
         SEQ2SEQ,
+        STYLEGAN2,
         T5,
         TRANSFORMER,
         VAE,
@@ -227,6 +229,13 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any], list[int]]] = [
     (
         "progressive_gan",
         {"name": "progressive_gan", "latent": 4, "widths": [8, 4, 4]},
+        "generation",
+        IMAGE,
+        [1, 16, 16],
+    ),
+    (
+        "stylegan2",
+        {"name": "stylegan2", "latent": 4, "style": 4, "mapping_layers": 2, "widths": [8, 4, 4]},
         "generation",
         IMAGE,
         [1, 16, 16],
