@@ -57,4 +57,11 @@ BARS = (
         bounds={"frechet_distance": Bound(at_most=0.5, of="frechet_distance_untrained")},
         evaluation={"untrained": True},
     ),
+    GeneratorBar(
+        name="digits BigGAN, conditional",
+        spec="zoo/biggan.yaml",
+        metrics=JUDGED,
+        bounds={"judge_accuracy": Bound(at_least=0.95)},
+        again={"truncated": {"truncation": 0.5}},
+    ),
 )

@@ -17,6 +17,7 @@ from torch import Tensor
 from forgeline_architectures import Architecture
 from forgeline_architectures.autoencoder import ARCHITECTURE as AUTOENCODER
 from forgeline_architectures.bert import ARCHITECTURE as BERT
+from forgeline_architectures.biggan import ARCHITECTURE as BIGGAN
 from forgeline_architectures.captioner import ARCHITECTURE as CAPTIONER
 from forgeline_architectures.clip import ARCHITECTURE as CLIP
 from forgeline_architectures.cnn import ARCHITECTURE as CNN
@@ -49,6 +50,7 @@ FAMILIES = {
     for family in (
         AUTOENCODER,
         BERT,
+        BIGGAN,
         CAPTIONER,
         CLIP,
         CNN,
@@ -181,6 +183,13 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any], list[int]]] = [
         "translation",
         PAIRS,
         [11],
+    ),
+    (
+        "biggan",
+        {"name": "biggan", "latent": 6, "embedding": 4, "widths": [8, 8, 4], "attention": 8},
+        "generation",
+        IMAGE | LABEL,
+        [1, 16, 16],
     ),
     ("dcgan", {"name": "dcgan", "latent": 4, "widths": [8, 4]}, "generation", IMAGE, [1, 16, 16]),
     (
