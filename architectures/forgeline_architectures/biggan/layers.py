@@ -63,8 +63,9 @@ class ConditionalNorm(nn.Module):
     def forward(
         self, maps: Float[Tensor, "batch channels side side"], told: Float[Tensor, "batch told"]
     ) -> Float[Tensor, "batch channels side side"]:
-        normalised: Tensor = self.norm(maps)
-        return normalised * (1 + self.gain(told))[:, :, None, None] + self.bias(told)[:, :, None, None]
+        gain, bias = (layer(told)[:, :, None, None] for layer in (self.gain, self.bias))
+        out: Tensor = self.norm(maps) * (1 + gain) + bias
+        return out
 
 
 class SelfAttention(nn.Module):
