@@ -151,7 +151,7 @@ def _multiply_adds(call: Callable[[], Any]) -> int | None:
     with (
         warnings.catch_warnings(action="ignore"),  # of TF32, which the flags mention
         torch.backends.mkldnn.flags(enabled=False),
-        torch.inference_mode(),
+        torch.no_grad(),  # the counter cannot follow a weight into a parametrisation in inference mode
         FlopCounterMode(display=False) as counter,
     ):
         call()
