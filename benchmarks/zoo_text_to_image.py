@@ -16,4 +16,10 @@ BARS = (
         metrics=zoo_gans.JUDGED,
         bounds={"judge_accuracy": Bound(at_least=0.85)},
     ),
+    GeneratorBar(
+        name="captioned shapes DALL-E",
+        spec="zoo/dalle.yaml",
+        metrics=zoo_gans.JUDGED,
+        bounds={"judge_accuracy": Bound(at_least=0.80)},
+    ),
 )

@@ -21,6 +21,8 @@ install_import_hook(
         "forgeline_architectures.bert.model",
         "forgeline_architectures.cnn.model",
         "forgeline_architectures.dbn.model",
+        "forgeline_architectures.dalle.codes",
+        "forgeline_architectures.dalle.model",
         "forgeline_architectures.dsn.model",
         "forgeline_architectures.cyclegan.model",
         "forgeline_architectures.cyclegan.replay",

@@ -22,6 +22,7 @@ from forgeline_architectures.captioner import ARCHITECTURE as CAPTIONER
 from forgeline_architectures.clip import ARCHITECTURE as CLIP
 from forgeline_architectures.cnn import ARCHITECTURE as CNN
 from forgeline_architectures.cyclegan import ARCHITECTURE as CYCLEGAN
+from forgeline_architectures.dalle import ARCHITECTURE as DALLE
 from forgeline_architectures.dbn import ARCHITECTURE as DBN
 from forgeline_architectures.dcgan import ARCHITECTURE as DCGAN
 from forgeline_architectures.ddpm import ARCHITECTURE as DDPM
@@ -56,6 +57,7 @@ FAMILIES = {
         CNN,
         DBN,
         DCGAN,
+        DALLE,
         DDPM,
         DSN,
         GAN,
@@ -198,6 +200,22 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any], list[int]]] = [
         "generation",
         IMAGE | LABEL,
         [1, 16, 16],
+    ),
+    (
+        "dalle",
+        {
+            "name": "dalle",
+            "codes": 6,
+            "autoencoder_widths": [8, 8, 8],
+            "autoencoder_blocks": 1,
+            "autoencoder_steps": 0,
+            "layers": 1,
+            "heads": 2,
+            "width": 16,
+        },
+        "generation",
+        CAPTIONED,
+        [3, 16, 16],
     ),
     (
         "latent_diffusion",
