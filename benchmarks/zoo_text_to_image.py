@@ -22,4 +22,10 @@ BARS = (
         metrics=zoo_gans.JUDGED,
         bounds={"judge_accuracy": Bound(at_least=0.80)},
     ),
+    GeneratorBar(
+        name="captioned shapes Imagen",
+        spec="zoo/imagen.yaml",
+        metrics=zoo_gans.JUDGED,
+        bounds={"judge_accuracy": Bound(at_least=0.85)},
+    ),
 )

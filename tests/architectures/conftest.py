@@ -38,6 +38,7 @@ install_import_hook(
         "forgeline_architectures.beam_search",
         "forgeline_architectures.generation",
         "forgeline_architectures.gpt.model",
+        "forgeline_architectures.imagen.model",
         "forgeline_architectures.latent_diffusion.model",
         "forgeline_architectures.progressive_gan.model",
         "forgeline_architectures.recurrent.model",

@@ -31,6 +31,7 @@ from forgeline_architectures.gan import ARCHITECTURE as GAN
 from forgeline_architectures.gat import ARCHITECTURE as GAT
 from forgeline_architectures.gcn import ARCHITECTURE as GCN
 from forgeline_architectures.gpt import ARCHITECTURE as GPT
+from forgeline_architectures.imagen import ARCHITECTURE as IMAGEN
 from forgeline_architectures.lamda import ARCHITECTURE as LAMDA
 from forgeline_architectures.latent_diffusion import ARCHITECTURE as LATENT_DIFFUSION
 from forgeline_architectures.lenet import ARCHITECTURE as LENET
@@ -64,6 +65,7 @@ FAMILIES = {
         GAT,
         GCN,
         GPT,
+        IMAGEN,
         LENET,
         LAMDA,
         LATENT_DIFFUSION,
@@ -200,6 +202,26 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any], list[int]]] = [
         "generation",
         IMAGE | LABEL,
         [1, 16, 16],
+    ),
+    (
+        "imagen",
+        {
+            "name": "imagen",
+            "factor": 2,
+            "widths": [8],
+            "blocks": 1,
+            "attention": [],
+            "upsampler_widths": [8, 8],
+            "upsampler_blocks": 1,
+            "heads": 2,
+            "groups": 4,
+            "text_layers": 1,
+            "text_heads": 2,
+            "text_width": 16,
+        },
+        "generation",
+        CAPTIONED,
+        [3, 16, 16],
     ),
     (
         "dalle",

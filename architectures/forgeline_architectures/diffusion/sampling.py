@@ -138,3 +138,17 @@ def standard_noise(like: Tensor, generator: torch.Generator | None) -> Tensor:
 def clipped(clean: Tensor) -> Tensor:
     """Pictures with every number brought into -1 to 1."""
     return clean.clamp(-1, 1)
+
+
+def thresholded(share: float) -> Callable[[Tensor], Tensor]:
+    """Dynamic thresholding: pictures clipped where a share of their own numbers lies within, and brought into -1 to 1.
+
+    Saharia et al. 2022 (arXiv:2205.11487), section 2.3: strong guidance drives numbers out of the range of pictures,
+    and clipping at -1 and 1 would saturate them. A picture whose numbers lie within it already stays as it is.
+    """
+
+    def limit(clean: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:
+        edge = clean.abs().flatten(1).float().quantile(share, dim=1).clamp(min=1).to(clean.dtype).view(-1, 1, 1, 1)
+        return clean.clamp(-edge, edge) / edge
+
+    return limit

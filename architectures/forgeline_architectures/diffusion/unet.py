@@ -63,7 +63,9 @@ def picture_unet(size: NetworkSize, shape: Sequence[int], *, embeddings: int | N
     return network
 
 
-def captioned_unet(size: NetworkSize, shape: Sequence[int], *, text_width: int, heads: int) -> nn.Module:
+def captioned_unet(
+    size: NetworkSize, shape: Sequence[int], *, text_width: int, heads: int, known: int = 0
+) -> nn.Module:
     """The network of Rombach et al. 2022 (arXiv:2112.10752), section 3.3, whose attention looks at a text as well.
 
     Args:
@@ -71,12 +73,13 @@ def captioned_unet(size: NetworkSize, shape: Sequence[int], *, text_width: int, 
         shape: of what is denoised, [channels, side, side].
         text_width: numbers that represent a word.
         heads: of the attention.
+        known: further channels that stand beside what is denoised, noisy ones, whose time the network is told too.
     """
     channels, side, _ = shape
     attends = size.attends(side)
     network: nn.Module = UNet2DConditionModel(
         sample_size=side,
-        in_channels=channels,
+        in_channels=channels + known,
         out_channels=channels,
         block_out_channels=size.widths,
         layers_per_block=size.blocks,
@@ -85,6 +88,7 @@ def captioned_unet(size: NetworkSize, shape: Sequence[int], *, text_width: int, 
         dropout=size.dropout,
         norm_num_groups=size.groups,
         cross_attention_dim=text_width,
+        class_embed_type="timestep" if known else None,
         attention_head_dim=heads,  # so named in diffusers, which means their number here
     )
     return network

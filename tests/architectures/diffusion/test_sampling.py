@@ -12,7 +12,7 @@ from torch import Tensor
 from forgeline_architectures.diffusion.config import DiffusionConfig
 from forgeline_architectures.diffusion.learning import denoising_errors, partly_dropped, spread_times
 from forgeline_architectures.diffusion.noise_schedule import NoiseSchedule
-from forgeline_architectures.diffusion.sampling import Walk, guided
+from forgeline_architectures.diffusion.sampling import Walk, guided, thresholded
 
 CONFIG = DiffusionConfig(name="x", timesteps=100, steps=50, eta=0.5, guidance=2.0)
 
@@ -101,3 +101,12 @@ def test_conditions_are_left_out_by_row() -> None:
     assert torch.equal(left["caption"][:, 0], left["label"])
     assert left["label"].float().mean() == pytest.approx(0.75, abs=0.04)
     assert partly_dropped(condition, nothing, 0.0)["label"].min() == 1 and partly_dropped({}, {}, 0.5) == {}
+
+
+def test_dynamic_thresholding_keeps_what_is_within_and_scales_what_is_not() -> None:
+    inside, outside = torch.linspace(-0.9, 0.9, 16), torch.linspace(-4.0, 4.0, 16)
+    limited = thresholded(1.0)(torch.stack([inside, outside]).view(2, 1, 4, 4)).flatten(1)
+    assert torch.equal(limited[0], inside) and torch.allclose(limited[1], outside / 4)
+    most = thresholded(0.5)(outside.view(1, 1, 4, 4)).flatten()
+    edge = outside.abs().quantile(0.5)
+    assert torch.allclose(most, (outside / edge).clamp(-1, 1)) and int((most.abs() == 1).sum()) == 8
