@@ -124,8 +124,8 @@ class Codes(nn.Module):
     def pictures(self, tokens: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch channels height width"]:
         """The pictures that tokens stand for, from -1 to 1."""
         side = math.isqrt(tokens.shape[1])
-        weight = self.decoder[0].weight  # type: ignore[union-attr]
-        chosen = F.one_hot(tokens.unflatten(1, (side, side)), self.codes).movedim(-1, 1).to(weight.dtype)
+        dtype = next(self.decoder.parameters()).dtype
+        chosen = F.one_hot(tokens.unflatten(1, (side, side)), self.codes).movedim(-1, 1).to(dtype)
         mean, _ = self.decoder(chosen).chunk(2, dim=1)
         made: Tensor = (2 * (mean.sigmoid() - EDGE) / (1 - 2 * EDGE) - 1).clamp(-1, 1)
         return made

@@ -70,7 +70,8 @@ class DalleConfig(ArchitectureConfig):
 
     def side(self, signature: Signature) -> int:
         """Tokens along a side of a picture."""
-        return signature.outputs[-1] // 2 ** (len(self.autoencoder_widths) - 1)
+        halvings = len(self.autoencoder_widths) - 1
+        return signature.outputs[-1] >> halvings
 
     def check(self, signature: Signature) -> None:
         """Compare data and autoencoder.
