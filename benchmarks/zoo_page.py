@@ -14,6 +14,7 @@ from forgeline_architectures.measurements import Measurement, measurements
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "zoo.md"
+SPECS = ROOT / "jobs" / "specs" / "zoo"
 PICTURES = PAGE.with_suffix("")
 TITLES: Mapping[str, str] = {
     "autoencoders": "Autoencoders",
@@ -49,6 +50,7 @@ def text() -> str:
         rows = read(path.stem).get("rows", {})
         if path.stem in TITLES and rows:
             parts.append("\n".join([f"## {TITLES[path.stem]}", "", *_table(rows), "", *_pictures(rows)]))
+    parts.append("\n".join(["## Not measured yet", "", *_unmeasured()]))
     parts.append("\n".join(["## What they cost", "", *_costs()]))
     return "\n".join(parts).rstrip() + "\n"
 
@@ -102,6 +104,16 @@ def _pictures(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
                 shown = picture.stem.removeprefix(stem).lstrip(".").replace("-", " ") or "samples"
                 yield f"![{shown.capitalize()} of {stem}]({PICTURES.name}/{picture.name})"
                 yield ""
+
+
+def _unmeasured() -> Iterator[str]:
+    """Specs of the zoo that no row of a result file is about."""
+    groups = [read(name).get("rows", {}) for name in TITLES if name != "families"]
+    measured = {row.get("spec") for rows in groups for row in rows.values()}
+    missing = [path for path in sorted(SPECS.glob("*.yaml")) if f"zoo/{path.name}" not in measured]
+    yield "Specs that no measured bar is about so far; what they reach is not known:"
+    yield ", ".join(f"[{path.stem}](../jobs/specs/zoo/{path.name})" for path in missing) or "none."
+    yield ""
 
 
 def _costs() -> Iterator[str]:
