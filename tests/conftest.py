@@ -1,12 +1,10 @@
-"""How the suite shares two cores: a file goes to one process, and all those that start a local Ray to the same."""
+"""How the suite shares two cores: each file goes to one process, first those that wait for a local Ray."""
 
 from __future__ import annotations
 
 import os
 
 import pytest
-
-RAY = "ray"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -17,13 +15,5 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if _group(item) is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.as_posix()))
-    # They take longest: whoever begins with them is not left with them at the end.
-    items.sort(key=lambda item: _group(item) != RAY)
-
-
-def _group(item: pytest.Item) -> str | None:
-    marker = item.get_closest_marker("xdist_group")
-    return None if marker is None else str(marker.args[0])
+    # They take longest: a process that began with them at the end would work on while the other is done.
+    items.sort(key=lambda item: item.get_closest_marker("ray") is None)

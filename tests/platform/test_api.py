@@ -10,7 +10,7 @@ import pytest
 import forgeline as fl
 from forgeline.errors import NotFound, RunFailed, SpecError, UsageError
 
-pytestmark = pytest.mark.xdist_group("ray")
+pytestmark = pytest.mark.ray
 
 
 def test_a_run_from_python(toy_spec: Any, home: Path, processes: Any) -> None:

@@ -23,7 +23,7 @@ from forgeline.spec.loading import load
 from forgeline.tracking.spool import SpoolReader
 from forgeline_jobs.train.kind import TrainKind
 
-pytestmark = [pytest.mark.usefixtures("home"), pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.usefixtures("home"), pytest.mark.ray]
 
 WINE: Mapping[str, Any] = {
     "kind": "train",

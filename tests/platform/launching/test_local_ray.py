@@ -15,7 +15,7 @@ from pathlib import Path
 from forgeline.launching.local_ray import LocalRay
 from forgeline.spec.envelope import Resources
 
-pytestmark = pytest.mark.xdist_group("ray")
+pytestmark = pytest.mark.ray
 
 failures = json.loads(sys.argv[1])
 start_once = LocalRay._init

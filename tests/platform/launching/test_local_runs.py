@@ -21,7 +21,7 @@ import pytest
 import forgeline as fl
 from forgeline.errors import NotFinished, UsageError
 
-pytestmark = pytest.mark.xdist_group("ray")
+pytestmark = pytest.mark.ray
 
 
 @pytest.fixture
