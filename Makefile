@@ -30,7 +30,8 @@ demo: setup ## Train ResNet-18 on 5,000 MNIST digits, register it, measure it on
 	$(BIN)/forgeline run jobs/specs/evaluate-digits.yaml
 
 test: setup ## Run the test suite (under 20 minutes on 2 cores, no network, no GPU)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not acceptance and not gpu"
+	$(BIN)/python -m pytest -m "ray and not acceptance and not gpu"
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not ray and not acceptance and not gpu"
 
 acceptance: setup ## Hold every bar: make acceptance [ONLY=group]
 	$(BIN)/python -m benchmarks.acceptance $(ONLY)

@@ -8,14 +8,14 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.ray
+
 SLOW = "The current node timed out during startup. This could happen because the GCS has become overloaded."
 SCRIPT = """
 import json, os, sys
 from pathlib import Path
 from forgeline.launching.local_ray import LocalRay
 from forgeline.spec.envelope import Resources
-
-pytestmark = pytest.mark.ray
 
 failures = json.loads(sys.argv[1])
 start_once = LocalRay._init
