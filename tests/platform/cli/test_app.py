@@ -46,7 +46,7 @@ def test_a_plug_ins_command_runs(forgeline: Any) -> None:
         (["predict", "x", "nothing.csv"], "nothing.csv"),
         (["schema", "trane"], "did you mean `train`?"),
         (["architectures", "show", "resnet81"], "resnet"),
-        (["architectures", "show", "zzzzzz"], "gpt, "),
+        (["architectures", "show", "zzzzzz"], "autoencoder, "),
         (["ui", "--port", "0"], "--port"),
         (["models", "promote", "digits", "1", "--alias", "latest"], "an alias is a letter"),
     ],
