@@ -6,7 +6,7 @@ measured on.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,77 +14,42 @@ from pydantic import Field
 
 from forgeline.preprocessing import ClassTarget, TextPreprocessing
 from forgeline.preprocessing.tokenization import WordTokenizer
-from forgeline_architectures.signature import Signature, TensorSpec
-from forgeline_jobs.data.arrays import ArraySplit
-from forgeline_jobs.data.base import SPLITS, ClassWeights, DataConfig, PreparedData, Split
+from forgeline_jobs.data.base import SPLITS, PreparedData
 from forgeline_jobs.data.builtin_sentences import speeches
 from forgeline_jobs.data.builtin_text import ValConfig, tinyshakespeare_parts
-from forgeline_jobs.data.checks import balanced_weights, class_counts
-from forgeline_jobs.data.fingerprint import fingerprint_arrays
+from forgeline_jobs.data.labelled_text import LabelledTextConfig, drawn, prepare_labelled_text, word_preprocessing
 from forgeline_jobs.data.packing import IGNORED
-from forgeline_jobs.data.text import DEFAULT_VOCABULARY
 
 CLASSES = {",": "comma", ";": "pause", ":": "pause", ".": "end", "!": "end", "?": "end"}
 NONE = "none"
 _SHORTEST = 3  # words of a piece
-_SEED = 0
 
 
-class ShakespeareMarksConfig(DataConfig):
+class ShakespeareMarksConfig(LabelledTextConfig):
     """Pieces of speeches of train, val and test; words are numbered as by `tokenizer: word`."""
 
     name: Literal["shakespeare-marks"] = "shakespeare-marks"
     batch_size: int = Field(default=32, ge=1, description="Pieces per optimiser step, over all workers together.")
-    vocabulary: int = Field(
-        default=DEFAULT_VOCABULARY, ge=257, le=1_000_000, description="Most words; those of the pretraining."
-    )
     context: int = Field(default=32, ge=4, description="Most tokens of a piece; longer speeches are cut into several.")
     labels: int = Field(default=500, ge=30, description="Pieces of train that are learnt from, drawn by a fixed seed.")
-    class_weights: ClassWeights = Field(default=None, description="`balanced` weighs rare classes up in the loss.")
 
 
 def prepare_shakespeare_marks(config: ShakespeareMarksConfig) -> PreparedData:
     """Pieces by split, each word with the class of what follows it."""
     parts = tinyshakespeare_parts(ValConfig().val)
     target = ClassTarget(name="mark", classes=tuple(sorted({NONE, *CLASSES.values()})))
-    preprocessing = TextPreprocessing(
-        tokenizer=WordTokenizer.fit([parts["train"]], vocabulary=config.vocabulary, documents=False),
-        context=config.context,
-        whole=True,
-        tagged=True,
-        target=target,
+    preprocessing = word_preprocessing(
+        parts["train"], vocabulary=config.vocabulary, context=config.context, target=target, tagged=True
     )
     found = {name: pieces(parts[name], preprocessing) for name in SPLITS}
-    chosen = np.random.default_rng(_SEED).permutation(len(found["train"]))[: config.labels]
-    found["train"] = [found["train"][place] for place in chosen]
-    arrays: dict[str, NDArray[Any]] = {}
-    splits: dict[str, Split] = {}
-    for name in SPLITS:
-        own = _encoded(found[name], preprocessing, target)
-        arrays |= {f"{name} {key}": array for key, array in own.items()}
-        splits[name] = ArraySplit(own)
-    classes = arrays["train target"][arrays["train target"] != IGNORED]
-    return PreparedData(
-        signature=Signature(
-            task="token_classification",
-            inputs={
-                "tokens": TensorSpec(shape=(config.context,), dtype="int64"),
-                "length": TensorSpec(shape=(), dtype="int64"),
-            },
-            vocabulary=preprocessing.vocabulary_size,
-            outputs=(len(target.classes),),
-        ),
+    found["train"] = drawn(found["train"], config.labels)
+    return prepare_labelled_text(
+        {name: _encoded(found[name], preprocessing, target) for name in SPLITS},
+        task="token_classification",
         preprocessing=preprocessing,
-        splits=splits,
-        fingerprint=fingerprint_arrays(arrays),
-        summary={
-            "samples": {name: len(splits[name]) for name in SPLITS},
-            "task": "token_classification",
-            "classes": class_counts(target, classes),
-            "vocabulary": preprocessing.vocabulary_size,
-        },
+        target=target,
+        class_weights=config.class_weights,
         input_example=[preprocessing.decode_text(tokens) for tokens, _ in found["train"][:2]],
-        class_weights=balanced_weights(config.class_weights, classes, len(target.classes)),
     )
 
 

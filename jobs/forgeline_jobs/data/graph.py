@@ -8,7 +8,7 @@ With `predict: links`, a sample is a pair of nodes (links.py).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -118,20 +118,30 @@ class NodeSplit:
         return {"features": self._features[part.nodes], "edges": part.edges, "seeds": part.seeds, "target": target}
 
 
+def graph_file(path: str, wanted: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """The arrays of an .npz file: `x`, or its sparse parts, which whoever encodes them asks for, and those wanted.
+
+    Raises:
+        DataError: the file cannot be read, or one of those wanted is not in it.
+    """
+    place = existing(path, key=_KEY)
+    if place.suffix.lower() != ".npz":
+        raise DataError(f"`{place}` is not an .npz file", key=_KEY)
+    arrays = read_arrays(place, key=_KEY)
+    if any(name not in arrays for name in wanted):
+        has = ", ".join(sorted(arrays)) or "nothing"
+        listed = " and ".join(", ".join(f"`{name}`" for name in ("x", *wanted)).rsplit(", ", 1))
+        raise DataError(f"`{place}` has {has}; wanted {listed}", key=_KEY)
+    return arrays
+
+
 def prepare_graph(config: GraphConfig) -> PreparedData:
     """Read and prepare a user's graph.
 
     Raises:
         DataError: the file or an array is not what the config promises.
     """
-    place = existing(config.path, key=_KEY)
-    if place.suffix.lower() != ".npz":
-        raise DataError(f"`{place}` is not an .npz file", key=_KEY)
-    arrays = read_arrays(place, key=_KEY)
-    wanted = ("edge_index", "y") if config.predict == "nodes" else ("edge_index",)
-    if any(name not in arrays for name in wanted):
-        has = ", ".join(sorted(arrays)) or "nothing"
-        raise DataError(f"`{place}` has {has}; wanted `x`, {' and '.join(f'`{name}`' for name in wanted)}", key=_KEY)
+    arrays = graph_file(config.path, ("edge_index", "y") if config.predict == "nodes" else ("edge_index",))
     if config.predict == "links":
         if not config.undirected:
             raise DataError(

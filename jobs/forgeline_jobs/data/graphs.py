@@ -15,7 +15,7 @@ from pydantic import Field
 
 from forgeline.errors import DataError
 from forgeline.preprocessing import ClassTarget, GraphPreprocessing
-from forgeline.preprocessing.reading import existing, read_arrays
+from forgeline.preprocessing.graph import node_features
 from forgeline_architectures.signature import Signature, TensorSpec
 from forgeline_jobs.data.base import (
     SPLITS,
@@ -30,6 +30,7 @@ from forgeline_jobs.data.base import (
 )
 from forgeline_jobs.data.checks import balanced_weights, class_counts, class_target
 from forgeline_jobs.data.fingerprint import fingerprint_arrays
+from forgeline_jobs.data.graph import graph_file
 from forgeline_jobs.data.splits import SplitIndices, stratified_split
 
 _KEY = "data.path"
@@ -103,14 +104,7 @@ def prepare_graphs(config: GraphsConfig) -> PreparedData:
     Raises:
         DataError: the file or an array is not what the config promises.
     """
-    place = existing(config.path, key=_KEY)
-    if place.suffix.lower() != ".npz":
-        raise DataError(f"`{place}` is not an .npz file", key=_KEY)
-    arrays = read_arrays(place, key=_KEY)
-    wanted = ("x", "edge_index", "graph", "y")
-    if any(name not in arrays for name in wanted):
-        has = ", ".join(sorted(arrays)) or "nothing"
-        raise DataError(f"`{place}` has {has}; wanted {', '.join(f'`{name}`' for name in wanted)}", key=_KEY)
+    arrays = graph_file(config.path, ("edge_index", "graph", "y"))
     labels = arrays["y"].reshape(-1).tolist()
     target = class_target("y", labels, key=_KEY, where="graph")
     classes = target.encode(labels)
@@ -129,7 +123,7 @@ def prepare_collection(
 ) -> PreparedData:
     """Encode graphs (`x`, `edge_index`, `graph`, and of edges `edge_attr`) that have a class each."""
     kinds = np.asarray(raw["edge_attr"]).shape[-1] if "edge_attr" in raw else 0
-    features = np.asarray(raw["x"]).shape[-1]
+    features = node_features(raw, key=_KEY).shape[-1]
     preprocessing = GraphPreprocessing(features=features, edge_features=kinds, answers="graphs", target=target)
     try:
         arrays = preprocessing.encode(raw)

@@ -100,7 +100,7 @@ def test_the_digits() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"graph": None}, "wanted `x`, `edge_index`, `graph`, `y`"),
+        ({"graph": None}, "wanted `x`, `edge_index`, `graph` and `y`"),
         ({"y": np.arange(8) % 2}, "has 20 graphs, and `y` 8 labels"),
         ({"graph": np.zeros(3, dtype=int)}, r"`graph` is int64 \[3\]; wanted whole numbers, for each of 50 nodes"),
         ({"graph": np.repeat(np.arange(20), SIZES)[::-1]}, "`graph` is 19 at node 0; graphs are numbered from 0"),
