@@ -5,6 +5,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 ONLY   ?=
+# Many containers set it; each of the processes of a run would then compile hundreds of modules for itself.
+export PYTHONDONTWRITEBYTECODE :=
 IMPORTED := forgeline.cli.app, lightning, matplotlib.pyplot, mlflow, pandas, ray.train.torch, timm, torchmetrics
 
 .PHONY: help setup demo test acceptance lint format types bench lock clean
@@ -20,9 +22,8 @@ $(READY): requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --no-deps -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@# Compiling all that is installed takes minutes; what commands and workers import takes one, and where
-	@# PYTHONDONTWRITEBYTECODE is set (in many containers) every process would compile it again.
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -c 'import $(IMPORTED)'
+	@# Compiling all that is installed takes minutes; what most commands and workers import takes one.
+	@$(BIN)/python -c 'import $(IMPORTED)'
 	@touch $@
 
 demo: setup ## Train ResNet-18 on 5,000 MNIST digits, register it, measure it on the test split
