@@ -1,9 +1,9 @@
 """The one place that imports Lightning, without the optional libraries that it would pull in through torchmetrics.
 
 Lightning imports torchmetrics, which imports every optional library it finds (scipy.signal, transformers,
-torchvision, matplotlib) for metrics that are not used here: 32 % of the import's processor time and 113 MB where it
-was measured. While torchmetrics is imported, these are reported to it as not installed. Its own metrics that need
-none of them work as ever. Whoever needs Lightning imports it from here, before anything else does.
+torchvision, torch-fidelity, matplotlib) for metrics that are not used here: 32 % of the import's processor time and
+113 MB where it was measured. While torchmetrics is imported, these are reported to it as not installed. Its own metrics
+that need none of them work as ever. Whoever needs Lightning imports it from here, before anything else does.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import lightning_utilities.core.imports as requirements
 
-NOT_FOR_METRICS = frozenset({"matplotlib", "scipy", "torchvision", "transformers"})
+NOT_FOR_METRICS = frozenset({"matplotlib", "scipy", "torch_fidelity", "torchvision", "transformers"})
 
 
 @contextmanager

@@ -45,6 +45,7 @@ class Sampling:
         batch_size: samples that are drawn together.
         device: `cpu` or `cuda`.
         home: folder below which judges are kept.
+        inception: file of Inception's weights to measure pictures by, or None.
     """
 
     options: Mapping[str, Any]
@@ -52,6 +53,7 @@ class Sampling:
     batch_size: int
     device: str
     home: Path
+    inception: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,12 +81,15 @@ def modes_of(split: Split) -> Modes | None:
     return cast("Modes | None", getattr(split, "modes", None))
 
 
-def check_generator(bundle: Bundle, data: PreparedData, options: Mapping[str, Any]) -> None:
-    """Refuse what cannot be measured; options are tried on one sample.
+def check_generator(
+    bundle: Bundle, data: PreparedData, options: Mapping[str, Any], *, inception: Path | None = None
+) -> None:
+    """Refuse what cannot be measured; options are tried on one sample, Inception's weights are read.
 
     Raises:
         UsageError: an option is unknown or out of range, or the model has no bound and its data no judge.
-        DataError: the model makes other samples, or by other conditions, than the data have.
+        DataError: the model makes other samples, or by other conditions, than the data have; or `inception` is for
+            pictures, which it does not make, or does not hold the weights.
     """
     if Signature.model_validate(bundle.manifest.signature) != data.signature:
         raise DataError(
@@ -93,11 +98,14 @@ def check_generator(bundle: Bundle, data: PreparedData, options: Mapping[str, An
         )
     if bundle.classes != data.preprocessing.classes:
         raise DataError("the data have other classes than those that the model was told; change data.name", key="data")
+    if inception is not None:
+        _check_inception(bundle, data, inception)
     split = data.splits["val"]
-    if not (has_bound(bundle) or is_judged(data) or modes_of(split)):
+    if not (inception or has_bound(bundle) or is_judged(data) or modes_of(split)):
         raise UsageError(
             f"{bundle.name} knows no bound on the likelihood, and nothing is known of the samples of its data by which "
-            "to judge its own: pictures need classes; look at samples by `forgeline sample`"
+            "to judge its own: pictures need classes, or the weights of `inception`; look at samples by `forgeline "
+            "sample`"
         )
     if options:
         place = pick_device("cpu")
@@ -110,6 +118,14 @@ def check_generator(bundle: Bundle, data: PreparedData, options: Mapping[str, An
             batch_size=1,
             options=options,
         )
+
+
+def _check_inception(bundle: Bundle, data: PreparedData, weights: Path) -> None:
+    from forgeline_jobs.evaluate.inception import KEY, read_inception
+
+    if len(data.signature.outputs) != 3:
+        raise DataError(f"got {weights}; it is for pictures, {bundle.name} makes points: remove it", key=KEY)
+    read_inception(weights)
 
 
 def measure_generator(bundle: Bundle, data: PreparedData, split_name: str, sampling: Sampling) -> Measured:
@@ -140,6 +156,10 @@ def measure_generator(bundle: Bundle, data: PreparedData, split_name: str, sampl
         judged, said = _judged(data, split, own[data.signature.learnt], made, fresh, sampling)
         values |= judged
         notes += said
+    if sampling.inception is not None:
+        seen, note = _seen_by_inception(bundle, own[data.signature.learnt], made, sampling.inception, sampling.device)
+        values |= seen
+        notes.append(note)
     attributes = _attributes(split) if data.signature.conditions and is_judged(data) else None
     return Measured(values=values, figures=sample_pictures(bundle, made, own, attributes), notes=notes)
 
@@ -176,6 +196,29 @@ def _judged(
         f"{inception_style_score(truth.probabilities):.4f}."
     )
     return values, [note, *_notes_on_translations(data, found, split)]
+
+
+def _seen_by_inception(
+    bundle: Bundle, own: NDArray[Any], made: NDArray[Any], weights: Path, device: str
+) -> tuple[dict[str, float], str]:
+    """Inception's distance and score of samples, and what to know of them."""
+    from forgeline_jobs.evaluate.inception import read_inception
+
+    inception = read_inception(weights)
+    truth, found = (
+        inception.see(cast("NDArray[np.uint8]", bundle.preprocessing.decode_samples(pictures)), device=device)
+        for pictures in (own, made)
+    )
+    values = {
+        "inception_frechet_distance": frechet_distance(found.features, truth.features),
+        "inception_score": inception_style_score([found.probabilities]),
+    }
+    kind = "the published ones" if inception.is_published else "not the published ones"
+    note = (
+        f"Inception's weights are {kind} (SHA-256 {inception.digest[:12]}). {len(made):,} samples were held against "
+        f"{len(own):,}; its distance is the larger the fewer there are, so that only figures of as many compare."
+    )
+    return values, note
 
 
 def _notes_on_translations(data: PreparedData, found: Reading, split: Split) -> list[str]:

@@ -31,12 +31,12 @@ class EvaluateKind:
         from forgeline_jobs.evaluate.measurement import data_of
 
         bundle = Bundle.load(spec.model)
-        for key, given in (("options", spec.options), ("untrained", spec.untrained)):
+        for key, given in (("options", spec.options), ("untrained", spec.untrained), ("inception", spec.inception)):
             if given and bundle.task != "generation":
                 raise SpecError(
                     f"got {given}; it is for generators, the model is for {bundle.task}: remove it", key=key
                 )
-        data_of(bundle, spec.data, options=spec.options)
+        data_of(bundle, spec.data, options=spec.options, inception=spec.inception)
 
     def execute(self, context: RunContext) -> dict[str, Any]:
         """Measure, and log the figures and the report to the tracking store."""
@@ -55,6 +55,7 @@ class EvaluateKind:
             home=str(context.paths.home),
             options=spec.options,
             untrained=spec.untrained,
+            inception=spec.inception,
         )
         result = run_task(context, measure_task, asdict(task))
         try:

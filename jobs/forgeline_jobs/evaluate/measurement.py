@@ -44,6 +44,7 @@ class Task:
         home: folder below which the judges of generators are kept; that of the report when None.
         options: of a generator's family.
         untrained: whether a generator with fresh weights is measured as well.
+        inception: file of Inception's weights to measure a generator's pictures by, or None.
     """
 
     bundle: str
@@ -55,10 +56,15 @@ class Task:
     home: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     untrained: bool = False
+    inception: str | None = None
 
 
 def data_of(
-    bundle: Bundle, given: DataConfig | None, *, options: Mapping[str, Any] | None = None
+    bundle: Bundle,
+    given: DataConfig | None,
+    *,
+    options: Mapping[str, Any] | None = None,
+    inception: str | None = None,
 ) -> tuple[str, PreparedData]:
     """The data to measure on, and their name.
 
@@ -66,6 +72,7 @@ def data_of(
         bundle: the model.
         given: the data, or None for those of the model's training.
         options: of a generator's family.
+        inception: file of Inception's weights to measure a generator's pictures by, or None.
 
     Raises:
         UsageError: the model does not say what it was trained on and no data are given, or is a generator of which
@@ -93,7 +100,7 @@ def data_of(
             key="data.name",
         )
     if bundle.task == "generation":
-        check_generator(bundle, data, options or {})
+        check_generator(bundle, data, options or {}, inception=None if inception is None else Path(inception))
     Translation(data.preprocessing, bundle.preprocessing)
     return name, data
 
@@ -108,7 +115,7 @@ def measure(task: Task) -> dict[str, Any]:
     given = None
     if task.data is not None:
         given = _config(task.data["name"], task.data)
-    name, data = data_of(bundle, given)
+    name, data = data_of(bundle, given, inception=task.inception)
     split = data.splits[task.split]
     notes: list[str] = []
     remarks: list[str] = []
@@ -125,6 +132,7 @@ def measure(task: Task) -> dict[str, Any]:
             batch_size=task.batch_size,
             device=task.device,
             home=Path(task.home or task.folder),
+            inception=None if task.inception is None else Path(task.inception),
         )
         generated = measure_generator(bundle, data, task.split, sampling)
         values, notes = generated.values, generated.notes

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from forgeline.spec.parts import plugin_part
 from forgeline_jobs.remote import TaskSpec
@@ -26,3 +28,14 @@ class EvaluateSpec(TaskSpec):
     untrained: bool = Field(
         default=False, description="Whether a generator's Fréchet distance with fresh weights is measured as well."
     )
+    inception: str | None = Field(
+        default=None,
+        description="File of Inception's weights, by which a generator's pictures are measured as papers do.",
+    )
+
+    @field_validator("inception")
+    @classmethod
+    def _file_from_anywhere(cls, value: str | None) -> str | None:
+        """A path made absolute: what measures runs in a folder of its own."""
+        # Unlike Path.expanduser, this leaves the name of an unknown user alone.
+        return value and str(Path(os.path.expanduser(value)).absolute())  # noqa: PTH111

@@ -180,6 +180,16 @@ METRICS: Mapping[str, Mapping[str, MetricInfo]] = MappingProxyType(
                     help="share of the split's own samples of which the judge reads all",
                     in_training=False,
                 ),
+                "inception_frechet_distance": MetricInfo(
+                    higher_is_better=False,
+                    help="squared distance of the samples from the split in Inception's features, as normal",
+                    in_training=False,
+                ),
+                "inception_score": MetricInfo(
+                    higher_is_better=True,
+                    help="how sure Inception is of a sample and how varied they are; 1 is worst",
+                    in_training=False,
+                ),
                 "modes": MetricInfo(
                     higher_is_better=True, help="modes with a sample within 3 deviations", in_training=False
                 ),

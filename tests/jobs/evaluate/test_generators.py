@@ -128,6 +128,12 @@ class TestPoints:
         with pytest.raises(UsageError, match="unknown option 'steps'"):
             EvaluateKind().check(load(spec).spec)  # type: ignore[arg-type]
 
+    def test_inception_is_for_pictures(self, points: PreparedData, tmp_path: Path) -> None:
+        bundle = bundle_of(tmp_path / "b", points, POINTS, {}, 4)
+        spec = {"kind": "evaluate", "name": "e", "model": str(bundle), "inception": "weights.pth"}
+        with pytest.raises(DataError, match="it is for pictures, gan makes points: remove it"):
+            EvaluateKind().check(load(spec).spec)  # type: ignore[arg-type]
+
 
 class TestDigits:
     def test_it_knows_digits_from_noise(self, digits: PreparedData, judge: Judge) -> None:
