@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from forgeline_architectures.tasks.base import Batch
 from forgeline_architectures.tasks.classification import ClassificationModule
-from forgeline_architectures.tasks.language_modelling import IGNORED
+from forgeline_architectures.tasks.language_modelling import IGNORED, even_share
 
 
 class Tagger(Protocol):
@@ -28,3 +30,15 @@ class TokenClassificationModule(ClassificationModule):
         """Logits [tokens, classes] and target [tokens] of the tokens that are asked about."""
         asked = batch["target"] != IGNORED
         return self.model(batch)[asked], batch["target"][asked]
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean over the tokens of all workers, which may have unequal numbers of them, or none."""
+        logits, target = self.answered(batch)
+        total = F.cross_entropy(
+            logits,
+            target,
+            weight=self.class_weights,
+            label_smoothing=self.options.label_smoothing,
+            reduction="sum",
+        )
+        return total / even_share(torch.tensor(len(target), device=logits.device))

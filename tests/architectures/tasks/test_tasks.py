@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
+from forgeline_architectures.bert import ARCHITECTURE as BERT
 from forgeline_architectures.cnn import ARCHITECTURE as CNN
 from forgeline_architectures.gpt import ARCHITECTURE as GPT
 from forgeline_architectures.mlp import ARCHITECTURE as MLP
 from forgeline_architectures.tasks import TaskModule, deployed_weights, language_modelling
+from forgeline_architectures.tasks.classification import ClassificationModule
 from forgeline_architectures.tasks.language_modelling import chunked_cross_entropy
 from forgeline_architectures.tasks.lightning_import import Trainer
 
@@ -26,6 +30,8 @@ CLASSES = {"task": "classification", "inputs": INPUTS, "outputs": [3]}
 NUMBERS = {"task": "regression", "inputs": INPUTS, "outputs": [2]}
 TEXT = {"task": "language_modelling", "inputs": {"tokens": {"shape": [8], "dtype": "int64"}}, "outputs": [7]}
 SMALL_GPT = {"name": "gpt", "layers": 1, "heads": 2, "width": 8}
+TAGS = {"task": "token_classification", "inputs": TEXT["inputs"], "vocabulary": 7, "outputs": [3]}
+SMALL_BERT = {"name": "bert", "layers": 1, "heads": 2, "width": 8, "dropout": 0.0}
 
 
 def module(signature: dict[str, Any] = CLASSES, **options: Any) -> TaskModule:
@@ -65,15 +71,32 @@ def _ragged() -> tuple[Tensor, Tensor]:
     return tokens, target
 
 
-def _one_of_two(rank: int, folder: str) -> None:
+def _tagged(*tokens_of_rows: int) -> dict[str, Tensor]:
+    """Texts in which so many tokens of each row have a class."""
+    tokens = torch.arange(8 * len(tokens_of_rows)).view(-1, 8) % 7
+    asked = torch.arange(8) < torch.tensor(tokens_of_rows)[:, None]
+    return {"tokens": tokens, "target": torch.where(asked, tokens % 3, -100)}
+
+
+def _one_of_two(rank: int, folder: str, build: Callable[[], TaskModule], batch: dict[str, Tensor]) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    model = GPT.build_module(SMALL_GPT, TEXT, {"total_steps": 2})
+    model = build()
     model.load_state_dict(torch.load(f"{folder}/weights.pt"))
-    tokens, target = _ragged()
-    loss = model.training_step({"tokens": tokens[rank::2], "target": target[rank::2]}, 0)
+    loss = model.training_step({name: tensor[rank::2] for name, tensor in batch.items()}, 0)
     torch.save(loss.detach(), f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
+
+
+def _on_one_and_on_two(
+    folder: Path, build: Callable[[], TaskModule], batch: dict[str, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """The loss of the whole batch, and of two workers [2] with every second row each."""
+    whole = build()
+    torch.save(whole.state_dict(), folder / "weights.pt")
+    torch.multiprocessing.start_processes(_one_of_two, (str(folder), build, batch), nprocs=2, start_method="fork")
+    losses = torch.stack([torch.load(folder / f"{rank}.pt") for rank in range(2)])
+    return whole.training_step(batch, 0).detach(), losses
 
 
 class TestLosses:
@@ -109,11 +132,32 @@ class TestLosses:
 
     def test_workers_with_unequal_numbers_of_tokens_have_the_mean_of_all_as_their_mean(self, tmp_path: Path) -> None:
         tokens, target = _ragged()
-        whole = GPT.build_module(SMALL_GPT, TEXT, {"total_steps": 2})
-        torch.save(whole.state_dict(), tmp_path / "weights.pt")
-        torch.multiprocessing.start_processes(_one_of_two, (str(tmp_path),), nprocs=2, start_method="fork")
-        losses = torch.stack([torch.load(tmp_path / f"{rank}.pt") for rank in range(2)])
-        torch.testing.assert_close(losses.mean(), whole.training_step({"tokens": tokens, "target": target}, 0).detach())
+        build = partial(GPT.build_module, SMALL_GPT, TEXT, {"total_steps": 2})
+        whole, losses = _on_one_and_on_two(tmp_path, build, {"tokens": tokens, "target": target})
+        torch.testing.assert_close(losses.mean(), whole)
+
+    @pytest.mark.parametrize(
+        "options",
+        [{}, {"class_weights": (1.0, 5.0, 2.0), "label_smoothing": 0.1}],
+        ids=["plain", "weighted and smoothed"],
+    )
+    @pytest.mark.parametrize("tokens", [(7, 1), (7, 0)], ids=["seven and one", "seven and none"])
+    def test_workers_with_unequal_numbers_of_classified_tokens_have_the_mean_of_all_as_their_mean(
+        self, tmp_path: Path, tokens: tuple[int, int], options: dict[str, Any]
+    ) -> None:
+        build = partial(BERT.build_module, SMALL_BERT, TAGS, {"total_steps": 2, **options})
+        whole, losses = _on_one_and_on_two(tmp_path, build, _tagged(*tokens))
+        assert whole > 0
+        torch.testing.assert_close(losses.mean(), whole)
+
+    def test_classified_tokens_are_smoothed_and_weighed_as_rows_are(self) -> None:
+        options = {"class_weights": (1.0, 5.0, 2.0), "label_smoothing": 0.1}
+        rows, tokens = module(**options), BERT.build_module(SMALL_BERT, TAGS, {"total_steps": 2, **options})
+        data = _tagged(7, 1)
+        asked = data["target"] != -100
+        logits = tokens.model(data)[asked]
+        assert isinstance(rows, ClassificationModule)
+        torch.testing.assert_close(tokens.training_step(data, 0), rows.cross_entropy(logits, data["target"][asked]))
 
     def test_probabilities_sum_to_one(self) -> None:
         outputs = module().eval().validation_step(batch(), 0)["outputs"]
