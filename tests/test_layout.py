@@ -98,7 +98,7 @@ def test_tests_are_no_packages_and_mirror_the_source_roots() -> None:
     tests = [path for path in tracked() if path.is_relative_to(ROOT / "tests")]
     assert [name(path) for path in tests if path.name == "__init__.py"] == []
     folders = {path.relative_to(ROOT / "tests").parts[0] for path in tests if len(path.relative_to(ROOT).parts) > 2}
-    assert folders <= {*SOURCE_ROOTS, "helm", "acceptance", "data"}
+    assert folders <= {*SOURCE_ROOTS, "benchmarks", "helm", "acceptance", "data"}
 
 
 def test_the_standard_library_is_not_hidden() -> None:
