@@ -23,6 +23,7 @@ from forgeline_architectures.decoder.checkpoint_files import (
     copy_weights,
     read_config,
     read_weights,
+    refuse_leftovers,
     write_checkpoint,
 )
 from forgeline_architectures.signature import Signature
@@ -135,12 +136,8 @@ def load_bert(model: Bert, state: Mapping[str, Tensor]) -> None:
     """
     source = {name if name.startswith(("bert.", *HEADS)) else f"bert.{name}": state[name] for name in state}
     own = model.state_dict()
-    left = sorted(name for name in source if name.startswith("bert.encoder.") and name not in own)
-    if left:
-        raise ValueError(
-            f"the BERT weights hold {left[0]} and {len(left) - 1} more that the model has no place for; "
-            f"change layers of the architecture, or {KEY}"
-        )
+    left = (name for name in source if name.startswith("bert.encoder.") and name not in own)
+    refuse_leftovers(left, source="BERT", keys="layers")
     if TABLE in source and len(source[TABLE]) != model.vocabulary:
         raise ValueError(
             f"the BERT weights know {len(source[TABLE])} tokens, the data have a vocabulary of {model.vocabulary}; "

@@ -14,11 +14,18 @@ from torch.nn import functional as F
 
 from forgeline_architectures.clip.config import ClipConfig
 from forgeline_architectures.clip.towers import TextTower, VisionTower
-from forgeline_architectures.decoder.checkpoint_files import KEY, copy_weights, read_config, read_weights
+from forgeline_architectures.decoder.checkpoint_files import (
+    KEY,
+    copy_weights,
+    read_config,
+    read_weights,
+    refuse_leftovers,
+)
 from forgeline_architectures.signature import Signature
 
 LARGEST_SCALE = 100.0  # Radford et al. 2021, section 2.5: logits are scaled by no more
 TOKENS = "text_model.embeddings.token_embedding.weight"
+COMPUTED = ".embeddings.position_ids"  # tensors of older checkpoints that count from 0
 _SETTINGS = "vision_layers, vision_width, patch, text_layers, text_width, projection"
 
 
@@ -100,9 +107,11 @@ def load_clip(model: Clip, state: Mapping[str, Tensor]) -> None:
     """Copy CLIP weights in transformers' naming into the model.
 
     Raises:
-        ValueError: a weight is missing or has another shape.
+        ValueError: a weight is missing, is left over, or has another shape than the model's.
     """
     own = model.state_dict()
+    left = (name for name in state if name not in own and not name.endswith(COMPUTED))
+    refuse_leftovers(left, source="CLIP", keys="vision_layers or text_layers")
     other_words = TOKENS in state and len(state[TOKENS]) != len(own[TOKENS])
 
     def weight_of(name: str) -> tuple[str, Tensor | None]:

@@ -6,7 +6,7 @@ A folder holds config.json beside model.safetensors, or beside shards that model
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +36,36 @@ def read_weights(place: str | Path) -> dict[str, Tensor]:
 
 
 def read_config(place: str | Path) -> dict[str, Any] | None:
-    """The config of a checkpoint folder; None for a file, which has none.
+    """The config of a checkpoint folder, or of the folder that a file of weights lies in; None for a file alone.
 
     Raises:
         ValueError: the folder has none, or it is not JSON.
     """
-    folder = Path(place)
-    return _json(folder / CONFIG) if folder.is_dir() else None
+    if Path(place).is_dir():
+        return _json(Path(place) / CONFIG)
+    beside = Path(place).parent / CONFIG
+    config = _json(beside) if beside.is_file() else {}
+    return config if "model_type" in config else None  # else it is the config of something else
+
+
+def refuse_leftovers(left: Iterable[str], *, source: str, keys: str) -> None:
+    """Refuse weights that would be left out without a word, such as those of layers that the model does not have.
+
+    Args:
+        left: their names of the weights that the model has no place for.
+        source: what a message calls the weights.
+        keys: settings of the architecture that decide about their place, as a message lists them.
+
+    Raises:
+        ValueError: there are any.
+    """
+    names = sorted(left)
+    if names:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        raise ValueError(
+            f"the {source} weights hold {names[0]}{more} that the model has no place for; "
+            f"change {keys} of the architecture, or {KEY}"
+        )
 
 
 def copy_weights(

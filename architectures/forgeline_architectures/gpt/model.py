@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import Tensor
 
-from forgeline_architectures.decoder.checkpoint_files import copy_weights, read_weights, write_checkpoint
+from forgeline_architectures.decoder.checkpoint_files import (
+    KEY,
+    copy_weights,
+    read_config,
+    read_weights,
+    refuse_leftovers,
+    write_checkpoint,
+)
 from forgeline_architectures.decoder.model import DecoderModel
-from forgeline_architectures.gpt.config import GPTConfig
+from forgeline_architectures.gpt.config import FEED_FORWARD_FACTOR, NORM_EPSILON, GPTConfig
 from forgeline_architectures.signature import Signature
 
 # transformers' names of a block's layers. Its Conv1D keeps weights transposed: (in, out) where Linear has (out, in).
@@ -22,6 +31,8 @@ GPT2_BLOCK_NAMES = {
     "feed_forward.down": "mlp.c_proj",
 }
 GPT2_NAMES = {"tokens.weight": "wte.weight", "positions.weight": "wpe.weight", "norm": "ln_f"}
+OUTPUT = "lm_head.weight"  # a second name of the table of tokens
+COMPUTED = (".attn.bias", ".attn.masked_bias")  # tensors of older checkpoints: the mask of attention
 
 
 class GPT(DecoderModel):
@@ -35,9 +46,16 @@ def load_gpt2(model: GPT, state: Mapping[str, Tensor]) -> None:
     """Copy the weights of transformers' GPT2LMHeadModel or GPT2Model.
 
     Raises:
-        ValueError: a weight is missing or has another shape than the model's.
+        ValueError: a weight is missing, is left over, or has another shape than the model's.
     """
     source = {name.removeprefix("transformer."): tensor for name, tensor in state.items()}
+    own = model.state_dict()
+    known = {OUTPUT, *map(_gpt2_name, own)}
+    left = (name for name in source if name not in known and not name.endswith(COMPUTED))
+    refuse_leftovers(left, source="GPT-2", keys="layers or bias")
+    table = source.get(GPT2_NAMES["tokens.weight"])
+    if table is not None and OUTPUT in source and not torch.equal(source[OUTPUT], table):
+        raise ValueError(f"the GPT-2 weights have an output layer of their own, the model's is its table; change {KEY}")
 
     def weight_of(name: str) -> tuple[str, Tensor | None]:
         theirs = _gpt2_name(name)
@@ -46,7 +64,7 @@ def load_gpt2(model: GPT, state: Mapping[str, Tensor]) -> None:
             weight = weight.t()
         return theirs, weight
 
-    copy_weights(model.state_dict(), weight_of, source="GPT-2", keys="layers, width, context or bias")
+    copy_weights(own, weight_of, source="GPT-2", keys="layers, width, context or bias")
 
 
 def save_gpt2(model: GPT, folder: str | Path) -> None:
@@ -98,9 +116,33 @@ def build_pretrained(config: GPTConfig, signature: Signature) -> GPT:
     """The model with the GPT-2 weights of the config's file.
 
     Raises:
-        ValueError: the file cannot be read, or its weights do not fit.
+        ValueError: the file cannot be read, its weights do not fit, or the config beside it says otherwise than ours.
     """
     assert config.pretrained is not None
+    if (theirs := read_config(config.pretrained)) is not None:
+        _check_config(config, theirs)
     model = GPT(config, signature)
     load_gpt2(model, read_weights(config.pretrained))
     return model
+
+
+def _check_config(config: GPTConfig, theirs: Mapping[str, Any]) -> None:
+    """Compare ours with a checkpoint's; what is missing there has transformers' default."""
+    width = theirs.get("n_embd", 768)
+    for name, value, supported in (
+        ("model_type", theirs.get("model_type", "gpt2"), "gpt2"),
+        ("n_inner", theirs.get("n_inner") or FEED_FORWARD_FACTOR * width, FEED_FORWARD_FACTOR * width),
+        ("activation_function", theirs.get("activation_function", "gelu_new"), "gelu_new"),
+        ("layer_norm_epsilon", theirs.get("layer_norm_epsilon", 1e-5), NORM_EPSILON),
+        ("scale_attn_weights", theirs.get("scale_attn_weights", True), True),
+        ("scale_attn_by_inverse_layer_idx", theirs.get("scale_attn_by_inverse_layer_idx", False), False),
+    ):
+        if value != supported:
+            raise ValueError(f"the checkpoint's {name} is {value!r}, supported is {supported!r}; change {KEY}")
+    for key, ours, value in (
+        ("layers", config.layers, theirs.get("n_layer", 12)),
+        ("heads", config.heads, theirs.get("n_head", 12)),
+        ("width", config.width, width),
+    ):
+        if ours != value:
+            raise ValueError(f"{key} is {ours}, the checkpoint's is {value}; change architecture.{key} or {KEY}")

@@ -18,6 +18,7 @@ from forgeline_architectures.decoder.checkpoint_files import (
     copy_weights,
     read_config,
     read_weights,
+    refuse_leftovers,
     write_checkpoint,
 )
 from forgeline_architectures.decoder.model import DecoderModel
@@ -55,12 +56,8 @@ def load_llama(model: Llama, state: Mapping[str, Tensor]) -> None:
     used = {theirs for name in own for theirs in _llama_names(name)}
     # A tied checkpoint may hold the table twice.
     known = used | ({"lm_head.weight"} if model.output is None else set())
-    left = sorted(name for name in state if name not in known and not name.endswith(COMPUTED))
-    if left:
-        raise ValueError(
-            f"the LLaMA weights hold {left[0]} and {len(left) - 1} more that the model has no place for; "
-            f"change layers or tied of the architecture, or {KEY}"
-        )
+    left = (name for name in state if name not in known and not name.endswith(COMPUTED))
+    refuse_leftovers(left, source="LLaMA", keys="layers or tied")
 
     def weight_of(name: str) -> tuple[str, Tensor | None]:
         names = _llama_names(name)

@@ -24,6 +24,7 @@ from forgeline_architectures.decoder.checkpoint_files import (
     copy_weights,
     read_config,
     read_weights,
+    refuse_leftovers,
     write_checkpoint,
 )
 from forgeline_architectures.signature import Signature
@@ -146,12 +147,9 @@ def load_t5(model: T5, state: Mapping[str, Tensor]) -> None:
         ValueError: a weight is missing, is left over, or has another shape than the model's.
     """
     own = model.state_dict()
-    left = sorted(set(state) - set(own) - {*TABLES, UNUSED})
-    if left:
-        raise ValueError(
-            f"the T5 weights hold {left[0]} and {len(left) - 1} more that the model has no place for; "
-            f"change layers, decoder_layers or activation of the architecture, or {KEY}"
-        )
+    refuse_leftovers(
+        set(state) - set(own) - {*TABLES, UNUSED}, source="T5", keys="layers, decoder_layers or activation"
+    )
     table = next((state[name] for name in ("shared.weight", *TABLES) if name in state), None)
     if table is not None and any(name in state and not torch.equal(state[name], table) for name in TABLES):
         raise ValueError(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from forgeline_architectures.beam_search import END
@@ -119,6 +120,26 @@ def test_a_checkpoint_of_another_size_is_refused(tmp_path: Path, change: dict[st
     reference("quick_gelu").save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=message):
         ARCHITECTURE.build_module({**SMALL, **change, "pretrained": str(tmp_path)}, signature(), {"total_steps": 1})
+
+
+def test_weights_that_the_model_has_no_place_for_are_refused(tmp_path: Path) -> None:
+    state = {name: tensor.clone() for name, tensor in reference("quick_gelu").state_dict().items()}
+    file = tmp_path / "clip.safetensors"
+    save_file(state | {"text_model.embeddings.position_ids": torch.arange(CONTEXT)[None]}, file)
+    config = {**SMALL, "pretrained": str(file)}
+    ARCHITECTURE.build_module(config, signature(), {"total_steps": 1})
+    message = r"hold vision_model\.encoder\.layers\.1\.\S+ and 15 more .*change vision_layers or text_layers"
+    with pytest.raises(ValueError, match=message):
+        ARCHITECTURE.build_module({**config, "vision_layers": 1}, signature(), {"total_steps": 1})
+
+
+def test_the_config_beside_a_file_is_compared(tmp_path: Path) -> None:
+    reference("quick_gelu").save_pretrained(tmp_path)
+    config = {**SMALL, "vision_heads": 4, "pretrained": str(tmp_path / "model.safetensors")}
+    with pytest.raises(
+        ValueError, match=r"vision_heads is 4, the checkpoint's is 2; change architecture\.vision_heads"
+    ):
+        ARCHITECTURE.build_module(config, signature(), {"total_steps": 1})
 
 
 def test_pictures_of_another_size_are_refused_with_the_keys(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,52 @@ def test_weights_are_read_from_a_file(reference: Any, tmp_path: Path) -> None:
         ARCHITECTURE.build_module({**config, "width": 16}, signature(), {"total_steps": 1})
     with pytest.raises(ValueError, match=r"architecture\.pretrained"):
         ARCHITECTURE.build_module({**CONFIG, "pretrained": "nowhere.safetensors"}, signature(), {"total_steps": 1})
+
+
+def pretrained(path: Path, **changes: Any) -> Any:
+    return ARCHITECTURE.build_module(
+        {**CONFIG, **changes, "pretrained": str(path)}, signature(), {"total_steps": 1}
+    ).model
+
+
+def test_weights_that_the_model_has_no_place_for_are_refused(reference: Any, tmp_path: Path) -> None:
+    state = {name: tensor.clone() for name, tensor in reference.state_dict().items()}
+    file = tmp_path / "gpt2.safetensors"
+    save_file(state | {"transformer.h.0.attn.bias": torch.ones(1, 1, CONTEXT, CONTEXT)}, file)
+    assert torch.equal(pretrained(file).tokens.weight, reference.transformer.wte.weight), "a mask is no weight"
+    with pytest.raises(ValueError, match=r"weights hold h\.2\.\S+ and 11 more .*no place for; change layers or bias"):
+        pretrained(file, layers=2)
+    with pytest.raises(ValueError, match=r"no place for; change layers or bias .*architecture\.pretrained"):
+        pretrained(file, bias=False)
+    save_file(state | {"lm_head.weight": torch.zeros(VOCABULARY, 32)}, file)
+    with pytest.raises(ValueError, match=r"an output layer of their own.*architecture\.pretrained"):
+        pretrained(file)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "message"),
+    [
+        ({"heads": 8}, {}, r"heads is 8, the checkpoint's is 4; change architecture\.heads"),
+        ({"layers": 2}, {}, r"layers is 2, the checkpoint's is 3; change architecture\.layers"),
+        ({}, {"activation_function": "gelu"}, "activation_function is 'gelu', supported is 'gelu_new'"),
+        ({}, {"model_type": "gpt_neo"}, "model_type is 'gpt_neo'"),
+        ({}, {"n_inner": 64}, "n_inner is 64, supported is 128"),
+    ],
+)
+def test_the_config_beside_the_weights_is_compared(
+    reference: Any, tmp_path: Path, ours: dict[str, Any], theirs: dict[str, Any], message: str
+) -> None:
+    reference.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text()) | theirs
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=message):
+        pretrained(tmp_path / "model.safetensors", **ours)
+
+
+def test_the_config_of_something_else_is_not_compared(reference: Any, tmp_path: Path) -> None:
+    reference.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text('{"heads": 99}')
+    assert torch.equal(pretrained(tmp_path / "model.safetensors").tokens.weight, reference.transformer.wte.weight)
 
 
 def test_transformers_reads_what_we_write(model: GPT, tmp_path: Path) -> None:
