@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
+import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from typing import Any
 import forgeline
 
 RESULTS = Path(__file__).parent / "results"
+SPECS = Path(__file__).parents[1] / "jobs" / "specs"
 
 
 def machine() -> dict[str, Any]:
@@ -32,6 +36,25 @@ def read(name: str) -> dict[str, Any]:
     """A result file; empty when there is none."""
     path = RESULTS / f"{name}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def stamped(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with the digest of the spec that it is about, and the commit that it was measured at."""
+    head = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--exclude", "*"],
+        cwd=SPECS, capture_output=True, text=True, check=False,
+    ).stdout.strip()  # fmt: skip
+    spec = row.get("spec")
+    return {**row, "commit": head or None, "spec_digest": spec and _digest(spec)}
+
+
+def is_current(row: Mapping[str, Any] | None) -> bool:
+    """Whether there is a row and its spec is still the one that was measured."""
+    return row is not None and (row.get("spec") is None or row.get("spec_digest") == _digest(row["spec"]))
+
+
+def _digest(spec: str) -> str:
+    return hashlib.sha256((SPECS / spec).read_bytes()).hexdigest()[:16]
 
 
 def remove(name: str) -> None:
