@@ -1,10 +1,15 @@
-"""CLIP: two towers, two projections and a learned temperature, in the names and layout of transformers' CLIPModel."""
+"""CLIP: two towers, two projections and a learned temperature, in the names and layout of transformers' CLIPModel.
+
+The end token of our captions is 2, theirs is the last of the vocabulary: transformers takes 2 for the mark of an old
+checkpoint whose texts end at their largest number. The two change places on the way to and from a checkpoint.
+"""
 
 # ruff: noqa: F722, F821  (shapes in jaxtyping annotations are not forward references)
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,19 +17,22 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from forgeline_architectures.beam_search import END, PADDING, START
 from forgeline_architectures.clip.config import ClipConfig
-from forgeline_architectures.clip.towers import TextTower, VisionTower
+from forgeline_architectures.clip.towers import NORM_EPSILON, TextTower, VisionTower
 from forgeline_architectures.decoder.checkpoint_files import (
     KEY,
     copy_weights,
     read_config,
     read_weights,
     refuse_leftovers,
+    write_checkpoint,
 )
 from forgeline_architectures.signature import Signature
 
 LARGEST_SCALE = 100.0  # Radford et al. 2021, section 2.5: logits are scaled by no more
 TOKENS = "text_model.embeddings.token_embedding.weight"
+PLACES = "text_model.embeddings.position_embedding.weight"
 COMPUTED = ".embeddings.position_ids"  # tensors of older checkpoints that count from 0
 _SETTINGS = "vision_layers, vision_width, patch, text_layers, text_width, projection"
 
@@ -98,7 +106,10 @@ def build_pretrained(config: ClipConfig, signature: Signature) -> Clip:
     if (theirs := read_config(config.pretrained)) is not None:
         _check_config(config, theirs)
     model = Clip(config, signature)
-    load_clip(model, read_weights(config.pretrained))
+    state = read_weights(config.pretrained)
+    if theirs is not None and TOKENS in state and _ends_last(theirs, len(state[TOKENS])):
+        state[TOKENS] = _end_swapped(state[TOKENS])
+    load_clip(model, state)
     return model
 
 
@@ -116,12 +127,76 @@ def load_clip(model: Clip, state: Mapping[str, Tensor]) -> None:
 
     def weight_of(name: str) -> tuple[str, Tensor | None]:
         weight = state.get(name)
-        if name.startswith("text_model.embeddings.position") and weight is not None:
+        if name == PLACES and weight is not None:
             weight = weight[: len(own[name])]
         return name, weight
 
     kept = {name: tensor for name, tensor in own.items() if not (other_words and name == TOKENS)}
     copy_weights(kept, weight_of, source="CLIP", keys=_SETTINGS)
+
+
+def save_clip(model: Clip, folder: str | Path) -> None:
+    """Write a checkpoint folder that transformers' `CLIPModel.from_pretrained` reads.
+
+    In the captions given to it, the end token 2 and the last token of the vocabulary have changed places.
+
+    Raises:
+        ValueError: the model's pictures are not square, which theirs are.
+    """
+    config, (height, width) = model.config, model.size
+    if height != width:
+        raise ValueError(
+            f"pictures of {height}x{width} have no form in CLIP's, which are square; change architecture.image_size"
+        )
+    state = model.state_dict()
+    vocabulary, context = len(state[TOKENS]), len(state[PLACES])
+    state[TOKENS] = _end_swapped(state[TOKENS])
+    state["logit_scale"] = state["logit_scale"].clamp(max=math.log(LARGEST_SCALE))  # which theirs does not
+    shared = {"hidden_act": config.activation, "layer_norm_eps": NORM_EPSILON, "projection_dim": config.projection}
+    text = {
+        "model_type": "clip_text_model",
+        "vocab_size": vocabulary,
+        "max_position_embeddings": context,
+        "hidden_size": config.text_width,
+        "intermediate_size": 4 * config.text_width,
+        "num_hidden_layers": config.text_layers,
+        "num_attention_heads": config.text_heads,
+        "pad_token_id": PADDING,
+        "bos_token_id": START,
+        "eos_token_id": vocabulary - 1,
+    }
+    vision = {
+        "model_type": "clip_vision_model",
+        "image_size": height,
+        "patch_size": config.patch,
+        "num_channels": model.vision_model.embeddings.patch_embedding.in_channels,
+        "hidden_size": config.vision_width,
+        "intermediate_size": 4 * config.vision_width,
+        "num_hidden_layers": config.vision_layers,
+        "num_attention_heads": config.vision_heads,
+    }
+    theirs = {
+        "architectures": ["CLIPModel"],
+        "model_type": "clip",
+        "projection_dim": config.projection,
+        "logit_scale_init_value": -math.log(config.temperature),
+        "text_config": text | shared,
+        "vision_config": vision | shared,
+    }
+    write_checkpoint(folder, theirs, state)
+
+
+def _ends_last(theirs: Mapping[str, Any], vocabulary: int) -> bool:
+    """Whether a checkpoint's texts end with the last token; 2, in its config, says so too."""
+    text: Mapping[str, Any] = theirs.get("text_config") or {}
+    return text.get("eos_token_id", vocabulary - 1) in (2, vocabulary - 1)
+
+
+def _end_swapped(table: Float[Tensor, "vocabulary width"]) -> Float[Tensor, "vocabulary width"]:
+    """The table of tokens with our end token and the last token in each other's place."""
+    swapped = table.clone()
+    swapped[[END, -1]] = table[[-1, END]]
+    return swapped
 
 
 def _check_config(config: ClipConfig, theirs: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from forgeline_architectures.beam_search import END
 from forgeline_architectures.clip import ARCHITECTURE
-from forgeline_architectures.clip.model import TOKENS, Clip, load_clip
+from forgeline_architectures.clip.model import PLACES, TOKENS, Clip, load_clip, save_clip
 
 VOCABULARY, CONTEXT = 20, 8
 SMALL: dict[str, Any] = {
@@ -67,7 +67,7 @@ def reference(activation: str) -> Any:
 
 def swapped(numbers: Tensor) -> Tensor:
     """Our end token as theirs and the other way round: transformers pools elsewhere where the end token is 2."""
-    return torch.where(numbers == END, VOCABULARY - 1, numbers)
+    return torch.where(numbers == END, VOCABULARY - 1, torch.where(numbers == VOCABULARY - 1, END, numbers))
 
 
 @pytest.mark.parametrize("activation", ["quick_gelu", "gelu"])
@@ -89,6 +89,40 @@ def test_equals_transformers_with_its_weights(activation: str) -> None:
     torch.testing.assert_close(loss, wanted.loss, **close)
 
 
+@pytest.mark.parametrize("activation", ["quick_gelu", "gelu"])
+def test_transformers_reads_what_we_write(activation: str, tmp_path: Path) -> None:
+    from transformers import CLIPModel
+
+    ours, batch = build(activation=activation), batch_of()
+    batch["caption"][:, 0] = VOCABULARY - 1
+    with torch.no_grad():
+        ours.logit_scale.fill_(9.0)  # beyond the limit, which transformers does not have
+        for name, parameter in ours.named_parameters():
+            if name != "logit_scale":
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    save_clip(ours, tmp_path)
+    theirs, report = CLIPModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    with torch.no_grad():
+        wanted = theirs.eval()(input_ids=swapped(batch["caption"]), pixel_values=batch["image"])
+        torch.testing.assert_close(ours.embed_images(batch["image"]), wanted.image_embeds, rtol=0, atol=1e-4)
+        torch.testing.assert_close(ours.embed_texts(batch["caption"]), wanted.text_embeds, rtol=0, atol=1e-4)
+        torch.testing.assert_close(ours(batch), wanted.logits_per_image, rtol=0, atol=1e-4)
+    config = {**SMALL, "activation": activation, "pretrained": str(tmp_path)}
+    again = ARCHITECTURE.build_module(config, signature(), {"total_steps": 1}).model.state_dict()
+    state = ours.state_dict() | {"logit_scale": torch.tensor(100.0).log()}
+    assert all(torch.equal(tensor, again[name]) for name, tensor in state.items())
+
+
+def test_pictures_that_are_not_square_cannot_be_written(tmp_path: Path) -> None:
+    wide = signature()
+    wide["inputs"]["image"]["shape"] = [3, 16, 24]
+    model = ARCHITECTURE.build_model(SMALL, wide)
+    assert isinstance(model, Clip)
+    with pytest.raises(ValueError, match=r"16x24 .*square; change architecture\.image_size"):
+        save_clip(model, tmp_path)
+
+
 def test_vit_b_32_has_the_published_number_of_parameters() -> None:
     with torch.device("meta"):
         model = ARCHITECTURE.build_model({"name": "clip"}, signature(224, 49_408, 77))
@@ -101,9 +135,11 @@ def test_a_checkpoint_folder_is_read(tmp_path: Path) -> None:
     config = {**SMALL, "pretrained": str(tmp_path)}
     module = ARCHITECTURE.build_module(config, signature(context=6), {"total_steps": 1})
     state, own = theirs.state_dict(), module.model.state_dict()
-    places = "text_model.embeddings.position_embedding.weight"
-    assert set(own) == set(state) and torch.equal(own[places], state[places][:6])
-    assert all(torch.equal(own[name], state[name]) for name in own if name != places)
+    assert set(own) == set(state) and torch.equal(own[PLACES], state[PLACES][:6])
+    assert all(torch.equal(own[name], state[name]) for name in own if name not in (PLACES, TOKENS))
+    assert torch.equal(own[TOKENS], state[TOKENS][swapped(torch.arange(VOCABULARY))]), (
+        "each has its end in its own place"
+    )
     other = ARCHITECTURE.build_module(config, signature(vocabulary=30), {"total_steps": 1}).model
     assert len(other.state_dict()[TOKENS]) == 30, "other words have a table of their own"
     assert torch.equal(other.get_parameter("logit_scale"), state["logit_scale"])
