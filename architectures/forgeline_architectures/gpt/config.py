@@ -25,13 +25,14 @@ class GPTConfig(DecoderConfig):
     width: Width = 768
     bias: bool = Field(default=True, description="Biases in linear layers and norms, as GPT-2 has them.")
     pretrained: str | None = Field(
-        default=None, description="GPT-2 weights in transformers' naming to start from: a .safetensors file."
+        default=None,
+        description="GPT-2 weights in transformers' naming to start from: a checkpoint folder or a .safetensors file.",
     )
 
     @field_validator("pretrained")
     @classmethod
-    def _file_is_there(cls, value: str | None, info: ValidationInfo) -> str | None:
-        return weight_file(value, info)
+    def _weights_are_there(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return weight_file(value, info, folders=True)
 
     @model_validator(mode="after")
     def _heads_fit(self) -> Self:

@@ -113,10 +113,10 @@ def build_model(config: GPTConfig, signature: Signature) -> GPT:
 
 
 def build_pretrained(config: GPTConfig, signature: Signature) -> GPT:
-    """The model with the GPT-2 weights of the config's file.
+    """The model with the GPT-2 weights of the config's folder or file.
 
     Raises:
-        ValueError: the file cannot be read, its weights do not fit, or the config beside it says otherwise than ours.
+        ValueError: the weights cannot be read or do not fit, or the config beside them says otherwise than ours.
     """
     assert config.pretrained is not None
     if (theirs := read_config(config.pretrained)) is not None:

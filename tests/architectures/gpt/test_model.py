@@ -130,8 +130,9 @@ def test_the_config_beside_the_weights_is_compared(
     reference.save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text()) | theirs
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match=message):
-        pretrained(tmp_path / "model.safetensors", **ours)
+    for place in (tmp_path, tmp_path / "model.safetensors"):
+        with pytest.raises(ValueError, match=message):
+            pretrained(place, **ours)
 
 
 def test_the_config_of_something_else_is_not_compared(reference: Any, tmp_path: Path) -> None:
@@ -149,9 +150,9 @@ def test_transformers_reads_what_we_write(model: GPT, tmp_path: Path) -> None:
     with torch.no_grad():
         wanted = theirs.eval()(tokens(4, CONTEXT)).logits
         torch.testing.assert_close(model({"tokens": tokens(4, CONTEXT)}), wanted, rtol=0, atol=1e-4)
-    config = {**CONFIG, "pretrained": str(tmp_path / "model.safetensors")}
-    again: Any = ARCHITECTURE.build_module(config, signature(), {"total_steps": 1})
-    assert all(torch.equal(tensor, again.model.state_dict()[name]) for name, tensor in model.state_dict().items())
+    for place in (tmp_path, tmp_path / "model.safetensors"):
+        again = pretrained(place).state_dict()
+        assert all(torch.equal(tensor, again[name]) for name, tensor in model.state_dict().items())
     bare = ARCHITECTURE.build_model({**CONFIG, "bias": False}, signature())
     assert isinstance(bare, GPT)
     with pytest.raises(ValueError, match=r"without biases .*change architecture\.bias"):
