@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from forgeline_architectures.descriptor import Architecture
-from forgeline_architectures.signature import Signature
+from forgeline_architectures.signature import OUTPUT_DIMENSIONS, Signature
 
 Shapes = Mapping[str, Sequence[int]]
 _SHOWN = 4
@@ -32,9 +32,12 @@ def shapes_of(family: Architecture, config: Mapping[str, Any], signature: Mappin
 def head_of(family: Architecture, config: Mapping[str, Any], signature: Mapping[str, Any]) -> frozenset[str]:
     """Names of the weights of the last layer, whose shapes follow from the number of outputs.
 
-    A language model's table of tokens is one of them, since its outputs are tokens.
+    A language model's table of tokens is one of them, since its outputs are tokens. What gives data back or makes them
+    has no such layer: its outputs mean what its input does.
     """
     promise = Signature.model_validate(dict(signature))
+    if OUTPUT_DIMENSIONS[promise.task] is None:
+        return frozenset()
     larger = promise.model_copy(update={"outputs": tuple(side + 1 for side in promise.outputs)})
     here = shapes_of(family, config, signature)
     there = shapes_of(family, config, larger.model_dump(mode="json"))

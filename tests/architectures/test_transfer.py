@@ -14,6 +14,7 @@ from forgeline_architectures.lenet import ARCHITECTURE as LENET
 from forgeline_architectures.mlp import ARCHITECTURE as MLP
 from forgeline_architectures.recurrent import ARCHITECTURE as RECURRENT
 from forgeline_architectures.transfer import fresh_weights, head_of, shapes_of
+from tests.architectures.cases import CASES, FAMILIES, signature_of
 
 RESNET = {"name": "resnet10t"}
 TOKENS = {"tokens": {"shape": [8], "dtype": "int64"}}
@@ -50,6 +51,21 @@ def test_the_last_layer_is_what_depends_on_the_outputs(
     family: Architecture, config: dict[str, Any], signature: dict[str, Any], head: set[str]
 ) -> None:
     assert head_of(family, config, signature) == head
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "task", "inputs", "outputs"),
+    CASES,
+    ids=[f"{config['name']}-{task}-{index}" for index, (_, config, task, _, _) in enumerate(CASES)],
+)
+def test_a_model_of_any_family_can_be_started_from(
+    name: str, config: dict[str, Any], task: str, inputs: dict[str, Any], outputs: list[int]
+) -> None:
+    family, signature = FAMILIES[name], signature_of(task, inputs, outputs)
+    weights = shapes_of(family, config, signature)
+    assert fresh_weights(family, config, signature, weights, new_head=False) == frozenset()
+    head = fresh_weights(family, config, signature, weights, new_head=True)
+    assert head <= set(weights) and bool(head) is (task not in {"generation", "reconstruction"})
 
 
 def test_all_is_taken_over_where_the_outputs_mean_the_same() -> None:

@@ -55,7 +55,8 @@ def fresh_names(spec: TrainSpec, data: PreparedData, bundle: Bundle) -> frozense
     """Names of the weights that are not taken over from the bundle.
 
     Raises:
-        SpecError: the bundle's model is of another architecture, reads other data, or has other weights.
+        SpecError: the bundle's model is of another architecture, reads other data, or has other weights; or a last
+            layer is to be replaced that there is not.
     """
     from forgeline_architectures.transfer import fresh_weights
 
@@ -70,9 +71,16 @@ def fresh_names(spec: TrainSpec, data: PreparedData, bundle: Bundle) -> frozense
     new_head = spec.fine_tune.replace_head or _answers(data) != _answers(bundle)
     shapes = read_shapes(bundle.folder / WEIGHTS)
     try:
-        return fresh_weights(_family(spec), *_config_and_signature(spec, data), shapes, new_head=new_head)
+        fresh = fresh_weights(_family(spec), *_config_and_signature(spec, data), shapes, new_head=new_head)
     except ValueError as error:
         raise SpecError(f"{spec.fine_tune.pretrained!r}: {error}", key=KEY) from error
+    if spec.fine_tune.replace_head and not fresh:
+        raise SpecError(
+            f"got true; {name} learns {data.signature.task}, which has no last layer that classes or targets tell: set "
+            "it to false",
+            key="fine_tune.replace_head",
+        )
+    return fresh
 
 
 def begin(module: TaskModule, spec: TrainSpec, data: PreparedData, *, source: str | None) -> None:

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 import torch
 
+from forgeline import plugins
 from forgeline.bundle import Bundle
 from forgeline.errors import SpecError
 from forgeline.spec.loading import load
 from forgeline_jobs.train.fitting import Fitting
 from forgeline_jobs.train.kind import TrainKind
+from forgeline_jobs.train.preparation import prepare
 from forgeline_jobs.train.worker import Job
 
 HIDDEN = "hidden.0.linear.weight"
@@ -109,6 +111,55 @@ def test_what_does_not_fit_is_refused_before_the_run(
 ) -> None:
     found, text = refusal(wine_bundle, **changes)
     assert found == key and message in text
+
+
+DIGITS = {"name": "digits", "batch_size": 16}
+MODELS_OF_DIGITS = [
+    ({"name": "autoencoder", "hidden": [8], "latent": 4}, DIGITS | {"task": "reconstruction"}),
+    ({"name": "dcgan", "latent": 4, "widths": [4]}, DIGITS | {"task": "generation"}),
+    (
+        {"name": "ddpm", "widths": [8], "blocks": 1, "attention": [], "groups": 4},
+        DIGITS | {"task": "generation", "condition": "label"},
+    ),
+]
+
+
+def untrained(folder: Path, architecture: dict[str, Any], data: dict[str, Any]) -> Bundle:
+    """A bundle as a run of these settings writes it, with weights as they are at the start."""
+    settings = spec("nowhere", architecture=architecture, data=data).spec
+    prepared = prepare(settings.data)
+    config, signature = settings.architecture.model_dump(mode="json"), prepared.signature.model_dump(mode="json")
+    family: Any = plugins.find(plugins.ARCHITECTURES, settings.architecture.name, key="architecture.name")
+    return Bundle.save(
+        folder,
+        model_state=family.build_model(config, signature).state_dict(),
+        architecture=config,
+        signature=signature,
+        preprocessing=prepared.preprocessing,
+    )
+
+
+@pytest.mark.parametrize(
+    ("architecture", "data"), MODELS_OF_DIGITS, ids=[str(config["name"]) for config, _ in MODELS_OF_DIGITS]
+)
+def test_autoencoders_and_generators_are_started_from(
+    home: Path, tmp_path: Path, architecture: dict[str, Any], data: dict[str, Any]
+) -> None:
+    source = untrained(tmp_path / "bundle", architecture, data)
+    changes = {"architecture": architecture, "data": data}
+    assert TrainKind().check(spec(source.folder, **changes).spec)["task"] == data["task"]
+    tuned = fit(
+        home,
+        f"tuned-{architecture['name']}",
+        source.folder,
+        **changes,
+        **{"optimizer.lr": 1e-7, "trainer": {"steps": 1}, "checkpoint": {"select": "last"}},
+    )
+    trained = dict(source.model.named_parameters())
+    for name, tensor in tuned.model.named_parameters():
+        torch.testing.assert_close(tensor, trained[name], atol=1e-5, rtol=0)
+    key, text = refusal(source.folder, **changes, **{"fine_tune.replace_head": True})
+    assert key == "fine_tune.replace_head" and f"{architecture['name']} learns {data['task']}" in text
 
 
 @pytest.mark.parametrize("reference", ["models:/nobody@champion", "runs:/nothing", "no/such/folder"])
