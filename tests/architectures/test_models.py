@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load, save
+from torch.utils.data import DataLoader
 
+from forgeline_architectures.tasks.lightning_import import Trainer
 from tests.architectures.cases import CASES, FAMILIES, ROWS, batch_of, signature_of
 
 CASE_NAMES = [f"{config['name']}-{task}-{index}" for index, (_, config, task, _, _) in enumerate(CASES)]
@@ -57,6 +61,36 @@ class TestModel:
             optimizer.step()
             losses.append(loss.item())
         assert losses[-1] < losses[0]
+
+    def test_a_training_step_in_bf16_mixed(
+        self,
+        tmp_path: Path,
+        name: str,
+        config: dict[str, Any],
+        task: str,
+        inputs: dict[str, Any],
+        outputs: list[int],
+    ) -> None:
+        signature = signature_of(task, inputs, outputs)
+        module = FAMILIES[name].build_module(config, signature, {"total_steps": 10_000})  # more than any stage needs
+        trainer = Trainer(
+            accelerator="cpu",
+            devices=1,
+            precision="bf16-mixed",
+            max_steps=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=tmp_path,
+        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*(does not have many workers|LeafSpec|val_dataloader).*")
+            trainer.fit(module, DataLoader([batch_of(signature)], batch_size=None))  # type: ignore[arg-type]
+        assert trainer.global_step == 1
+        for label, tensor in module.model.state_dict().items():
+            assert tensor.dtype not in (torch.bfloat16, torch.float16) and tensor.isfinite().all(), label
+        assert all(part.isfinite() for part in module.parts.values())
 
     def test_a_compiled_step_runs_what_was_compiled_or_the_family_says_why_not(
         self,

@@ -24,7 +24,8 @@ def away_from_one(score: Score, real: Tensor, fake: Tensor) -> Float[Tensor, ""]
     Gulrajani et al. 2017 (arXiv:1704.00028, equation 3).
     """
     share = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)
-    norm: Tensor = gradients(score, torch.lerp(real, fake.detach(), share)).norm(dim=1)
+    made = fake.detach().to(real.dtype)  # of 16 bits under autocast
+    norm: Tensor = gradients(score, torch.lerp(real, made, share)).norm(dim=1)
     return (norm - 1).square().mean()
 
 

@@ -73,7 +73,7 @@ class StyleGAN2Module(PairModule):
         """Styles to train with, a share of them mixed from the layer on that is drawn for each."""
         model, layers = self.model, self.model.generator.layers
         coarse, fine = (model.generator.mapping(model.noise(rows, device=self.device)) for _ in range(2))
-        model.mean_style.lerp_(coarse.detach().mean(0), 1 - KEPT)
+        self._move(model.mean_style, coarse.detach().mean(0), 1 - KEPT)
         first = torch.randint(1, layers, (rows,), device=self.device)
         mixes = torch.rand(rows, device=self.device) < model.config.mixing
         return model.mixed(coarse, fine, torch.where(mixes, first, layers))
@@ -87,9 +87,14 @@ class StyleGAN2Module(PairModule):
         noise = torch.randn_like(pictures) / math.sqrt(pictures.shape[2] * pictures.shape[3])
         (slopes,) = torch.autograd.grad((pictures * noise).sum(), styles, create_graph=True)
         lengths = slopes.square().sum(2).mean(1).sqrt()
-        self.mean_length.lerp_(lengths.detach().mean(), DECAY)
+        self._move(self.mean_length, lengths.detach().mean(), DECAY)
         self.parts["path_length"] = self.mean_length.clone()
         return (lengths - self.mean_length).square().mean()
+
+    @staticmethod
+    def _move(mean: Tensor, newest: Tensor, share: float) -> None:
+        """Bring a running mean nearer to what was found last, which has 16 bits under autocast."""
+        mean.lerp_(newest.to(mean.dtype), share)
 
 
 def build_module(config: StyleGAN2Config, signature: Signature, options: TrainingOptions) -> TaskModule:

@@ -45,7 +45,9 @@ class Watch(Callback):
         self.grown.append((pl_module.parts["resolution"].item(), pl_module.parts["faded_in"].item()))
 
 
-def fit(model: Any, folder: Path, *, epochs: int = 2, checkpoint: Path | None = None) -> tuple[Trainer, Watch]:
+def fit(
+    model: Any, folder: Path, *, epochs: int = 2, checkpoint: Path | None = None, **options: Any
+) -> tuple[Trainer, Watch]:
     generator = torch.Generator().manual_seed(1)
     batches = [{"image": torch.randn(6, 1, 8, 8, generator=generator)} for _ in range(BATCHES)]
     watch = Watch()
@@ -60,6 +62,7 @@ def fit(model: Any, folder: Path, *, epochs: int = 2, checkpoint: Path | None = 
         default_root_dir=folder,
         num_sanity_val_steps=0,
         callbacks=[watch],
+        **options,
     )
     loader = DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
     with warnings.catch_warnings():
@@ -75,6 +78,14 @@ def test_one_run_goes_through_all_stages(tmp_path: Path) -> None:
     trainer.save_checkpoint(tmp_path / "x.ckpt")
     deployed = deployed_weights(torch.load(tmp_path / "x.ckpt", weights_only=True))
     assert deployed["step"] == 7, "what is deployed samples at the last resolution"
+
+
+@pytest.mark.parametrize("loss", ["wgan_gp", "non_saturating"])
+def test_all_stages_and_fades_run_in_bf16_mixed(tmp_path: Path, loss: str) -> None:
+    model = module(loss=loss, fade=1.0)
+    _, watch = fit(model, tmp_path, precision="bf16-mixed")
+    assert [side for side, _ in watch.grown] == [4] * 4 + [8] * 4
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
 
 
 def test_resumed_in_a_fade_is_bit_for_bit_the_uninterrupted_run(tmp_path: Path) -> None:
