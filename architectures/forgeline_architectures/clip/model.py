@@ -74,8 +74,17 @@ class Clip(nn.Module):
 
     @property
     def scale(self) -> Float[Tensor, ""]:
-        """What the similarity is multiplied by: the inverse of the temperature."""
-        return self.logit_scale.clamp(max=math.log(LARGEST_SCALE)).exp()
+        """What the similarity is multiplied by: the inverse of the temperature.
+
+        The gradient goes past the limit, where that of a plain clamp is zero: the parameter would stay there for good.
+        """
+        beyond = (self.logit_scale - math.log(LARGEST_SCALE)).clamp(min=0).detach()
+        return (self.logit_scale - beyond).exp()
+
+    @torch.no_grad()
+    def bound_scale(self) -> None:
+        """Take the parameter back to its limit, as the authors do after each step."""
+        self.logit_scale.clamp_(max=math.log(LARGEST_SCALE))
 
     def embed_images(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch projection"]:
         """Unit vectors of pictures."""

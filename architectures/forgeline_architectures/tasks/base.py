@@ -167,6 +167,9 @@ class TaskModule(LightningModule):
         """Clip by the global norm where asked, and keep the norm: one pass over the gradients serves both."""
         self.last_gradient_norm = clipped(self.model, gradient_clip_val)
 
+    def moved(self) -> None:
+        """Called after every optimizer step, on every worker alike: a task may hold weights within bounds."""
+
     def optimizer_step(
         self,
         epoch: int,
@@ -175,6 +178,7 @@ class TaskModule(LightningModule):
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        self.moved()
         if self.ema is not None:
             self.ema.update()
 

@@ -21,6 +21,9 @@ class TwoTowers(Protocol):
     def scale(self) -> Tensor:
         """What similarities are multiplied by."""
 
+    def bound_scale(self) -> None:
+        """Move a scale that a step took beyond its limit back to it."""
+
     def embed_images(self, image: Tensor) -> Tensor:
         """Unit vectors [batch, width]."""
 
@@ -65,6 +68,9 @@ class RetrievalModule(TaskModule):
             "outputs": root * torch.stack([images, texts], dim=1).float(),
             "target": batch["target"],
         }
+
+    def moved(self) -> None:
+        cast(TwoTowers, self.model).bound_scale()
 
     def _embedded(self, batch: Batch) -> tuple[Tensor, Tensor]:
         towers = cast(TwoTowers, self.model)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, distributed, multiprocessing
+from torch.utils.data import DataLoader
 
 from forgeline_architectures.clip import ARCHITECTURE
+from forgeline_architectures.tasks.lightning_import import Trainer
 
 CONFIG: dict[str, Any] = {
     "name": "clip",
@@ -24,9 +29,9 @@ SIGNATURE = {
 ROWS, WORKERS = 8, 2
 
 
-def module_of() -> Any:
+def module_of(**options: Any) -> Any:
     torch.manual_seed(0)
-    return ARCHITECTURE.build_module(CONFIG, SIGNATURE, {"total_steps": 1})
+    return ARCHITECTURE.build_module(CONFIG, SIGNATURE, {"total_steps": 1, **options})
 
 
 def batch_of() -> dict[str, Tensor]:
@@ -58,6 +63,29 @@ def test_validation_hands_over_embeddings_whose_products_are_the_logits() -> Non
     assert torch.equal(result["target"], batch["target"])
 
 
+@pytest.mark.parametrize("start", [9.0, math.log(100)], ids=["beyond the limit", "at the limit"])
+def test_a_temperature_at_its_limit_is_learnt_on(tmp_path: Path, start: float) -> None:
+    everything_else = ["vision_model.*", "text_model.*", "visual_projection.*", "text_projection.*"]
+    options = {"total_steps": 4, "freeze": everything_else}
+    module = module_of(**options, optimizer={"name": "sgd", "lr": 1e-2, "momentum": 0.0, "weight_decay": 0.0})
+    with torch.no_grad():
+        module.model.logit_scale.fill_(start)
+    assert module.model.scale.item() == pytest.approx(100, rel=1e-5)
+    trainer = Trainer(
+        max_steps=4,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Lightning's advice about the number of workers
+        trainer.fit(module, DataLoader([batch_of()] * 4, batch_size=None))
+    assert module.model.logit_scale.item() < math.log(100) - 1e-3
+
+
 def _work(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=WORKERS)
@@ -84,7 +112,7 @@ class _Step(torch.nn.Module):
 
 
 def test_two_workers_take_the_step_of_one(tmp_path: Path) -> None:
-    multiprocessing.spawn(_work, args=(str(tmp_path),), nprocs=WORKERS)
+    multiprocessing.start_processes(_work, (str(tmp_path),), nprocs=WORKERS, start_method="fork")
     found = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(WORKERS)]
     module = module_of()
     loss = module.training_step(batch_of(), 0)
