@@ -135,7 +135,7 @@ def _fit_a_half(rank: int, folder: str) -> None:
 
 
 def test_workers_solve_what_one_would(tmp_path: Path) -> None:
-    multiprocessing.spawn(_fit_a_half, args=(str(tmp_path),), nprocs=2)
+    multiprocessing.start_processes(_fit_a_half, (str(tmp_path),), nprocs=2, start_method="fork")
     uppers = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     assert torch.equal(*uppers)
     module = build()
