@@ -31,8 +31,8 @@ class BertConfig(ArchitectureConfig):
     )
     pretrained: str | None = Field(
         default=None,
-        description="Weights in transformers' naming to start from: a checkpoint folder or a .safetensors file, such "
-        "as `weights.safetensors` of a bundle of this family.",
+        description="Weights in transformers' naming to start from: a checkpoint folder, `hub:ORG/MODEL`, or a "
+        ".safetensors file, such as `weights.safetensors` of a bundle of this family.",
     )
 
     @field_validator("pretrained")

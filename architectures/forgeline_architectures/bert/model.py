@@ -19,7 +19,6 @@ from torch.nn import functional as F
 
 from forgeline_architectures.bert.config import BertConfig
 from forgeline_architectures.decoder.checkpoint_files import (
-    KEY,
     copy_weights,
     read_config,
     read_weights,
@@ -27,6 +26,7 @@ from forgeline_architectures.decoder.checkpoint_files import (
     write_checkpoint,
 )
 from forgeline_architectures.signature import Signature
+from forgeline_architectures.weight_files import KEY
 
 TABLE = "bert.embeddings.word_embeddings.weight"
 TIED = {"cls.predictions.decoder.weight": TABLE, "cls.predictions.decoder.bias": "cls.predictions.bias"}

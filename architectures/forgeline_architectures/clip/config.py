@@ -35,7 +35,8 @@ class ClipConfig(ArchitectureConfig):
     )
     pretrained: str | None = Field(
         default=None,
-        description="CLIP weights in transformers' naming to start from: a checkpoint folder or a .safetensors file.",
+        description="CLIP weights in transformers' naming to start from: a checkpoint folder, `hub:ORG/MODEL`, or a "
+        ".safetensors file.",
     )
 
     @field_validator("pretrained")

@@ -21,7 +21,6 @@ from forgeline_architectures.beam_search import END, PADDING, START
 from forgeline_architectures.clip.config import ClipConfig
 from forgeline_architectures.clip.towers import NORM_EPSILON, TextTower, VisionTower
 from forgeline_architectures.decoder.checkpoint_files import (
-    KEY,
     copy_weights,
     read_config,
     read_weights,
@@ -29,6 +28,7 @@ from forgeline_architectures.decoder.checkpoint_files import (
     write_checkpoint,
 )
 from forgeline_architectures.signature import Signature
+from forgeline_architectures.weight_files import KEY
 
 LARGEST_SCALE = 100.0  # Radford et al. 2021, section 2.5: logits are scaled by no more
 TOKENS = "text_model.embeddings.token_embedding.weight"

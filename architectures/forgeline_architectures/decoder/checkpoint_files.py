@@ -1,4 +1,4 @@
-"""Weights of other libraries' decoders on disk: a .safetensors file, or a checkpoint folder as transformers writes it.
+"""Weights of transformers' models: a .safetensors file, a checkpoint folder, or such a folder of the hub.
 
 A folder holds config.json beside model.safetensors, or beside shards that model.safetensors.index.json lists.
 """
@@ -12,22 +12,24 @@ from typing import Any
 
 from torch import Tensor
 
+from forgeline_architectures import hub
+from forgeline_architectures.weight_files import KEY
+
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-KEY = "architecture.pretrained"
 
 
 def read_weights(place: str | Path) -> dict[str, Tensor]:
-    """All tensors of a file or folder, by their names.
+    """All tensors of a file, a folder or a model of the hub, by their names.
 
     Raises:
-        ValueError: it cannot be read.
+        ValueError: it cannot be had, or cannot be read.
     """
     from safetensors.torch import load_file
 
     tensors: dict[str, Tensor] = {}
-    for path in _weight_files(Path(place)):
+    for path in _weight_files(_local(place, (*hub.CONFIG, *hub.WEIGHTS))):
         try:
             tensors |= load_file(path)
         except Exception as error:
@@ -38,12 +40,15 @@ def read_weights(place: str | Path) -> dict[str, Tensor]:
 def read_config(place: str | Path) -> dict[str, Any] | None:
     """The config of a checkpoint folder, or of the folder that a file of weights lies in; None for a file alone.
 
+    Of a model of the hub, nothing but its config is fetched.
+
     Raises:
-        ValueError: the folder has none, or it is not JSON.
+        ValueError: the folder has none, it is not JSON, or there is no such model.
     """
-    if Path(place).is_dir():
-        return _json(Path(place) / CONFIG)
-    beside = Path(place).parent / CONFIG
+    local = _local(place, hub.CONFIG)
+    if local.is_dir():
+        return _json(local / CONFIG)
+    beside = local.parent / CONFIG
     config = _json(beside) if beside.is_file() else {}
     return config if "model_type" in config else None  # else it is the config of something else
 
@@ -107,6 +112,13 @@ def write_checkpoint(folder: str | Path, config: Mapping[str, Any], tensors: Map
     own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     save_file(own, place / WEIGHTS, metadata={"format": "pt"})
     (place / CONFIG).write_text(json.dumps(dict(config), indent=2) + "\n", encoding="utf-8")
+
+
+def _local(place: str | Path, files: tuple[str, ...]) -> Path:
+    """Where a checkpoint lies on this machine, after these files of it were fetched if it is one of the hub."""
+    if isinstance(place, str) and place.startswith(hub.PREFIX):
+        return hub.fetch(place, files, key=KEY)
+    return Path(place)
 
 
 def _weight_files(place: Path) -> list[Path]:

@@ -26,7 +26,8 @@ class GPTConfig(DecoderConfig):
     bias: bool = Field(default=True, description="Biases in linear layers and norms, as GPT-2 has them.")
     pretrained: str | None = Field(
         default=None,
-        description="GPT-2 weights in transformers' naming to start from: a checkpoint folder or a .safetensors file.",
+        description="GPT-2 weights in transformers' naming to start from: a checkpoint folder, `hub:ORG/MODEL`, or a "
+        ".safetensors file.",
     )
 
     @field_validator("pretrained")

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from forgeline_architectures.decoder.checkpoint_files import (
-    KEY,
     copy_weights,
     read_config,
     read_weights,
@@ -20,6 +19,7 @@ from forgeline_architectures.decoder.checkpoint_files import (
 from forgeline_architectures.decoder.model import DecoderModel
 from forgeline_architectures.gpt.config import FEED_FORWARD_FACTOR, NORM_EPSILON, GPTConfig
 from forgeline_architectures.signature import Signature
+from forgeline_architectures.weight_files import KEY
 
 # transformers' names of a block's layers. Its Conv1D keeps weights transposed: (in, out) where Linear has (out, in).
 GPT2_BLOCK_NAMES = {

@@ -46,7 +46,8 @@ class LlamaConfig(DecoderConfig):
     )
     pretrained: str | None = Field(
         default=None,
-        description="LLaMA weights in transformers' naming to start from: a checkpoint folder or a .safetensors file.",
+        description="LLaMA weights in transformers' naming to start from: a checkpoint folder, `hub:ORG/MODEL`, or a "
+        ".safetensors file.",
     )
 
     @field_validator("pretrained")

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from forgeline_architectures.decoder.checkpoint_files import (
-    KEY,
     copy_weights,
     read_config,
     read_weights,
@@ -24,6 +23,7 @@ from forgeline_architectures.decoder.checkpoint_files import (
 from forgeline_architectures.decoder.model import DecoderModel
 from forgeline_architectures.llama.config import LlamaConfig
 from forgeline_architectures.signature import Signature
+from forgeline_architectures.weight_files import KEY
 
 # Our names -> transformers' names of the parts, in the order in which they are joined.
 LLAMA_BLOCK_NAMES = {

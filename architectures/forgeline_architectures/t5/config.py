@@ -34,7 +34,8 @@ class T5Config(ArchitectureConfig):
     )
     pretrained: str | None = Field(
         default=None,
-        description="T5 weights in transformers' naming to start from: a checkpoint folder or a .safetensors file.",
+        description="T5 weights in transformers' naming to start from: a checkpoint folder, `hub:ORG/MODEL`, or a "
+        ".safetensors file.",
     )
 
     @field_validator("pretrained")

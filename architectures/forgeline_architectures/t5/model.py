@@ -20,7 +20,6 @@ from torch.nn import functional as F
 
 from forgeline_architectures.beam_search import END, PADDING, START, beam_search
 from forgeline_architectures.decoder.checkpoint_files import (
-    KEY,
     copy_weights,
     read_config,
     read_weights,
@@ -29,6 +28,7 @@ from forgeline_architectures.decoder.checkpoint_files import (
 )
 from forgeline_architectures.signature import Signature
 from forgeline_architectures.t5.config import T5Config
+from forgeline_architectures.weight_files import KEY
 
 # Other names of the table in transformers' checkpoints, and a weight of old ones that nothing reads.
 TABLES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")
