@@ -10,14 +10,43 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load, save
+from torch import Tensor
 from torch.utils.data import DataLoader
 
-from forgeline_architectures.tasks.lightning_import import Trainer
+from forgeline_architectures.tasks.lightning_import import Callback, Trainer
 from tests.architectures.cases import CASES, FAMILIES, ROWS, batch_of, signature_of
 
 CASE_NAMES = [f"{config['name']}-{task}-{index}" for index, (_, config, task, _, _) in enumerate(CASES)]
 # Families that `Bundle.embed` takes: their models have `penultimate`.
 EMBEDDING = {"autoencoder", "cnn", "dbn", "gpt", "lamda", "lenet", "llama", "mlp", "mpnn", "palm", "recurrent"}
+
+
+class Watch(Callback):
+    """Keeps the loss of the newest batch."""
+
+    loss: Tensor
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.loss = outputs["loss"].detach().float()
+
+
+def step_of(module: Any, batch: dict[str, Tensor], folder: Path, **options: Any) -> Trainer:
+    """One optimiser step in a Trainer, in bf16-mixed."""
+    trainer = Trainer(
+        devices=1,
+        precision="bf16-mixed",
+        max_steps=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+        **options,
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*(does not have many workers|LeafSpec|val_dataloader).*")
+        trainer.fit(module, DataLoader([batch], batch_size=None))  # type: ignore[arg-type]
+    return trainer
 
 
 @pytest.mark.parametrize(("name", "config", "task", "inputs", "outputs"), CASES, ids=CASE_NAMES)
@@ -73,24 +102,29 @@ class TestModel:
     ) -> None:
         signature = signature_of(task, inputs, outputs)
         module = FAMILIES[name].build_module(config, signature, {"total_steps": 10_000})  # more than any stage needs
-        trainer = Trainer(
-            accelerator="cpu",
-            devices=1,
-            precision="bf16-mixed",
-            max_steps=1,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            default_root_dir=tmp_path,
-        )
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*(does not have many workers|LeafSpec|val_dataloader).*")
-            trainer.fit(module, DataLoader([batch_of(signature)], batch_size=None))  # type: ignore[arg-type]
+        trainer = step_of(module, batch_of(signature), tmp_path, accelerator="cpu")
         assert trainer.global_step == 1
         for label, tensor in module.model.state_dict().items():
             assert tensor.dtype not in (torch.bfloat16, torch.float16) and tensor.isfinite().all(), label
         assert all(part.isfinite() for part in module.parts.values())
+
+    @pytest.mark.gpu
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+    def test_a_training_step_on_a_gpu(
+        self,
+        tmp_path: Path,
+        name: str,
+        config: dict[str, Any],
+        task: str,
+        inputs: dict[str, Any],
+        outputs: list[int],
+    ) -> None:
+        signature = signature_of(task, inputs, outputs)
+        module = FAMILIES[name].build_module(config, signature, {"total_steps": 10_000})
+        watch = Watch()
+        step_of(module, batch_of(signature), tmp_path, accelerator="gpu", callbacks=[watch])
+        # As the step log does.
+        assert torch.stack([watch.loss, *(part.float() for part in module.parts.values())]).isfinite().all()
 
     def test_a_compiled_step_runs_what_was_compiled_or_the_family_says_why_not(
         self,

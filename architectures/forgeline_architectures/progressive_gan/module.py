@@ -45,8 +45,9 @@ class ProgressiveGANModule(PairModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         self.model.step.fill_(self.trainer.global_step)
         loss = super().training_step(batch, batch_idx)
-        self.parts["resolution"] = torch.tensor(float(self.model.side))
-        self.parts["faded_in"] = torch.tensor(self.model.growth.share)
+        # The step log stacks them with the loss, which is on a GPU where there is one.
+        self.parts["resolution"] = torch.tensor(float(self.model.side), device=loss.device)
+        self.parts["faded_in"] = torch.tensor(self.model.growth.share, device=loss.device)
         return loss
 
     def penalty(self, real: Tensor, fake: Tensor, condition: Mapping[str, Tensor]) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from torch.utils.data import DataLoader
 from forgeline_architectures.progressive_gan import ARCHITECTURE
 from forgeline_architectures.progressive_gan.module import DRIFT
 from forgeline_architectures.tasks import deployed_weights
+from forgeline_architectures.tasks.adversarial import AdversarialModule
 from forgeline_architectures.tasks.lightning_import import Callback, Trainer
 
 SIGNATURE = {
@@ -78,6 +80,19 @@ def test_one_run_goes_through_all_stages(tmp_path: Path) -> None:
     trainer.save_checkpoint(tmp_path / "x.ckpt")
     deployed = deployed_weights(torch.load(tmp_path / "x.ckpt", weights_only=True))
     assert deployed["step"] == 7, "what is deployed samples at the last resolution"
+
+
+def test_how_far_it_has_grown_lies_on_the_device_of_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step log stacks both. A loss on the device that holds no numbers stands for one on a GPU."""
+    loss = torch.zeros((), device="meta")
+    monkeypatch.setattr(AdversarialModule, "training_step", lambda self, batch, batch_idx: loss)
+    model, trainer = module(), SimpleNamespace(global_step=4)
+    model.trainer = trainer
+    model.training_step({}, 0)
+    assert {name: part.device for name, part in model.parts.items()} == {
+        "resolution": loss.device,
+        "faded_in": loss.device,
+    }
 
 
 @pytest.mark.parametrize("loss", ["wgan_gp", "non_saturating"])
