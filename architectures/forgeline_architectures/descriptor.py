@@ -46,6 +46,16 @@ class ArchitectureConfig(BaseModel):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Description:
+    """What is told of one model beside what it is; the words mean what they do in `Architecture`."""
+
+    paper: str
+    when: str
+    when_not: str
+    cost: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Architecture:
     """A family of models.
 
@@ -62,6 +72,8 @@ class Architecture:
         model: path of `build_model(config, signature)`; it never reads pretrained weights.
         module: path of `build_module(config, signature, options)`; it does, where the config asks for it.
         names: path of a function that lists the models of a family that has many, or None.
+        descriptions: path of a function from a model's name to its `Description`, of a family whose models have papers
+            of their own, or None.
         own_steps: whether the module steps several optimisers of its own, as adversaries need it.
         not_compiled: why torch.compile has nothing to speed up here; empty where it does.
     """
@@ -78,12 +90,19 @@ class Architecture:
     model: str
     module: str
     names: str | None = None
+    descriptions: str | None = None
     own_steps: bool = False
     not_compiled: str = ""
 
     def model_names(self) -> Sequence[str]:
         """Every name that the family answers to in `architecture.name`."""
         return (self.name,) if self.names is None else cast("Sequence[str]", _load(self.names)())
+
+    def description(self, name: str) -> Description:
+        """What is told of the model of this name, or of the family by its own name."""
+        if self.descriptions is None or name == self.name:
+            return Description(paper=self.paper, when=self.when, when_not=self.when_not, cost=self.cost)
+        return cast("Description", _load(self.descriptions)(name))
 
     @property
     def when_not(self) -> str:

@@ -12,11 +12,13 @@ ARCHITECTURE = Architecture(
     help="Any model of the timm library by its own name, such as resnet18 or vit_tiny_patch16_224.",
     tasks=("classification", "regression"),
     inputs=("image",),
-    paper="He, Zhang, Ren & Sun 2016, Deep Residual Learning for Image Recognition, arXiv:1512.03385 (ResNet)",
+    paper="Wightman 2019, PyTorch Image Models (the library); each model has a paper of its own, which `forgeline "
+    "architectures show resnet18` tells.",
     when="Pictures; with `pretrained`, also where there are only some hundreds of them.",
     cost="resnet18: 11.2 M parameters, 1.8 G multiplications per 224x224 picture (0.03 G at 28x28).",
     config="forgeline_architectures.cnn.config:CNNConfig",
     model="forgeline_architectures.cnn.model:build_model",
     module="forgeline_architectures.cnn.module:build_module",
     names="forgeline_architectures.cnn.config:names",
+    descriptions="forgeline_architectures.cnn.descriptions:description",
 )

@@ -36,7 +36,9 @@ def list_architectures(form: FormatOption = Format.TABLE) -> None:
     rows = [_architecture(plugin) for plugin in plugins.descriptors(plugins.ARCHITECTURES)]
     if form is Format.TABLE:
         rows = [row | _readable(row) for row in rows]
-    columns = ["name", "tasks", "inputs", "parameters", "multiply_adds", "samples_per_s", "help"]
+        rows = [row | {"memory": row["memory_bytes"], "samples/s": row["samples_per_s"]} for row in rows]
+    # Without `help`, which `show` tells: a table of 120 columns has no room for a sentence.
+    columns = ["name", "family", "tasks", "inputs", "parameters", "multiply_adds", "memory", "samples/s"]
     show_rows(rows, columns, form=form, empty="no architecture is installed")
 
 
@@ -46,14 +48,10 @@ def show_architecture(name: ArchitectureArgument, form: FormatOption = Format.TA
     family = next((each for each in plugins.descriptors(plugins.ARCHITECTURES) if each.name == name), None)
     found = family or plugins.find(plugins.ARCHITECTURES, name, key="name")
     plugin = cast("plugins.ArchitectureDescriptor", found)
-    measured = [asdict(each) for each in plugin.measurements()]
     row = {
         **_described(plugin),
-        "paper": plugin.paper,
-        "when": plugin.when,
-        "when_not": plugin.when_not,
-        "cost": plugin.cost,
-        "measured": [each for each in measured if each["model"] == name] or measured,
+        **asdict(plugin.description(name)),
+        "measured": [asdict(each) for each in plugin.measurements() if family or each.model == name],
     }
     _show(row | {"settings": keys_of(plugin.config_model())}, form)
 

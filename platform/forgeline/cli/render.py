@@ -187,13 +187,13 @@ def duration(seconds: float | None) -> str:
 def amount(number: float | None, *, unit: str = "") -> str:
     """A large number with three digits and a decimal prefix.
 
-    >>> amount(23_063), amount(4_089_184_256), amount(16_947_940, unit="B"), amount(407.7), amount(None)
-    ('23.1 k', '4.09 G', '16.9 MB', '408', '')
+    >>> amount(23_063), amount(4_089_184_256), amount(16_947_940, unit="B"), amount(999_600), amount(None)
+    ('23.1 k', '4.09 G', '16.9 MB', '1 M', '')
     """
     if number is None:
         return ""
     for prefix, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if number >= size:
+        if number >= 0.9995 * size:  # which three digits round up
             return f"{number / size:.3g} {prefix}{unit}"
     return f"{number:.3g} {unit}".rstrip()
 
