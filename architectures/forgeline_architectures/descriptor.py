@@ -44,6 +44,17 @@ class ArchitectureConfig(BaseModel):
             ValueError: the message names the key to change.
         """
 
+    def check_run(self, *, total_steps: int, pretrained: bool) -> None:
+        """Check what only config and run together can tell; a family that learns in stages overrides it.
+
+        Args:
+            total_steps: optimiser steps of the run.
+            pretrained: whether it starts from the weights of a trained model (`fine_tune.pretrained`).
+
+        Raises:
+            ValueError: the message names the key to change.
+        """
+
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
@@ -128,6 +139,19 @@ class Architecture:
             ValueError: they do not fit; the message names the key to change.
         """
         self._checked(config, signature)
+
+    def check_run(self, config: Mapping[str, Any], *, total_steps: int, pretrained: bool) -> None:
+        """Check config against the run that trains it; torch is not imported.
+
+        Args:
+            config: the settings.
+            total_steps: optimiser steps of the run.
+            pretrained: whether it starts from the weights of a trained model.
+
+        Raises:
+            ValueError: they do not fit; the message names the key to change.
+        """
+        self.config_model().model_validate(dict(config)).check_run(total_steps=total_steps, pretrained=pretrained)
 
     def build_model(self, config: Mapping[str, Any], signature: Mapping[str, Any]) -> nn.Module:
         """The model with fresh weights.

@@ -62,6 +62,13 @@ def plain(spec: str) -> Callable[[Folder], str]:
     return lambda folder: spec
 
 
+def captioned(architecture: str, length: str) -> str:
+    """A generator by captions, of which there are six batches."""
+    data = "name: captioned-shapes, task: generation, size: 16"
+    spec = job(data, architecture=architecture).replace("batch_size: 4", "batch_size: 1000")
+    return spec.replace("epochs: 1", length)
+
+
 WINE = job("name: wine")
 CASES: dict[str, tuple[Callable[[Folder], str], tuple[str, ...]]] = {
     "unknown key": (plain(WINE.replace("epochs", "epohcs")), ("trainer.epohcs", "bad.yaml:5", "epochs")),
@@ -102,6 +109,27 @@ CASES: dict[str, tuple[Callable[[Folder], str], tuple[str, ...]]] = {
     "network too deep for the pictures": (
         pictures(lambda folder: None, architecture="name: lenet, filters: [4, 4, 4, 4, 4]"),
         ("architecture",),
+    ),
+    "no step for the second stage": (
+        plain(captioned("name: latent_diffusion, widths: [32, 32], autoencoder_steps: 12", "epochs: 2")),
+        ("autoencoder_steps 12", "12 steps", "architecture.autoencoder_steps", "trainer.steps"),
+    ),
+    "the same of DALL-E": (
+        plain(captioned("name: dalle, autoencoder_steps: 9", "steps: 9")),
+        ("9 steps", "architecture.autoencoder_steps", "trainer.steps"),
+    ),
+    "a first stage that nobody trains": (
+        plain(captioned("name: latent_diffusion, widths: [32, 32], autoencoder_steps: 0", "steps: 9")),
+        ("architecture.autoencoder_steps", "fine_tune.pretrained"),
+    ),
+    "a run that ends before the networks are grown": (
+        plain(
+            job(
+                "name: digits, task: generation",
+                architecture="name: progressive_gan, latent: 4, widths: [4, 4], stage_steps: 900",
+            )
+        ),
+        ("1350", "trainer.steps", "architecture.stage_steps"),
     ),
 }  # fmt: skip
 

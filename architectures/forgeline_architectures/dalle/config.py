@@ -12,6 +12,7 @@ from forgeline_architectures.descriptor import ArchitectureConfig
 from forgeline_architectures.diffusion.config import halves, square
 from forgeline_architectures.gpt.config import FEED_FORWARD_FACTOR, NORM_EPSILON
 from forgeline_architectures.signature import Signature
+from forgeline_architectures.stages import check_first_stage
 
 BOTTLENECK = 4  # a residual block is narrower by it inside: the authors' code
 
@@ -84,6 +85,16 @@ class DalleConfig(ArchitectureConfig):
                 "dalle makes pictures by captions, the data have none; change data.name or architecture.name"
             )
         halves(square(signature.outputs), self.autoencoder_widths, key="autoencoder_widths")
+
+    def check_run(self, *, total_steps: int, pretrained: bool) -> None:
+        """Hold the autoencoder's steps against the run's.
+
+        Raises:
+            ValueError: no step is left to the decoder, or it would learn on an autoencoder of random weights.
+        """
+        check_first_stage(
+            self.autoencoder_steps, key="autoencoder_steps", total_steps=total_steps, pretrained=pretrained
+        )
 
     def design(self, signature: Signature) -> DecoderDesign:
         """The decoder, whose vocabulary is that of captions with that of pictures behind it."""

@@ -52,6 +52,8 @@ def build_module(config: DalleConfig, signature: Signature, options: TrainingOpt
     Raises:
         ValueError: the options do not fit model or task, or leave no step to the decoder.
     """
+    # The weights of a trained model come after this, if at all.
+    config.check_run(total_steps=options.total_steps, pretrained=True)
     model = build_model(config, signature)
     return DalleModule(
         model,
@@ -59,5 +61,4 @@ def build_module(config: DalleConfig, signature: Signature, options: TrainingOpt
         options,
         first=model.autoencoder,
         first_steps=config.autoencoder_steps,
-        key="autoencoder_steps",
     )

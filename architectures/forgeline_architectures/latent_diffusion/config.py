@@ -15,6 +15,7 @@ from forgeline_architectures.diffusion.config import (
     square,
 )
 from forgeline_architectures.signature import Signature
+from forgeline_architectures.stages import check_first_stage
 
 
 class LatentDiffusionConfig(CaptionedConfig):
@@ -64,3 +65,13 @@ class LatentDiffusionConfig(CaptionedConfig):
         super().check(signature)
         halves(square(signature.outputs), self.autoencoder_widths, key="autoencoder_widths")
         halves(self.latent_shape(signature)[-1], self.widths)
+
+    def check_run(self, *, total_steps: int, pretrained: bool) -> None:
+        """Hold the autoencoder's steps against the run's.
+
+        Raises:
+            ValueError: no step is left to the U-Net, or it would learn on an autoencoder of random weights.
+        """
+        check_first_stage(
+            self.autoencoder_steps, key="autoencoder_steps", total_steps=total_steps, pretrained=pretrained
+        )

@@ -55,6 +55,8 @@ def build_module(config: LatentDiffusionConfig, signature: Signature, options: T
     Raises:
         ValueError: the options do not fit model or task, or leave no step to the U-Net.
     """
+    # The weights of a trained model come after this, if at all.
+    config.check_run(total_steps=options.total_steps, pretrained=True)
     model = build_model(config, signature)
     return LatentDiffusionModule(
         model,
@@ -62,5 +64,4 @@ def build_module(config: LatentDiffusionConfig, signature: Signature, options: T
         options,
         first=model.autoencoder,
         first_steps=config.autoencoder_steps,
-        key="autoencoder_steps",
     )

@@ -70,3 +70,15 @@ class ProgressiveGANConfig(ArchitectureConfig):
             ValueError: the pictures are not square, or not of the size that the stages lead to.
         """
         check_resolutions(self.widths, signature)
+
+    def check_run(self, *, total_steps: int, pretrained: bool) -> None:
+        """Refuse a run that ends before the networks are grown.
+
+        Raises:
+            ValueError: it does.
+        """
+        if total_steps < self.grown_at:
+            raise ValueError(
+                f"the run has {total_steps} steps and the last of the {self.stages} stages is faded in after "
+                f"{self.grown_at}; change trainer.steps or architecture.stage_steps"
+            )

@@ -31,12 +31,7 @@ class ProgressiveGANModule(PairModule):
         Raises:
             ValueError: it does.
         """
-        config, total = self.model.config, self.options.total_steps
-        if total < config.grown_at:
-            raise ValueError(
-                f"the run has {total} steps and the last of the {config.stages} stages is faded in after "
-                f"{config.grown_at}; change trainer.steps or architecture.stage_steps"
-            )
+        self.model.config.check_run(total_steps=self.options.total_steps, pretrained=False)
 
     def learnt(self, batch: Batch) -> Tensor:
         """The pictures of a batch at the resolution of the step."""

@@ -27,11 +27,7 @@ class StagedGenerationModule(GenerationModule):
         signature: of the data.
         options: of the training.
         first: the part of the model that learns first.
-        first_steps: optimiser steps that it learns; 0 where its weights are there already.
-        key: of the settings, for `first_steps`.
-
-    Raises:
-        ValueError: no step is left to the second stage.
+        first_steps: optimiser steps that it learns, fewer than the run has; 0 where its weights are there already.
     """
 
     def __init__(
@@ -42,14 +38,8 @@ class StagedGenerationModule(GenerationModule):
         *,
         first: nn.Module,
         first_steps: int,
-        key: str,
     ) -> None:
         super().__init__(model, signature, options)
-        if first_steps >= options.total_steps:
-            raise ValueError(
-                f"{key} {first_steps} leaves nothing of {options.total_steps} steps to the second stage; lower "
-                f"architecture.{key} or train longer"
-            )
         self.first_steps = first_steps
         members = {id(parameter) for parameter in first.parameters()}
         self._first = [parameter for parameter in model.parameters() if id(parameter) in members]

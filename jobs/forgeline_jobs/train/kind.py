@@ -48,8 +48,9 @@ class TrainKind:
                 f"set data.batch_size to at most {rows}",
                 key="data.batch_size",
             )
-        Schedule.of(spec.trainer, batches=rows // spec.data.batch_size)
+        schedule = Schedule.of(spec.trainer, batches=rows // spec.data.batch_size)
         architecture = self._check_architecture(spec, data)
+        self._check_run(spec, architecture, schedule)
         self._check_metric(spec, data)
         self._check_options(spec, data.signature.task)
         self._check_own_steps(spec, architecture)
@@ -71,6 +72,18 @@ class TrainKind:
         except ValueError as error:
             raise SpecError(str(error), key="architecture") from error
         return architecture
+
+    @staticmethod
+    def _check_run(spec: TrainSpec, architecture: ArchitectureDescriptor, schedule: Schedule) -> None:
+        """What a model that learns in stages needs of the run."""
+        check = getattr(architecture, "check_run", None)  # which a plug-in of somebody else may not have
+        if check is None:
+            return
+        pretrained = spec.fine_tune.pretrained is not None
+        try:
+            check(spec.architecture.model_dump(mode="json"), total_steps=schedule.total_steps, pretrained=pretrained)
+        except ValueError as error:
+            raise SpecError(str(error), key="architecture") from error
 
     @staticmethod
     def _check_metric(spec: TrainSpec, data: PreparedData) -> None:

@@ -78,6 +78,14 @@ def test_the_autoencoder_must_leave_steps_to_the_network() -> None:
         ARCHITECTURE.build_module(SMALL, signature(), {"total_steps": 40})
 
 
+def test_an_autoencoder_that_never_learns_must_come_from_somewhere() -> None:
+    never = {**SMALL, "autoencoder_steps": 0}
+    ARCHITECTURE.check_run(never, total_steps=9, pretrained=True)
+    ARCHITECTURE.check_run(SMALL, total_steps=41, pretrained=False)
+    with pytest.raises(ValueError, match=r"autoencoder_steps is 0.*random weights; .*fine_tune\.pretrained"):
+        ARCHITECTURE.check_run(never, total_steps=9, pretrained=False)
+
+
 def built() -> Any:
     torch.manual_seed(0)
     return ARCHITECTURE.build_model(SMALL, signature()).eval()
