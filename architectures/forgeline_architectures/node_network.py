@@ -40,13 +40,24 @@ class NodeNetwork(nn.Module):
         linked = asked.prod(1).sum(1)
         return torch.stack([torch.zeros_like(linked), linked], dim=1)
 
+    def penultimate(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "seeds width"]:
+        """States of the nodes `seeds` [b] that the last layer reads; of pairs [b, 2], the products that tell a link."""
+        features, edges, seeds = batch["features"], batch["edges"], batch["seeds"]
+        if seeds.ndim == 1:
+            return self.states(features, edges)[seeds]
+        return self.nodes(features, edges)[seeds].prod(1)
+
     def nodes(self, features: Float[Tensor, "nodes inputs"], edges: Tensor) -> Float[Tensor, "nodes classes"]:
         """Logits or the vector of every node; `edges` [e, 2] hold where each comes from and where it goes to."""
-        edge_index = edges.t()
+        states = self.states(features, edges)
+        last: Tensor = self.layers[-1](F.dropout(states, self.dropout, self.training), edges.t())
+        return last
+
+    def states(self, features: Float[Tensor, "nodes inputs"], edges: Tensor) -> Float[Tensor, "nodes width"]:
+        """What every node is before the last layer."""
         states = features
-        for number, layer in enumerate(self.layers):
-            states = self.activation(states) if number else states
-            states = layer(F.dropout(states, self.dropout, self.training), edge_index)
+        for layer in self.layers[:-1]:
+            states = self.activation(layer(F.dropout(states, self.dropout, self.training), edges.t()))
         return states
 
 

@@ -18,7 +18,23 @@ from tests.architectures.cases import CASES, FAMILIES, ROWS, batch_of, signature
 
 CASE_NAMES = [f"{config['name']}-{task}-{index}" for index, (_, config, task, _, _) in enumerate(CASES)]
 # Families that `Bundle.embed` takes: their models have `penultimate`.
-EMBEDDING = {"autoencoder", "cnn", "dbn", "gpt", "lamda", "lenet", "llama", "mlp", "mpnn", "palm", "recurrent"}
+EMBEDDING = {
+    "autoencoder",
+    "bert",
+    "clip",
+    "cnn",
+    "dbn",
+    "gat",
+    "gcn",
+    "gpt",
+    "lamda",
+    "lenet",
+    "llama",
+    "mlp",
+    "mpnn",
+    "palm",
+    "recurrent",
+}
 
 
 class Watch(Callback):

@@ -73,6 +73,19 @@ class Bert(nn.Module):
         out: Tensor = self._read(batch).last_hidden_state
         return out
 
+    def penultimate(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "batch width"]:
+        """An embedding of each text: what its classifier reads, the pooled state of where it begins.
+
+        Models of gaps and of tokens have no such state; theirs is the mean of the last ones over a text's tokens.
+        """
+        if self.task == "classification":
+            pooled: Tensor = self._read(batch).pooler_output
+            return pooled
+        hidden = self.hidden(batch)
+        if "length" not in batch:
+            return hidden.mean(1)
+        return (hidden * self._inside(batch)[..., None]).sum(1) / batch["length"][:, None]
+
     def logits(self, hidden: Float[Tensor, "*shape width"]) -> Float[Tensor, "*shape vocabulary"]:
         """Logits of what stood in a gap, from any hidden states."""
         predictions: Any = self.cls.predictions

@@ -92,6 +92,10 @@ class Clip(nn.Module):
             image = F.interpolate(image, self.size, mode="bilinear", antialias=True)
         return F.normalize(self.visual_projection(self.vision_model(image)), dim=-1)
 
+    def penultimate(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "batch projection"]:
+        """Embeddings of the pictures, as `embed_images`; captions have `embed_texts`."""
+        return self.embed_images(batch["image"])
+
     def embed_texts(self, caption: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch projection"]:
         """Unit vectors of texts, each closed by its end token."""
         return F.normalize(self.text_projection(self.text_model(caption)), dim=-1)

@@ -1,7 +1,6 @@
-"""Embeddings: what a network makes of samples before its last layer, for tables, images, series and texts alike.
+"""Embeddings: what a network makes of samples before its last layer, be they tables, images, series, texts or graphs.
 
-A network takes part by a method `penultimate(batch)` that returns [samples, width]; the families that have one say so
-in their pages.
+A network takes part by a method `penultimate(batch)` that returns [samples, width]; docs/bundles.md lists what it is.
 """
 
 from __future__ import annotations

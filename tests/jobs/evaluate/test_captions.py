@@ -133,8 +133,13 @@ def test_embeddings_name_the_picture(made: Made) -> None:
     if made.bundle.task != "retrieval":
         with pytest.raises(UsageError, match="this model is for translation"):
             embed_images(made.bundle, pixels)
+        with pytest.raises(
+            UsageError, match="a captioner gives no embeddings: its network has no method `penultimate`"
+        ):
+            made.bundle.embed(pixels)
         return
     images = embed_images(made.bundle, pixels, device="cpu")
+    np.testing.assert_array_equal(made.bundle.embed(pixels, device="cpu"), images)
     known = list(made.data.preprocessing.known)  # type: ignore[union-attr]
     captions = embed_captions(made.bundle, known, device="cpu")
     assert images.shape == (2, 8) and captions.shape == (216, 8)

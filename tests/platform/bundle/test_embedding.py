@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pytest
 import torch
 from PIL import Image
 
 from forgeline.bundle import Bundle
 from forgeline.bundle.carrying import embed_file
-from forgeline.errors import UsageError
 
 
 def test_of_a_table_is_what_the_last_layer_reads(table_bundle: Bundle, customers: pd.DataFrame) -> None:
@@ -69,6 +67,20 @@ def test_a_file_keeps_what_tells_its_samples_apart(
     assert kept.column_names == ["name", "embedding"] and kept.column("name").to_pylist()[-1] == "c199"
 
 
-def test_a_network_without_such_a_layer_is_refused(graph_bundle: Bundle, graph: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="a gcn gives no embeddings: its network has no method `penultimate`"):
-        graph_bundle.embed(graph)
+def test_of_nodes_is_what_the_last_layer_reads(graph_bundle: Bundle, graph: dict[str, Any]) -> None:
+    found = graph_bundle.embed(graph | {"nodes": np.asarray([1, 4])})
+    assert found.shape == (2, 16)
+    np.testing.assert_allclose(found, graph_bundle.embed(graph)[[1, 4]], atol=1e-6)
+    model: Any = graph_bundle.model
+    arrays = {name: torch.from_numpy(array) for name, array in graph_bundle.preprocessing.encode(graph).items()}
+    with torch.inference_mode():
+        last = model.layers[-1](torch.from_numpy(graph_bundle.embed(graph)), arrays["edges"].t())
+        torch.testing.assert_close(last, model(arrays))
+
+
+def test_of_a_pair_of_nodes_is_the_product_that_tells_a_link(links_bundle: Bundle, graph: dict[str, Any]) -> None:
+    asked = graph | {"pairs": np.asarray([[1, 2, 5], [4, 3, 9]])}
+    found = links_bundle.embed(asked)
+    assert found.shape == (3, 64)
+    linked = 1 / (1 + np.exp(-found.sum(1)))
+    np.testing.assert_allclose(links_bundle.predict(asked)["probability[True]"], linked, rtol=1e-4)

@@ -33,6 +33,13 @@ def bundle_of(folder: Path, signature: dict[str, Any], **settings: Any) -> Bundl
     )
 
 
+def states_of(bundle: Bundle, text: str) -> Any:
+    """What transformers' encoder makes of one text."""
+    model: Any = bundle.model
+    with torch.inference_mode():
+        return model.bert(input_ids=torch.from_numpy(bundle.preprocessing.encode([text])["tokens"]))
+
+
 def tokens() -> dict[str, Any]:
     return {"tokens": {"shape": [8], "dtype": "int64"}}
 
@@ -44,6 +51,10 @@ def test_gaps_are_filled(tmp_path: Path) -> None:
     first, second, third = (text.split() for text in found)
     assert first[:1] + first[2:] == ["the", "sat", "on", "the", "mat"] and len(first) == 6
     assert second == ["a", "cat"] and len(third) == 1
+    vectors = bundle.embed(TEXTS, device="cpu")
+    hidden = states_of(bundle, "a cat").last_hidden_state
+    np.testing.assert_allclose(vectors[1], hidden[0].mean(0), atol=1e-5)
+    np.testing.assert_allclose(bundle.embed(["a cat"], device="cpu")[0], vectors[1], atol=1e-5)
 
 
 def test_texts_are_classified(tmp_path: Path) -> None:
@@ -58,3 +69,5 @@ def test_texts_are_classified(tmp_path: Path) -> None:
     found = bundle.predict(TEXTS, device="cpu", batch_size=2)
     assert set(found["prediction"]) <= {"no", "yes"}
     np.testing.assert_allclose(found[["probability[no]", "probability[yes]"]].sum(axis=1), 1, rtol=1e-5)
+    pooled = states_of(bundle, "a cat").pooler_output
+    np.testing.assert_allclose(bundle.embed(TEXTS, device="cpu")[1], pooled[0], atol=1e-5)
