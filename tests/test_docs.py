@@ -135,6 +135,31 @@ def test_the_python_of_the_readme_runs_as_printed(tmp_path: Path, monkeypatch: p
     assert len(runs) == 1 and len(table) > 0 and set(table["prediction"]) <= {"benign", "malignant"}
 
 
+def test_the_attention_maps_of_the_page_are_those_of_the_spec_that_it_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As printed, but that the model is untrained and comes from no registry."""
+    import numpy as np
+    from PIL import Image
+
+    import forgeline as fl
+
+    [example] = [
+        body for place, body in blocks("python") if place.startswith("docs/arch") and "attention_maps(" in body
+    ]
+    loaded = fl.load(ROOT / "jobs" / "specs" / "zoo" / "vit.yaml")
+    bundle = untrained(loaded, tmp_path, set={}).bundle
+    monkeypatch.setattr(fl.Bundle, "load", lambda reference: bundle)
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(np.arange(28 * 28, dtype=np.uint8).reshape(28, 28)).save("digit.png")
+    names: dict[str, Any] = {}
+    exec(compile(example, "docs/architectures.md", "exec"), names)
+    settings: Any = loaded.spec
+    side = 28 // settings.architecture.options["patch_size"]
+    assert names["maps"].shape == (1, 4, 4, 1 + side * side, 1 + side * side)
+    assert names["looked_at"].shape == (side, side) and 0 < names["looked_at"].sum() < 1
+
+
 def untrained(loaded: Any, folder: Path, *, set: dict[str, Any]) -> Any:
     from forgeline import api, plugins
     from forgeline.bundle import Bundle
