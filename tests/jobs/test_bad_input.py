@@ -110,6 +110,14 @@ CASES: dict[str, tuple[Callable[[Folder], str], tuple[str, ...]]] = {
         pictures(lambda folder: None, architecture="name: lenet, filters: [4, 4, 4, 4, 4]"),
         ("architecture",),
     ),
+    "a pattern that freezes nothing": (plain(WINE + "fine_tune: {freeze: [hiden.*]}\n"), ("hiden", "fine_tune.freeze")),
+    "a discriminator that is frozen": (
+        plain(
+            job("name: digits, task: generation", architecture="name: gan, latent: 4, hidden: [4]")
+            + "fine_tune: {freeze: ['discriminator.*']}\n"
+        ),
+        ("discriminator", "fine_tune.freeze"),
+    ),
     "no step for the second stage": (
         plain(captioned("name: latent_diffusion, widths: [32, 32], autoencoder_steps: 12", "epochs: 2")),
         ("autoencoder_steps 12", "12 steps", "architecture.autoencoder_steps", "trainer.steps"),

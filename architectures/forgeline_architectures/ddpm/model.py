@@ -67,7 +67,7 @@ class DDPM(nn.Module):
         Raises:
             ValueError: an option is none of `steps`, `eta` and `guidance`, or out of range.
         """
-        walk = Walk.of(options, self.config)
+        walk = Walk.of(options, self.config, conditioned=bool(condition))
         device = self.schedule.signal.device
         return denoised(
             guided(self.predict, condition, self.nothing(condition), walk.guidance),

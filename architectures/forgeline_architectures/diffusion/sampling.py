@@ -36,17 +36,24 @@ class Walk:
     guidance: float
 
     @classmethod
-    def of(cls, options: Mapping[str, Any], config: DiffusionConfig) -> Walk:
+    def of(cls, options: Mapping[str, Any], config: DiffusionConfig, *, conditioned: bool = True) -> Walk:
         """What the options ask for, the config for the rest.
+
+        Args:
+            options: as given.
+            config: of the model.
+            conditioned: whether it has conditions, which guidance could follow.
 
         Raises:
             ValueError: an option is unknown or out of range.
         """
         most = config.timesteps
+        guidable = conditioned and config.unconditional > 0
+        why_not = "architecture.unconditional is 0" if conditioned else "the model has no condition"
         allowed = {
             "steps": f"a whole number from 1 to {most}",
             "eta": "a number from 0, DDIM, to 1, DDPM",
-            "guidance": "a number of 0 or more" if config.unconditional else "1, as architecture.unconditional is 0",
+            "guidance": "a number of 0 or more" if guidable else f"1, as {why_not}",
         }
         check_options(options, allowed)
         steps, eta = options.get("steps", config.steps or most), options.get("eta", config.eta)
@@ -54,7 +61,8 @@ class Walk:
         fine = {
             "steps": _number(steps) and steps == int(steps) and 1 <= steps <= most,
             "eta": _number(eta) and 0 <= eta <= 1,
-            "guidance": _number(guidance) and (guidance == 1 or (guidance >= 0 and config.unconditional > 0)),
+            "guidance": "guidance" not in options
+            or (_number(guidance) and (guidance == 1 or (guidance >= 0 and guidable))),
         }
         for name, is_fine in fine.items():
             if not is_fine:

@@ -60,6 +60,25 @@ def freeze(model: nn.Module, patterns: Iterable[str]) -> None:
         raise ValueError(f"freeze: the patterns {', '.join(patterns)} leave no parameter to train; remove one")
 
 
+def check_parts_learn(model: nn.Module, parts: Iterable[str]) -> None:
+    """Refuse a part without anything to train, where each has an optimiser of its own.
+
+    Args:
+        model: after freezing.
+        parts: attributes of it.
+
+    Raises:
+        ValueError: one has no trained parameter.
+    """
+    trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    for part in parts:
+        if not any(name.startswith(f"{part}.") for name in trained):
+            raise ValueError(
+                f"nothing of the {part} is left to train, which has an optimiser of its own; change fine_tune.freeze "
+                f"or fine_tune.adapter so that they leave some of `{part}.*`"
+            )
+
+
 def frozen_norms(model: nn.Module) -> list[nn.Module]:
     """Normalisation layers with running statistics whose own parameters are all frozen.
 

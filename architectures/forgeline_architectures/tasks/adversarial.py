@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from forgeline_architectures.optimisation.optimisers import build_optimizer
 from forgeline_architectures.optimisation.options import TrainingOptions
+from forgeline_architectures.optimisation.parameters import check_parts_learn
 from forgeline_architectures.optimisation.schedules import build_scheduler, learning_rate_factor
 from forgeline_architectures.signature import Signature
 from forgeline_architectures.tasks.base import Batch, Evaluated, clipped, count_of
@@ -125,6 +126,7 @@ class AdversarialModule(GenerationModule):
         return norm
 
     def configure_optimizers(self) -> Any:
+        check_parts_learn(self.model, (GENERATOR, DISCRIMINATOR))
         generator, discriminator = (
             build_optimizer(self.model, self.options, within=f"{part}.") for part in (GENERATOR, DISCRIMINATOR)
         )

@@ -109,7 +109,7 @@ class VAE(nn.Module):
         """
         check_options(options, {"temperature": "a number above 0; 1 is the prior"})
         temperature = options.get("temperature", 1.0)
-        if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not temperature > 0:
+        if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
             raise ValueError(f"temperature is {temperature!r}; allowed: a number above 0")
         latent = torch.randn(count, self.latent, generator=generator, device=generator.device) * temperature
         return self.pictures(self.decode(latent, condition))

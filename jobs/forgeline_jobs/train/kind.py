@@ -55,7 +55,8 @@ class TrainKind:
         self._check_options(spec, data.signature.task)
         self._check_own_steps(spec, architecture)
         self._check_compile(spec, architecture)
-        if spec.fine_tune.pretrained is not None or spec.fine_tune.adapter is not None:
+        tuned = spec.fine_tune
+        if tuned.pretrained is not None or tuned.adapter is not None or tuned.freeze:
             from forgeline_jobs.train import transfer  # it builds the model, for which torch is needed
 
             transfer.check(spec, data)

@@ -33,7 +33,7 @@ def conditions_of(bundle: Bundle, count: int, given: Mapping[str, Any]) -> dict[
         bundle: a generator.
         count: samples.
         given: condition -> one value for all samples, or one for each. Labels that are not given are taken in turn. A
-            value of a source is a picture: its path, a Pillow image or an array.
+            value of a source is a picture: its path, a Pillow image or an array [h, w] or [h, w, c].
 
     Raises:
         UsageError: the model is no generator; a condition is unknown or missing, or has another number of values.
@@ -41,7 +41,7 @@ def conditions_of(bundle: Bundle, count: int, given: Mapping[str, Any]) -> dict[
     """
     _check(bundle, count)
     preprocessing = bundle.preprocessing
-    known = asked_by(bundle.manifest.signature)
+    known, source = asked_by(bundle.manifest.signature), bundle.manifest.signature.get("source")
     for name in given:
         if name not in known:
             hint = did_you_mean(name, known) if known else "it makes whatever it likes: leave the condition out"
@@ -54,6 +54,8 @@ def conditions_of(bundle: Bundle, count: int, given: Mapping[str, Any]) -> dict[
                 raise UsageError(f"the model makes samples by {name}; give one")
             labels = preprocessing.classes
             values = [labels[number % len(labels)] for number in range(count)]
+        elif name == source and isinstance(values, np.ndarray) and cast("Any", preprocessing).is_one(values):
+            values = [values] * count
         elif isinstance(values, str) or not hasattr(values, "__len__"):  # a number, a path or a Pillow image
             values = [values] * count
         elif len(values) != count:

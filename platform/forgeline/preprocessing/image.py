@@ -110,6 +110,15 @@ class ImagePreprocessing(FittedPreprocessing):
             pixels[number] = self._one(item)
         return {"image": self.standardise(pixels)}
 
+    def is_one(self, array: NDArray[Any]) -> bool:
+        """Whether an array is a single image, [h, w] or [h, w, c], and not [n, h, w] of n grey ones."""
+        if array.ndim != 3:
+            return array.ndim == 2
+        size, own = (self.height, self.width), array.shape[-1] == self.channels
+        if array.shape[1:] == size:
+            return own and array.shape[:2] == size
+        return own or array.shape[:2] == size
+
     def standardise(self, pixels_NHWC: NDArray[Any]) -> NDArray[np.float32]:
         """[n, H, W, C] in units of `pixel_max` -> [n, C, H, W] float32, standardised."""
         scale = (1.0 / (self.pixel_max * np.asarray(self.std))).astype(np.float32)
@@ -131,12 +140,11 @@ class ImagePreprocessing(FittedPreprocessing):
         return pixels * np.float32(self.pixel_max / 255.0)
 
     def _from_array(self, array: NDArray[Any]) -> NDArray[Any]:
-        """[h, w], [h, w, c], [n, h, w] or [n, h, w, c] -> [n, H, W, C]; three axes are n grey images first."""
-        if array.ndim == 2:
-            array = array[None, :, :, None]
-        elif array.ndim == 3:
-            one_coloured = array.shape[-1] == self.channels and array.shape[:2] == (self.height, self.width)
-            array = array[None] if one_coloured else array[..., None]
+        """[h, w], [h, w, c], [n, h, w] or [n, h, w, c] -> [n, H, W, C]."""
+        if self.is_one(array):
+            array = array[None]
+        if array.ndim == 3:
+            array = array[..., None]
         if array.ndim != 4 or array.dtype.kind not in "biuf":
             raise DataError(
                 f"got an array of {array.dtype} {list(array.shape)}; allowed: numbers [n, h, w] or [n, h, w, c]"

@@ -94,7 +94,9 @@ def test_a_sample_depends_on_seed_caption_and_options_alone() -> None:
     ("options", "message"),
     [
         ({"steps": 3}, "unknown option 'steps'; allowed: temperature"),
-        ({"temperature": -1}, "temperature must be at least 0, got -1"),
+        ({"temperature": -1}, "temperature must be at least 0 and finite, got -1"),
+        ({"temperature": math.nan}, "temperature must be at least 0 and finite, got nan"),
+        ({"temperature": math.inf}, "temperature must be at least 0 and finite, got inf"),
         ({"temperature": "hot"}, "option temperature is 'hot'; allowed: 0, the likeliest token, or more"),
         ({"top_k": 1.5}, "option top_k is 1.5; allowed: a whole number"),
         ({"top_p": 2.0}, "top_p must be above 0 and at most 1"),

@@ -88,8 +88,14 @@ def test_guidance_compares_with_the_row_for_no_class() -> None:
 def test_without_classes_it_makes_whatever_it_likes() -> None:
     model: Any = ARCHITECTURE.build_model(SMALL, signature(classes=None)).eval()
     with torch.no_grad():
-        made = model.sample(2, {}, generator=torch.Generator().manual_seed(0), options={"steps": 3, "guidance": 2})
+        made = model.sample(2, {}, generator=torch.Generator().manual_seed(0), options={"steps": 3, "guidance": 1})
     assert made.shape == (2, 1, 4, 4)
+
+
+def test_without_classes_there_is_nothing_to_guide() -> None:
+    model: Any = ARCHITECTURE.build_model(SMALL, signature(classes=None)).eval()
+    with pytest.raises(ValueError, match="option guidance is 2; allowed: 1, as the model has no condition"):
+        model.sample(2, {}, generator=torch.Generator(), options={"guidance": 2})
 
 
 def test_validation_is_the_same_every_time() -> None:

@@ -230,6 +230,11 @@ def test_a_parameter_of_neither_network_is_refused() -> None:
         PairModule(pair, SIGNATURE, TrainingOptions(total_steps=1))
 
 
+def test_a_network_without_anything_to_train_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"nothing of the discriminator is left .*fine_tune\.freeze"):
+        module(freeze=["discriminator.*"]).configure_optimizers()
+
+
 def test_the_same_state_gives_the_same_samples_and_unknown_options_are_refused() -> None:
     pair, label = Pair().eval(), {"label": torch.arange(4) % 3}
     assert isinstance(pair, Generator)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -87,7 +88,13 @@ def test_the_same_state_gives_the_same_samples_in_the_range_of_the_data() -> Non
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"steps": 3}, "unknown option 'steps'"), ({"temperature": 0}, "temperature is 0")]
+    ("options", "message"),
+    [
+        ({"steps": 3}, "unknown option 'steps'"),
+        ({"temperature": 0}, "temperature is 0"),
+        ({"temperature": math.inf}, "temperature is inf; allowed: a number above 0"),
+        ({"temperature": math.nan}, "temperature is nan"),
+    ],
 )
 def test_other_options_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -120,7 +120,11 @@ def test_a_source_is_a_path_a_picture_or_an_array_for_all_or_one_for_each(transl
     pixels = np.arange(0, 240, 60, dtype=np.uint8).reshape(2, 2)
     image = Image.fromarray(pixels)
     image.save(tmp_path / "x.png")
-    for source in (image, tmp_path / "x.png", str(tmp_path / "x.png"), [image, image], np.stack([pixels, pixels])):
+    path = tmp_path / "x.png"
+    for source in (
+        *(image, path, str(path), pixels, pixels[..., None]),
+        *([image, image], [pixels, pixels], np.stack([pixels, pixels])),
+    ):
         made = translating.sample(2, {"label": ["film", "print"], "source": source})
         assert np.array_equal(made[..., 0], [pixels, 255 - pixels])
     assert np.array_equal(translating.sample(2, {"source": image})[..., 0], [pixels, 255 - pixels]), "labels in turn"

@@ -50,6 +50,9 @@ def test_forms_of_arrays() -> None:
         assert preprocessing.encode(np.zeros(shape))["image"].shape[1:] == (1, 6, 8)
     with pytest.raises(DataError, match="got 2 channels"):
         preprocessing.encode(np.zeros((1, 6, 8, 2)))
+    with pytest.raises(DataError, match="got 3 channels"):
+        preprocessing.encode(np.zeros((6, 8, 3)))
+    assert fitted(resize=True).encode(np.zeros((12, 9, 1)))["image"].shape == (1, 1, 6, 8), "one image"
 
 
 def test_wrong_size_is_refused_unless_the_model_resizes(tmp_path: Path) -> None:
