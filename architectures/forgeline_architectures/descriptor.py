@@ -37,6 +37,11 @@ class ArchitectureConfig(BaseModel):
 
     name: str = Field(description="Name of the model, as `forgeline architectures list` shows it.")
 
+    @property
+    def fewest_samples(self) -> int:
+        """Samples that a worker has to have in a step; two or more where they are normalised over one another."""
+        return 1
+
     def check(self, signature: Signature) -> None:
         """Check what only config and data together can tell; a family overrides it.
 

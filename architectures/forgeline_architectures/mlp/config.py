@@ -42,3 +42,8 @@ class MLPConfig(ArchitectureConfig):
                 "change architecture.hidden or architecture.residual"
             )
         return self
+
+    @property
+    def fewest_samples(self) -> int:
+        """Batch normalisation has no deviation of one row."""
+        return 2 if self.norm == "batch" and self.hidden else 1

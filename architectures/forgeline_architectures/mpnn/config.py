@@ -20,3 +20,8 @@ class MPNNConfig(ArchitectureConfig):
     steps: PositiveInt = Field(default=3, description="Rounds of messages; a node hears of nodes this many edges away.")
     readout_steps: PositiveInt = Field(default=3, description="Rounds in which the readout looks at all nodes.")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="Share of the readout zeroed while training.")
+
+    @property
+    def fewest_samples(self) -> int:
+        """Graphs are normalised over a batch before the last layers."""
+        return 2

@@ -50,6 +50,7 @@ class TrainKind:
             )
         schedule = Schedule.of(spec.trainer, batches=rows // spec.data.batch_size)
         architecture = self._check_architecture(spec, data)
+        self._check_batch(spec)
         self._check_run(spec, architecture, schedule)
         self._check_metric(spec, data)
         self._check_options(spec, data.signature.task)
@@ -73,6 +74,20 @@ class TrainKind:
         except ValueError as error:
             raise SpecError(str(error), key="architecture") from error
         return architecture
+
+    @staticmethod
+    def _check_batch(spec: TrainSpec) -> None:
+        """That each worker has as many samples in a step as the model takes; frozen norms take any number."""
+        fewest = getattr(spec.architecture, "fewest_samples", 1)  # which a config of somebody else may not say
+        workers = spec.resources.workers
+        each = spec.data.batch_size // workers
+        if each < fewest and not spec.fine_tune.freeze and spec.fine_tune.adapter is None:
+            lower = ", or lower resources.workers" if workers > 1 else ""
+            raise SpecError(
+                f"got {spec.data.batch_size}, {each} for each worker in a step; {spec.architecture.name} normalises "
+                f"samples over one another and takes {fewest} or more: set it to at least {fewest * workers}{lower}",
+                key="data.batch_size",
+            )
 
     @staticmethod
     def _check_run(spec: TrainSpec, architecture: ArchitectureDescriptor, schedule: Schedule) -> None:

@@ -178,6 +178,20 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_says_where() -> None:
     ("change", "key", "parts"),
     [
         ({"data.batch_size": 500}, "data.batch_size", ["500", "at most"]),
+        (
+            {"data.batch_size": 2, "resources.workers": 2, "architecture.norm": "batch"},
+            "data.batch_size",
+            ["got 2", "1 for each worker", "at least 4, or lower resources.workers"],
+        ),
+        (
+            {
+                "data": {"name": "digit-graphs", "batch_size": 1},
+                "architecture": {"name": "mpnn", "hidden": 4},
+                "register": None,
+            },
+            "data.batch_size",
+            ["got 1", "mpnn normalises", "at least 2"],
+        ),
         ({"architecture": {"name": "lstm"}}, "architecture", ["lstm", "series", "numeric"]),
         ({"architecture": {"name": "gpt"}}, "architecture", ["gpt", "language_modelling"]),
         ({"checkpoint.metric": "val/acuracy"}, "checkpoint.metric", ["val/acuracy", "accuracy"]),
@@ -200,6 +214,18 @@ def test_what_cannot_work_is_refused_before_ray_starts(change: dict[str, Any], k
     assert getattr(caught.value, "key", None) == key
     for part in parts:
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"architecture.norm": "layer"},
+        {"architecture.norm": "batch", "data.batch_size": 4},
+        {"architecture.norm": "none"},
+    ],
+)
+def test_a_worker_may_have_one_sample_where_none_is_normalised_over_others(change: dict[str, Any]) -> None:
+    assert TrainKind().check(load(WINE, set={"resources.workers": 2, "data.batch_size": 2, **change}).spec)
 
 
 def test_the_check_tells_what_the_data_hold() -> None:
