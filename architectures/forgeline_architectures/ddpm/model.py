@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import DDPMScheduler
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from forgeline_architectures.ddpm.config import DDPMConfig
 from forgeline_architectures.diffusion.noise_schedule import NoiseSchedule
+from forgeline_architectures.diffusion.pipeline_files import NETWORK, SCHEDULER, load_network, save_pipeline
 from forgeline_architectures.diffusion.sampling import Walk, clipped, denoised, guided
 from forgeline_architectures.diffusion.unet import NetworkSize, picture_unet
 from forgeline_architectures.signature import Signature
@@ -83,3 +86,24 @@ class DDPM(nn.Module):
 def build_model(config: DDPMConfig, signature: Signature) -> DDPM:
     """The model with fresh weights."""
     return DDPM(config, signature)
+
+
+def build_pretrained(config: DDPMConfig, signature: Signature) -> DDPM:
+    """The model with the U-Net of the config's pipeline.
+
+    Raises:
+        ValueError: it cannot be read, or does not fit.
+    """
+    assert config.pretrained is not None
+    model = DDPM(config, signature)
+    load_network(model.network, config.pretrained, NETWORK, schedule=model.schedule)
+    return model
+
+
+def save_ddpm(model: DDPM, folder: str | Path) -> None:
+    """Write a folder that diffusers' `DDPMPipeline.from_pretrained` reads, or of classes its `UNet2DModel`.
+
+    A sample of the pipeline is one of `eta` 1; diffusers' times are other ones where `steps` are fewer than all.
+    """
+    scheduler = DDPMScheduler.from_config(model.schedule.for_diffusers)
+    save_pipeline(folder, {NETWORK: model.network, SCHEDULER: scheduler}, name="DDPMPipeline")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from forgeline_architectures.ddpm.config import DDPMConfig
-from forgeline_architectures.ddpm.model import DDPM, build_model
+from forgeline_architectures.ddpm.model import DDPM, build_model, build_pretrained
 from forgeline_architectures.diffusion.learning import denoising_errors, partly_dropped
 from forgeline_architectures.diffusion.sampling import Rows
 from forgeline_architectures.optimisation.options import TrainingOptions
@@ -46,6 +46,7 @@ def build_module(config: DDPMConfig, signature: Signature, options: TrainingOpti
     """The module to train.
 
     Raises:
-        ValueError: the options do not fit model or task.
+        ValueError: the options do not fit model or task, or the weights of `pretrained` not the model.
     """
-    return DDPMModule(build_model(config, signature), signature, options)
+    build = build_pretrained if config.pretrained else build_model
+    return DDPMModule(build(config, signature), signature, options)

@@ -26,15 +26,24 @@ def read_weights(place: str | Path) -> dict[str, Tensor]:
     Raises:
         ValueError: it cannot be had, or cannot be read.
     """
+    tensors: dict[str, Tensor] = {}
+    for path in _weight_files(local_checkpoint(place, (*hub.CONFIG, *hub.WEIGHTS))):
+        tensors |= read_tensors(path)
+    return tensors
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of one file, by their names.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
     from safetensors.torch import load_file
 
-    tensors: dict[str, Tensor] = {}
-    for path in _weight_files(_local(place, (*hub.CONFIG, *hub.WEIGHTS))):
-        try:
-            tensors |= load_file(path)
-        except Exception as error:
-            raise ValueError(f"'{path}' is not a readable .safetensors file: {error}; change {KEY}") from error
-    return tensors
+    try:
+        return load_file(path)
+    except Exception as error:
+        raise ValueError(f"'{path}' is not a readable .safetensors file: {error}; change {KEY}") from error
 
 
 def read_config(place: str | Path) -> dict[str, Any] | None:
@@ -45,11 +54,11 @@ def read_config(place: str | Path) -> dict[str, Any] | None:
     Raises:
         ValueError: the folder has none, it is not JSON, or there is no such model.
     """
-    local = _local(place, hub.CONFIG)
+    local = local_checkpoint(place, hub.CONFIG)
     if local.is_dir():
-        return _json(local / CONFIG)
+        return read_json(local / CONFIG)
     beside = local.parent / CONFIG
-    config = _json(beside) if beside.is_file() else {}
+    config = read_json(beside) if beside.is_file() else {}
     return config if "model_type" in config else None  # else it is the config of something else
 
 
@@ -114,7 +123,7 @@ def write_checkpoint(folder: str | Path, config: Mapping[str, Any], tensors: Map
     (place / CONFIG).write_text(json.dumps(dict(config), indent=2) + "\n", encoding="utf-8")
 
 
-def _local(place: str | Path, files: tuple[str, ...]) -> Path:
+def local_checkpoint(place: str | Path, files: tuple[str, ...]) -> Path:
     """Where a checkpoint lies on this machine, after these files of it were fetched if it is one of the hub."""
     if isinstance(place, str) and place.startswith(hub.PREFIX):
         return hub.fetch(place, files, key=KEY)
@@ -128,7 +137,7 @@ def _weight_files(place: Path) -> list[Path]:
         return [place / WEIGHTS]
     if not (place / INDEX).is_file():
         raise ValueError(f"'{place}' holds neither {WEIGHTS} nor {INDEX}; change {KEY}")
-    listed = _json(place / INDEX).get("weight_map")
+    listed = read_json(place / INDEX).get("weight_map")
     names = sorted(set(listed.values())) if isinstance(listed, dict) else []
     # A shard stands in the folder itself: an index that names another place is refused, not followed.
     if not names or any(Path(str(name)).name != name for name in names):
@@ -136,7 +145,12 @@ def _weight_files(place: Path) -> list[Path]:
     return [place / name for name in names]
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object of a file.
+
+    Raises:
+        ValueError: there is no such file, or it holds something else.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

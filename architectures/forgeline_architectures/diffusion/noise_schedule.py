@@ -9,7 +9,7 @@ eq. 12) at eta = 1, so there is one step. Computed in float64: 1 - signal² of t
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -22,6 +22,12 @@ FIRST_BETA, LAST_BETA = 1e-4, 0.02
 FIRST_LATENT_BETA, LAST_LATENT_BETA = 0.00085, 0.012
 # Nichol & Dhariwal 2021 (arXiv:2102.09672), section 3.2: offset and largest variance of a step.
 COSINE_OFFSET, LARGEST_BETA = 0.008, 0.999
+_THEIRS = {"linear": "linear", "scaled_linear": "scaled_linear", "cosine": "squaredcos_cap_v2"}
+_ENDS = {
+    "linear": (FIRST_BETA, LAST_BETA),
+    "scaled_linear": (FIRST_LATENT_BETA, LAST_LATENT_BETA),
+    "cosine": (FIRST_BETA, LAST_BETA),  # which it does not look at
+}
 
 
 def variances(name: str, timesteps: int) -> Float[Tensor, " timesteps"]:
@@ -56,12 +62,28 @@ class NoiseSchedule(nn.Module):
 
     def __init__(self, name: str, *, timesteps: int, prediction: Literal["epsilon", "v"]) -> None:
         super().__init__()
+        self.name = name
         self.timesteps = timesteps
         self.prediction = prediction
         kept = torch.cat([torch.ones(1, dtype=torch.float64), (1 - variances(name, timesteps)).cumprod(0)])
         # Computed anew with every model, so no part of its weights; the first entry is the clean picture's.
         self.register_buffer("signal", kept.sqrt().float(), persistent=False)
         self.register_buffer("noise", (1 - kept).sqrt().float(), persistent=False)
+
+    @property
+    def for_diffusers(self) -> dict[str, Any]:
+        """The same as a scheduler's config of diffusers."""
+        first, last = _ENDS[self.name]
+        scale = 1 if self.name == "cosine" else 1000 / self.timesteps
+        return {
+            "num_train_timesteps": self.timesteps,
+            "beta_schedule": _THEIRS[self.name],
+            "beta_start": scale * first,
+            "beta_end": scale * last,
+            "prediction_type": {"epsilon": "epsilon", "v": "v_prediction"}[self.prediction],
+            "timestep_spacing": "trailing",
+            "clip_sample": True,
+        }
 
     def times(self, steps: int) -> list[int]:
         """The times that a sample of so many steps goes through, from pure noise on.

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from forgeline_architectures.diffusion.config import (
     CaptionedConfig,
@@ -16,6 +24,7 @@ from forgeline_architectures.diffusion.config import (
 )
 from forgeline_architectures.signature import Signature
 from forgeline_architectures.stages import check_first_stage
+from forgeline_architectures.weight_files import weight_file
 
 
 class LatentDiffusionConfig(CaptionedConfig):
@@ -39,6 +48,11 @@ class LatentDiffusionConfig(CaptionedConfig):
         "them. 0 for a model that starts from the weights of another one, whose autoencoder it keeps.",
     )
     latent_channels: PositiveInt = Field(default=4, description="Channels of a latent picture.")
+    pretrained: str | None = Field(
+        default=None,
+        description="U-Net and autoencoder to start from: folder of a pipeline of Stable Diffusion as diffusers writes "
+        "it, or `hub:ORG/MODEL`; the text encoder starts anew.",
+    )
     kl: NonNegativeFloat = Field(
         default=1e-6, description="Weight, in the autoencoder's loss, of the latent pictures' divergence from noise."
     )
@@ -49,6 +63,11 @@ class LatentDiffusionConfig(CaptionedConfig):
         groups_divide(self.groups, self.autoencoder_widths, key="autoencoder_widths")
         groups_divide(self.heads, self.widths, divisor="heads")
         return self
+
+    @field_validator("pretrained")
+    @classmethod
+    def _networks_are_there(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return weight_file(value, info, folders=True)
 
     def latent_shape(self, signature: Signature) -> tuple[int, int, int]:
         """Channels and sides of a latent picture."""
@@ -73,5 +92,8 @@ class LatentDiffusionConfig(CaptionedConfig):
             ValueError: no step is left to the U-Net, or it would learn on an autoencoder of random weights.
         """
         check_first_stage(
-            self.autoencoder_steps, key="autoencoder_steps", total_steps=total_steps, pretrained=pretrained
+            self.autoencoder_steps,
+            key="autoencoder_steps",
+            total_steps=total_steps,
+            pretrained=pretrained or self.pretrained is not None,
         )

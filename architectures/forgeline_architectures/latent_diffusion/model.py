@@ -9,22 +9,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, DDIMScheduler
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from forgeline_architectures.beam_search import END, PADDING
 from forgeline_architectures.clip.towers import TextTower
 from forgeline_architectures.diffusion.noise_schedule import NoiseSchedule
+from forgeline_architectures.diffusion.pipeline_files import (
+    AUTOENCODER,
+    NETWORK,
+    SCHEDULER,
+    load_network,
+    save_pipeline,
+)
 from forgeline_architectures.diffusion.sampling import Walk, denoised, guided, standard_noise
 from forgeline_architectures.diffusion.unet import NetworkSize, captioned_unet
 from forgeline_architectures.latent_diffusion.config import LatentDiffusionConfig
 from forgeline_architectures.signature import Signature
 
 DEVIATION_KEPT = 0.9  # share of the measured deviation kept per step
+STABLE_DIFFUSION_SCALE = 0.18215  # of latents, where the config of an autoencoder does not say its own
 
 
 class Autoencoded(NamedTuple):
@@ -201,3 +210,28 @@ def _autoencoder(config: LatentDiffusionConfig, shape: Sequence[int]) -> nn.Modu
 def build_model(config: LatentDiffusionConfig, signature: Signature) -> LatentDiffusion:
     """The model with fresh weights."""
     return LatentDiffusion(config, signature)
+
+
+def build_pretrained(config: LatentDiffusionConfig, signature: Signature) -> LatentDiffusion:
+    """The model with U-Net and autoencoder of the config's pipeline; its text encoder is fresh.
+
+    Raises:
+        ValueError: they cannot be read, or do not fit.
+    """
+    assert config.pretrained is not None
+    model = LatentDiffusion(config, signature)
+    load_network(model.network, config.pretrained, NETWORK, schedule=model.schedule)
+    told = load_network(model.autoencoder, config.pretrained, AUTOENCODER)
+    model.deviation.fill_(1 / told.get("scaling_factor", STABLE_DIFFUSION_SCALE))
+    return model
+
+
+def save_latent_diffusion(model: LatentDiffusion, folder: str | Path) -> None:
+    """Write the folders `unet`, `vae` and `scheduler` of a pipeline, which diffusers reads each by its class.
+
+    The text encoder is not among them: its words are the data's own.
+    """
+    autoencoder = cast(Any, model.autoencoder)
+    autoencoder.register_to_config(scaling_factor=1 / model.deviation.item())
+    scheduler = DDIMScheduler.from_config(model.schedule.for_diffusers | {"clip_sample": False})
+    save_pipeline(folder, {NETWORK: model.network, AUTOENCODER: autoencoder, SCHEDULER: scheduler})

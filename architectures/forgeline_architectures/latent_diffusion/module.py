@@ -10,7 +10,7 @@ from torch import Tensor
 
 from forgeline_architectures.diffusion.learning import denoising_errors, partly_dropped
 from forgeline_architectures.latent_diffusion.config import LatentDiffusionConfig
-from forgeline_architectures.latent_diffusion.model import LatentDiffusion, build_model
+from forgeline_architectures.latent_diffusion.model import LatentDiffusion, build_model, build_pretrained
 from forgeline_architectures.optimisation.options import TrainingOptions
 from forgeline_architectures.signature import Signature
 from forgeline_architectures.tasks.base import Batch, TaskModule
@@ -53,11 +53,12 @@ def build_module(config: LatentDiffusionConfig, signature: Signature, options: T
     """The module to train.
 
     Raises:
-        ValueError: the options do not fit model or task, or leave no step to the U-Net.
+        ValueError: the options do not fit model or task, or leave no step to the U-Net, or the weights of
+            `pretrained` do not fit the model.
     """
     # The weights of a trained model come after this, if at all.
     config.check_run(total_steps=options.total_steps, pretrained=True)
-    model = build_model(config, signature)
+    model = (build_pretrained if config.pretrained else build_model)(config, signature)
     return LatentDiffusionModule(
         model,
         signature,
