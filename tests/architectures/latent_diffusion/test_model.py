@@ -55,6 +55,7 @@ WITHOUT = {"task": "generation", "inputs": {"image": {"shape": [3, 8, 8], "dtype
 @pytest.mark.parametrize(
     ("config", "data", "message"),
     [
+        ({"prediction": "epsilon"}, signature(), r"cosine .*set architecture\.prediction to v, or architecture\.sched"),
         ({"groups": 3}, signature(), r"groups 3 does not divide the width 8; change architecture\.groups"),
         ({"autoencoder_widths": [8, 6]}, signature(), r"width 6; .*architecture\.autoencoder_widths"),
         ({"heads": 3}, signature(), r"heads 3 does not divide the width 8; change architecture\.heads"),
