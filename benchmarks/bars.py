@@ -101,17 +101,24 @@ BARS = (
 
 @dataclass
 class Measured:
-    """What a bar came to so far; kept value by value, so that an interrupted measurement can be taken up again."""
+    """What a bar came to so far; kept value by value, so that an interrupted measurement can be taken up again.
+
+    `sources` has a digest of the code for each value, since it may change under a measurement that goes on.
+    """
 
     scores: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     references: list[float] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, bar: Bar) -> Measured:
-        """What was measured of the bar with the spec as it is now."""
+        """What was measured of the bar with the spec and the code as they are now."""
         kept = results_file.read(_unfinished(bar)).get("rows", {})
-        return cls(**kept["found"]) if kept.get("spec") == (SPECS / bar.spec).read_text("utf-8") else cls()
+        if kept.get("spec") != (SPECS / bar.spec).read_text("utf-8"):
+            return cls()
+        found = cls(**kept["found"])
+        return found if found.sources == [results_file.source_digest()] * len(found.scores) else cls()
 
     def keep(self, bar: Bar) -> None:
         """Write it down for the next time."""
@@ -128,6 +135,7 @@ def measure(bar: Bar, say: Callable[[str], None]) -> dict[str, Any]:
     found = Measured.of(bar)
     for value in bar.values[len(found.scores) :]:
         change = {bar.key: value}
+        found.sources.append(results_file.source_digest())
         started = time.perf_counter()
         run = fl.run(SPECS / bar.spec, set=change)
         found.seconds.append(time.perf_counter() - started)
@@ -171,5 +179,6 @@ def _row(bar: Bar, found: Measured) -> dict[str, Any]:
         "seconds": [round(second, 1) for second in found.seconds],
         "limit_s": bar.limit_s,
         "references": found.references,
+        "sources": list(dict.fromkeys(found.sources)),
         "met": met and in_time,
     }

@@ -15,7 +15,9 @@ from typing import Any
 import forgeline
 
 RESULTS = Path(__file__).parent / "results"
-SPECS = Path(__file__).parents[1] / "jobs" / "specs"
+ROOT = Path(__file__).parents[1]
+SPECS = ROOT / "jobs" / "specs"
+SOURCES = ("architectures", "jobs", "platform")
 
 
 def machine() -> dict[str, Any]:
@@ -51,6 +53,16 @@ def stamped(row: Mapping[str, Any]) -> dict[str, Any]:
 def is_current(row: Mapping[str, Any] | None) -> bool:
     """Whether there is a row and its spec is still the one that was measured."""
     return row is not None and (row.get("spec") is None or row.get("spec_digest") == _digest(row["spec"]))
+
+
+def source_digest() -> str:
+    """Digest of the code that trains and measures, as it is on disk now: what a run started now consists of."""
+    digest = hashlib.sha256()
+    for path in sorted(path for folder in SOURCES for path in (ROOT / folder).rglob("*.py")):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(ROOT).as_posix()} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()[:16]
 
 
 def _digest(spec: str) -> str:

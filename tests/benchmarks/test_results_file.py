@@ -29,6 +29,7 @@ def test_every_committed_row_is_of_the_spec_as_it_is() -> None:
     rows = {
         (path.stem, name): row
         for path in results_file.RESULTS.glob("*.json")
+        if not path.stem.startswith("unfinished-")
         for name, row in results_file.read(path.stem).get("rows", {}).items()
     }
     assert [name for name, row in rows.items() if not results_file.is_current(row)] == []
