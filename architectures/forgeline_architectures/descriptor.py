@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -59,6 +59,11 @@ class ArchitectureConfig(BaseModel):
         Raises:
             ValueError: the message names the key to change.
         """
+
+    def without_weights(self) -> Self:
+        """The same model, not starting from its library's weights; a family that keeps them elsewhere overrides it."""
+        field = type(self).model_fields.get("pretrained")
+        return self if field is None else self.model_copy(update={"pretrained": field.default})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -82,6 +82,7 @@ def cached(name: str, files: Sequence[str]) -> Path:
         )
     except OSError as error:
         raise NotCached(name) from error
-    if not any((Path(folder) / file).is_file() for file in files if "*" not in file):
-        raise NotCached(name)  # a cache that was filled for something else has some of the files
+    weights = (file for file in files if file.endswith((".safetensors", ".index.json")))
+    if not any((Path(folder) / file).is_file() for file in weights):
+        raise NotCached(name)  # its config alone was fetched
     return Path(folder)

@@ -84,6 +84,13 @@ class TestModel:
             expected = (ROWS,)  # what the discriminator says of each sample
         assert out.shape == expected
 
+    def test_a_module_is_built_without_memory_for_its_weights(
+        self, name: str, config: dict[str, Any], task: str, inputs: dict[str, Any], outputs: list[int]
+    ) -> None:
+        with torch.device("meta"):
+            module = FAMILIES[name].build_module(config, signature_of(task, inputs, outputs), {"total_steps": 5})
+        assert all(parameter.is_meta for parameter in module.model.parameters())
+
     def test_a_few_steps_reduce_the_loss(
         self, name: str, config: dict[str, Any], task: str, inputs: dict[str, Any], outputs: list[int]
     ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, PositiveInt, field_validator
 
@@ -54,3 +54,7 @@ class CaptionerConfig(ArchitectureConfig):
         if "image" not in signature.inputs:
             raise ValueError("a captioner reads the input `image`, which the data do not have; change data.name")
         self.encoder.check(signature)
+
+    def without_weights(self) -> Self:
+        """The same model, its encoder not starting from trained weights."""
+        return self.model_copy(update={"encoder": self.encoder.without_weights()})

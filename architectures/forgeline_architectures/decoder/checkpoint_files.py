@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from forgeline_architectures import hub
@@ -25,6 +26,7 @@ def read_weights(place: str | Path) -> dict[str, Tensor]:
 
     Raises:
         ValueError: it cannot be had, or cannot be read.
+        hub.NotCached: it would have to be fetched for its shapes alone.
     """
     tensors: dict[str, Tensor] = {}
     for path in _weight_files(local_checkpoint(place, (*hub.CONFIG, *hub.WEIGHTS))):
@@ -33,7 +35,7 @@ def read_weights(place: str | Path) -> dict[str, Tensor]:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of one file, by their names.
+    """The tensors of one file, by their names; where torch's device is `meta`, they have shapes and no numbers.
 
     Raises:
         ValueError: it cannot be read.
@@ -41,9 +43,14 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
-        return load_file(path)
+        return _shapes(path) if _without_numbers() else load_file(path)
     except Exception as error:
         raise ValueError(f"'{path}' is not a readable .safetensors file: {error}; change {KEY}") from error
+
+
+def same_weights(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are equal; where they have no numbers, whether their shapes are."""
+    return one.shape == other.shape if one.is_meta else torch.equal(one, other)
 
 
 def read_config(place: str | Path) -> dict[str, Any] | None:
@@ -123,11 +130,26 @@ def write_checkpoint(folder: str | Path, config: Mapping[str, Any], tensors: Map
     (place / CONFIG).write_text(json.dumps(dict(config), indent=2) + "\n", encoding="utf-8")
 
 
+def _shapes(path: Path) -> dict[str, Tensor]:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as stored:
+        return {name: torch.empty(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
+
+
+def _without_numbers() -> bool:
+    return torch.get_default_device().type == "meta"
+
+
 def local_checkpoint(place: str | Path, files: tuple[str, ...]) -> Path:
     """Where a checkpoint lies on this machine, after these files of it were fetched if it is one of the hub."""
-    if isinstance(place, str) and place.startswith(hub.PREFIX):
-        return hub.fetch(place, files, key=KEY)
-    return Path(place)
+    if not (isinstance(place, str) and place.startswith(hub.PREFIX)):
+        return Path(place)
+    small = tuple(file for file in files if file.endswith(".json"))
+    if small != files and _without_numbers():  # gigabytes, of which shapes alone are wanted
+        hub.fetch(place, small, key=KEY)
+        return hub.cached(place, files)
+    return hub.fetch(place, files, key=KEY)
 
 
 def _weight_files(place: Path) -> list[Path]:

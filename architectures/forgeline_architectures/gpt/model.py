@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from forgeline_architectures.decoder.checkpoint_files import (
@@ -14,6 +13,7 @@ from forgeline_architectures.decoder.checkpoint_files import (
     read_config,
     read_weights,
     refuse_leftovers,
+    same_weights,
     write_checkpoint,
 )
 from forgeline_architectures.decoder.model import DecoderModel
@@ -54,7 +54,7 @@ def load_gpt2(model: GPT, state: Mapping[str, Tensor]) -> None:
     left = (name for name in source if name not in known and not name.endswith(COMPUTED))
     refuse_leftovers(left, source="GPT-2", keys="layers or bias")
     table = source.get(GPT2_NAMES["tokens.weight"])
-    if table is not None and OUTPUT in source and not torch.equal(source[OUTPUT], table):
+    if table is not None and OUTPUT in source and not same_weights(source[OUTPUT], table):
         raise ValueError(f"the GPT-2 weights have an output layer of their own, the model's is its table; change {KEY}")
 
     def weight_of(name: str) -> tuple[str, Tensor | None]:

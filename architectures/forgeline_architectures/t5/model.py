@@ -24,6 +24,7 @@ from forgeline_architectures.decoder.checkpoint_files import (
     read_config,
     read_weights,
     refuse_leftovers,
+    same_weights,
     write_checkpoint,
 )
 from forgeline_architectures.signature import Signature
@@ -151,7 +152,7 @@ def load_t5(model: T5, state: Mapping[str, Tensor]) -> None:
         set(state) - set(own) - {*TABLES, UNUSED}, source="T5", keys="layers, decoder_layers or activation"
     )
     table = next((state[name] for name in ("shared.weight", *TABLES) if name in state), None)
-    if table is not None and any(name in state and not torch.equal(state[name], table) for name in TABLES):
+    if table is not None and any(name in state and not same_weights(state[name], table) for name in TABLES):
         raise ValueError(
             f"the T5 weights have an output layer of their own (T5 1.1), the model's is its table; change {KEY}"
         )

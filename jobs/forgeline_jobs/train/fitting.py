@@ -28,7 +28,7 @@ from forgeline_jobs.train.callbacks.checkpoints import Checkpoints, Policy
 from forgeline_jobs.train.callbacks.randomness import BatchRandomness
 from forgeline_jobs.train.callbacks.step_log import StepLog
 from forgeline_jobs.train.callbacks.validation import Validation
-from forgeline_jobs.train.preparation import prepare
+from forgeline_jobs.train.preparation import module_options, prepare
 from forgeline_jobs.train.schedule import Schedule
 from forgeline_jobs.train.spec import TrainSpec
 from forgeline_jobs.train.strategy import trainer_arguments
@@ -125,16 +125,7 @@ class Fitting:
             ArchitectureDescriptor,
             plugins.find(plugins.ARCHITECTURES, self.spec.architecture.name, key="architecture.name"),
         )
-        options = {
-            "optimizer": self.spec.optimizer.model_dump(mode="json"),
-            "label_smoothing": self.spec.trainer.label_smoothing,
-            "class_weights": self.data.class_weights,
-            "total_steps": self.schedule.total_steps,
-            "ema": self.spec.trainer.ema,
-            "gradient_clip": self.spec.trainer.gradient_clip,
-            "freeze": self.spec.fine_tune.freeze,
-            "learning_rates": self.spec.fine_tune.learning_rates,
-        }
+        options = module_options(self.spec, self.data, total_steps=self.schedule.total_steps)
         module = architecture.build_module(
             self.spec.architecture.model_dump(mode="json"), self.data.signature.model_dump(mode="json"), options
         )

@@ -11,7 +11,7 @@ from forgeline import metrics, plugins
 from forgeline.errors import DataError, RunCancelled, RunFailed, SpecError, TrackingError
 from forgeline.spec.loading import dump
 from forgeline.suggestions import did_you_mean
-from forgeline_jobs.train import checkpoint
+from forgeline_jobs.train import checkpoint, rehearsal
 from forgeline_jobs.train.attempt import Failure, run_attempt
 from forgeline_jobs.train.preparation import described, prepare
 from forgeline_jobs.train.schedule import Schedule
@@ -56,11 +56,12 @@ class TrainKind:
         self._check_options(spec, data.signature.task)
         self._check_own_steps(spec, architecture)
         self._check_compile(spec, architecture)
-        tuned = spec.fine_tune
-        if tuned.pretrained is not None or tuned.adapter is not None or tuned.freeze:
+        if spec.fine_tune.pretrained is not None or spec.fine_tune.adapter is not None:
             from forgeline_jobs.train import transfer  # it builds the model, for which torch is needed
 
             transfer.check(spec, data)
+        if rehearsal.needed(spec):
+            rehearsal.check(spec, data, total_steps=schedule.total_steps)
         return described(data)
 
     @staticmethod

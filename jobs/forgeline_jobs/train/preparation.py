@@ -1,4 +1,7 @@
-"""The data that a spec names, read, split and fitted: for the check before Ray starts, and in each worker again."""
+"""What a spec means to its workers: the data that it names, read, split and fitted, and what the module is told.
+
+For the check before Ray starts, and in each worker again.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from forgeline import plugins
 if TYPE_CHECKING:
     from forgeline_jobs.data.base import DataConfig, PreparedData
     from forgeline_jobs.data.descriptor import DataSource
+    from forgeline_jobs.train.spec import TrainSpec
 
 
 def prepare(config: DataConfig, *, verify: bool = True) -> PreparedData:
@@ -32,3 +36,17 @@ def described(data: PreparedData) -> dict[str, Any]:
     if isinstance(columns, dict):
         found["columns"] = {kind: [name for name in columns if columns[name] == kind] for kind in columns.values()}
     return found
+
+
+def module_options(spec: TrainSpec, data: PreparedData, *, total_steps: int) -> dict[str, Any]:
+    """What the Lightning module is told besides model and data, as `TrainingOptions` has it."""
+    return {
+        "optimizer": spec.optimizer.model_dump(mode="json"),
+        "label_smoothing": spec.trainer.label_smoothing,
+        "class_weights": data.class_weights,
+        "total_steps": total_steps,
+        "ema": spec.trainer.ema,
+        "gradient_clip": spec.trainer.gradient_clip,
+        "freeze": spec.fine_tune.freeze,
+        "learning_rates": spec.fine_tune.learning_rates,
+    }

@@ -1,4 +1,4 @@
-"""Training that starts from a model of ours: which bundle, what fits, what is held still, and what is taken over.
+"""Training that starts from a model of ours: which bundle, what fits, and what of it the new model takes over.
 
 The driver finds the bundle once, so that every worker and every attempt starts from the same one though an alias moves.
 """
@@ -40,15 +40,13 @@ def find(spec: TrainSpec) -> Bundle | None:
 
 
 def check(spec: TrainSpec, data: PreparedData) -> None:
-    """Hold the trained model, the adapter and what is frozen against the model to be trained, before anything starts.
+    """Hold the trained model and the adapter against the model to be trained, before anything starts.
 
     Raises:
         SpecError: they do not fit.
     """
     bundle = find(spec)
     fresh = frozenset() if bundle is None else fresh_names(spec, data, bundle)
-    if spec.fine_tune.freeze:
-        _check_freeze(spec, data)
     if spec.fine_tune.adapter is not None:
         _check_adapter(spec, data, fresh)
 
@@ -119,22 +117,6 @@ def _answers(side: PreparedData | Bundle) -> object:
     tokens = (getattr(preprocessing, "tokenizer", None), getattr(preprocessing, "symbols", None))
     names = preprocessing.target_names if preprocessing.classes is None else preprocessing.classes
     return names, tokens
-
-
-def _check_freeze(spec: TrainSpec, data: PreparedData) -> None:
-    import torch
-
-    from forgeline_architectures.optimisation.parameters import check_parts_learn, freeze
-
-    family = _family(spec)
-    try:
-        with torch.device("meta"):
-            model = family.build_model(*_config_and_signature(spec, data))
-        freeze(model, spec.fine_tune.freeze)
-        if getattr(family, "own_steps", False):  # which a plug-in of somebody else may not say
-            check_parts_learn(model, ("generator", "discriminator"))
-    except ValueError as error:
-        raise SpecError(str(error), key="fine_tune.freeze") from error
 
 
 def _check_adapter(spec: TrainSpec, data: PreparedData, fresh: frozenset[str]) -> None:
