@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from forgeline import plugins
 from forgeline.bundle.inference import pick_device
 from forgeline.bundle.sampling import asked_by, draw
 from forgeline.errors import DataError, RunFailed, UsageError
 from forgeline_architectures.signature import Signature
 from forgeline_jobs.data.base import as_int64
+from forgeline_jobs.evaluate.fresh_weights import fresh_generator
 from forgeline_jobs.evaluate.sample_pictures import sample_pictures
 from forgeline_jobs.evaluate.sample_quality import frechet_distance, inception_style_score, modes_found
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from forgeline.bundle import Bundle
-    from forgeline.plugins import ArchitectureDescriptor
     from forgeline_jobs.data.base import PreparedData, Split
     from forgeline_jobs.data.generation import JudgedSplit, Modes
     from forgeline_jobs.evaluate.judge import Reading
@@ -152,7 +151,16 @@ def measure_generator(bundle: Bundle, data: PreparedData, split_name: str, sampl
     if is_judged(data):
         fresh = None
         if sampling.untrained:
-            fresh = _samples(bundle, _untrained(bundle), own, len(split), sampling)
+            network = fresh_generator(
+                bundle,
+                _conditions(bundle, own),
+                count=len(split),
+                seed=SEED,
+                batch_size=sampling.batch_size,
+                device=sampling.device,
+                options=sampling.options,
+            )
+            fresh = _samples(bundle, network, own, len(split), sampling)
         judged, said = _judged(data, split, own[data.signature.learnt], made, fresh, sampling)
         values |= judged
         notes += said
@@ -248,19 +256,6 @@ def _samples(
     if not np.isfinite(made).all():
         raise RunFailed(f"{bundle.name} makes samples that are no finite numbers", reason="user_error")
     return made
-
-
-def _untrained(bundle: Bundle) -> nn.Module:
-    """The bundle's model with the weights that training starts from."""
-    import torch
-
-    architecture = cast(
-        "ArchitectureDescriptor", plugins.find(plugins.ARCHITECTURES, bundle.name, key="architecture.name")
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SEED)
-        network = architecture.build_model(bundle.manifest.architecture, bundle.manifest.signature)
-    return network.eval()
 
 
 def _conditions(bundle: Bundle, batch: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from forgeline import plugins
 from forgeline.bundle import Bundle
 from forgeline.errors import BundleError, DataError, SpecError, UsageError
 from forgeline.spec.loading import load
@@ -182,6 +183,30 @@ class TestDigits:
             assert values["test/judge_score"] > 8 and values["test/judge_own_accuracy"] >= 0.97
         report = (tmp_path / means[0].name / "report.md").read_text(encoding="utf-8")
         assert "not those of Inception" in report and "test/judge_own_accuracy" in report and "samples.png" in report
+
+    @pytest.mark.usefixtures("judge")
+    def test_fresh_weights_make_what_training_starts_from(self, judged: Path, tmp_path: Path) -> None:
+        """Bundles of the very weights: the same samples, unless batch norms have statistics of nothing there."""
+        config = {"name": "digits", "task": "generation"}
+        data = prepare_digits(DigitsConfig.model_validate(config))
+        found = {}
+        for architecture in ({"name": "gan", "latent": 4}, {"name": "dcgan", "latent": 4, "widths": [64]}):
+            family: Any = plugins.find(plugins.ARCHITECTURES, architecture["name"], key="architecture.name")  # type: ignore[arg-type]
+            signature = data.signature.model_dump(mode="json")
+            torch.manual_seed(0)
+            folder = tmp_path / str(architecture["name"])
+            Bundle.save(
+                folder,
+                model_state=family.build_model(architecture, signature).state_dict(),
+                architecture=architecture,
+                signature=signature,
+                preprocessing=data.preprocessing,
+                data={"name": "digits", "config": config, "fingerprint": data.fingerprint, "summary": {}},
+            )
+            values = measured(folder, tmp_path / f"{folder.name}-r", judged, untrained=True, batch_size=32)["metrics"]
+            found[folder.name] = values["test/frechet_distance_untrained"] / values["test/frechet_distance"]
+        print(found)
+        assert found["gan"] == 1 and found["dcgan"] < 0.8
 
     def test_generators_without_anything_to_judge_by_are_refused(
         self, digits: PreparedData, means: list[Path], monkeypatch: pytest.MonkeyPatch
