@@ -13,7 +13,8 @@ ARCHITECTURE = Architecture(
     tasks=("language_modelling",),
     inputs=("tokens",),
     paper="Touvron et al. 2023, LLaMA: Open and Efficient Foundation Language Models (arXiv:2302.13971)",
-    when="Generating text or any sequence of symbols; a lower loss than `gpt` at equal size, and LLaMA checkpoints.",
+    when="Generating text, or any sequence of symbols, from data of your own or from LLaMA's weights; several texts at "
+    "once in little memory, by few `key_value_heads`.",
     cost="About 12 x layers x width^2 parameters and 6 operations per parameter and token trained; 6,738,415,616 "
     "parameters at 7B. Grouped queries shrink the memory of generation by heads / key_value_heads.",
     config="forgeline_architectures.llama.config:LlamaConfig",
