@@ -1,4 +1,4 @@
-"""The decoders are compared at equal parameters, data and steps; answers that are not ranked miss the bar on ranking."""
+"""Decoders are compared at equal parameters, data and steps; answers that are not ranked miss the bar on ranking."""
 
 from __future__ import annotations
 
