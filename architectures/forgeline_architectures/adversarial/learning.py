@@ -39,11 +39,16 @@ class PairModule(AdversarialModule):
     def discriminator_loss(self, batch: Batch, fake: Tensor) -> Tensor:
         real, condition = self.learnt(batch), self.condition(batch)
         loss = self.game.discriminator(self.model.logits(real, condition), self.model.logits(fake, condition))
-        return loss + self.penalty(real, fake, condition) if self.training and self.gradient_penalty else loss
+        return loss + self.penalty(real, fake, condition) if self.training and self.penalised else loss
 
     def generator_loss(self, batch: Batch, fake: Tensor) -> Tensor:
         return self.game.generator(self.model.logits(fake, self.condition(batch)))
 
+    @property
+    def penalised(self) -> bool:
+        """Whether `penalty` is added to the discriminator's loss in training."""
+        return self.gradient_penalty
+
     def penalty(self, real: Tensor, fake: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
-        """What is added to the discriminator's loss in training, where the settings say `gradient_penalty`."""
+        """What is added to the discriminator's loss in training, where the module is `penalised`."""
         raise NotImplementedError

@@ -72,13 +72,13 @@ class ProgressiveGANConfig(ArchitectureConfig):
         check_resolutions(self.widths, signature)
 
     def check_run(self, *, total_steps: int, pretrained: bool) -> None:
-        """Refuse a run that ends before the networks are grown.
+        """Refuse a run that ends before the networks are grown; a trained model may be grown already.
 
         Raises:
             ValueError: it does.
         """
-        if total_steps < self.grown_at:
+        if not pretrained and total_steps < self.grown_at:
             raise ValueError(
-                f"the run has {total_steps} steps and the last of the {self.stages} stages is faded in after "
-                f"{self.grown_at}; change trainer.steps or architecture.stage_steps"
+                f"{total_steps} steps end before the networks are grown: the last of the {self.stages} stages is faded "
+                f"in after {self.grown_at}; change trainer.steps or architecture.stage_steps"
             )

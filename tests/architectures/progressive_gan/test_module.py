@@ -115,6 +115,32 @@ def test_resumed_in_a_fade_is_bit_for_bit_the_uninterrupted_run(tmp_path: Path) 
         assert torch.equal(tensor, second.ema.averages()[name]), name
 
 
+def test_a_model_that_is_grown_stays_so_when_it_is_tuned(tmp_path: Path) -> None:
+    grown, whole, first, second = module(), module(total=6), module(total=6), module(total=6)
+    fit(grown, tmp_path)
+    for tuned in (whole, first):
+        tuned.start_from(grown.model.state_dict())
+    _, watch = fit(whole, tmp_path)
+    assert watch.grown == [(8, 1)] * 8 and whole.model.step == 15
+    fit(first, tmp_path, epochs=1)[0].save_checkpoint(tmp_path / "half.ckpt")
+    _, watch = fit(second, tmp_path, checkpoint=tmp_path / "half.ckpt")
+    assert watch.grown == [(8, 1)] * 4
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, second.state_dict()[name]), name
+
+
+def test_a_model_that_is_half_grown_goes_on_growing(tmp_path: Path) -> None:
+    model = module(total=4)
+    weights = model.model.state_dict() | {"step": torch.tensor(2)}
+    model.start_from(weights)
+    _, watch = fit(model, tmp_path, epochs=1)
+    assert watch.grown == [(4, 1), (8, 0.5), (8, 1), (8, 1)]
+    short = module(total=2)
+    short.start_from(weights)
+    with pytest.raises(ValueError, match=r"5 steps end before the networks are grown"):
+        fit(short, tmp_path, epochs=1)
+
+
 def test_a_run_that_ends_before_the_networks_are_grown_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"8 steps .* 2 stages is faded in after 9; change trainer.steps or"):
         fit(module(stage_steps=6), tmp_path)
@@ -142,6 +168,10 @@ def test_wassersteins_loss_has_the_penalty_and_the_drift() -> None:
     model.model.logits = logits
     loss = model.discriminator_loss({"image": torch.ones(6, 1, 8, 8)}, torch.zeros(6, 1, 4, 4))
     assert loss.item() == pytest.approx(0.5 - 3 + 10 * 1 + DRIFT * 9)
+    without = module(penalty=0)
+    without.model.logits = logits
+    loss = without.discriminator_loss({"image": torch.ones(6, 1, 8, 8)}, torch.zeros(6, 1, 4, 4))
+    assert loss.item() == pytest.approx(0.5 - 3 + DRIFT * 9, abs=1e-6), "the drift stays"
 
 
 def test_r1_is_of_the_data_at_the_resolution_of_the_step() -> None:
