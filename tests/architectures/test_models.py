@@ -21,6 +21,7 @@ CASE_NAMES = [f"{config['name']}-{task}-{index}" for index, (_, config, task, _,
 EMBEDDING = {
     "autoencoder",
     "bert",
+    "captioner",
     "clip",
     "cnn",
     "dbn",
@@ -34,6 +35,9 @@ EMBEDDING = {
     "mpnn",
     "palm",
     "recurrent",
+    "seq2seq",
+    "t5",
+    "transformer",
 }
 
 

@@ -54,6 +54,10 @@ class Captioner(AttentionDecoder):
         padding = torch.zeros(states.shape[:2], dtype=torch.bool, device=states.device)
         return DecoderState(recurrent, self.remembered(states, padding))
 
+    def penultimate(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "batch features"]:
+        """Mean of the encoder's features over a picture's parts: an embedding of each picture."""
+        return self.parts(batch).mean(1)
+
     def parts(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "batch parts features"]:
         """The encoder's features: cells row by row, or tokens with the class's first."""
         out: Tensor = cast(Any, self.encoder.network).forward_features(self.encoder.picture(batch))

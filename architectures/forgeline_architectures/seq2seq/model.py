@@ -42,17 +42,27 @@ class Seq2Seq(AttentionDecoder):
 
     def begin(self, batch: Mapping[str, Tensor]) -> DecoderState:
         """The source read to its end, and the decoder's first state."""
+        states, ends, padding = self._encoded(batch)
+        recurrent = tuple(torch.tanh(self.bridge(self._both_directions(end))) for end in ends)
+        return DecoderState(recurrent, self.remembered(states, padding))
+
+    def penultimate(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "batch hidden"]:
+        """Mean of the encoder's states over a source's tokens: an embedding of each source."""
+        states, _, padding = self._encoded(batch)
+        return (states * ~padding[..., None]).sum(1) / batch["length"][:, None]
+
+    def _encoded(
+        self, batch: Mapping[str, Tensor]
+    ) -> tuple[Float[Tensor, "batch source hidden"], tuple[Tensor, ...], Bool[Tensor, "batch source"]]:
+        """States of each token, the last of each layer and direction, and where a source has no token."""
         tokens: Int[Tensor, "batch source"] = batch["source"]
         length: Int[Tensor, " batch"] = batch["length"]
         embedded = self.dropout(self.source(tokens))
         packed = pack_padded_sequence(embedded, length.cpu(), batch_first=True, enforce_sorted=False)
         outputs, last = self.encoder(packed)
         states, _ = pad_packed_sequence(outputs, batch_first=True, total_length=tokens.shape[1])
-        ends = last if isinstance(last, tuple) else (last,)
-        recurrent = tuple(torch.tanh(self.bridge(self._both_directions(end))) for end in ends)
         position = torch.arange(tokens.shape[1], device=tokens.device)
-        padding: Bool[Tensor, "batch source"] = position >= length[:, None]
-        return DecoderState(recurrent, self.remembered(states, padding))
+        return states, last if isinstance(last, tuple) else (last,), position >= length[:, None]
 
     def _both_directions(
         self, end: Float[Tensor, "layers_directions batch half"]

@@ -84,6 +84,11 @@ class T5(nn.Module):
 
         return DecoderState(*self._encoded(batch), EncoderDecoderCache(DynamicCache(), DynamicCache()))
 
+    def penultimate(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "batch width"]:
+        """Mean of the encoder's states over a source's tokens: an embedding of each source."""
+        memory, visible = self._encoded(batch)
+        return (memory * visible[..., None]).sum(1) / batch["length"][:, None]
+
     def step(
         self, tokens: Int[Tensor, " batch"], state: DecoderState
     ) -> tuple[Float[Tensor, "batch vocabulary"], DecoderState]:

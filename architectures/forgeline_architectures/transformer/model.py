@@ -217,14 +217,25 @@ class Transformer(nn.Module):
 
     def begin(self, batch: Mapping[str, Tensor]) -> DecoderState:
         """The source read, and nothing of the target."""
+        memory, inside = self._encoded(batch)
+        visible = inside[:, None, None]
+        return DecoderState(tuple(layer.begin(memory) for layer in self._decoder_layers()), visible)
+
+    def penultimate(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "batch width"]:
+        """Mean of the encoder's states over a source's tokens: an embedding of each source."""
+        memory, inside = self._encoded(batch)
+        return (memory * inside[..., None]).sum(1) / batch["length"][:, None]
+
+    def _encoded(
+        self, batch: Mapping[str, Tensor]
+    ) -> tuple[Float[Tensor, "batch source width"], Bool[Tensor, "batch source"]]:
+        """The source read, and where it has a token."""
         tokens: Int[Tensor, "batch source"] = batch["source"]
-        position = torch.arange(tokens.shape[1], device=tokens.device)
-        visible = (position < batch["length"][:, None])[:, None, None]
+        inside = torch.arange(tokens.shape[1], device=tokens.device) < batch["length"][:, None]
         x = self._embedded(self.source, tokens, start=0)
         for layer in self.encoder:
-            x = layer(x, visible)
-        memory = self.encoder_norm(x)
-        return DecoderState(tuple(layer.begin(memory) for layer in self._decoder_layers()), visible)
+            x = layer(x, inside[:, None, None])
+        return self.encoder_norm(x), inside
 
     def decoded(
         self, tokens: Int[Tensor, "batch target"], state: DecoderState

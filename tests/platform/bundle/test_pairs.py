@@ -84,3 +84,10 @@ def test_reference_counts_the_sources(pair_bundle: Bundle) -> None:
     counts = reference.inputs["token"].counts  # type: ignore[union-attr]
     assert counts == {"5": 4, "6": 4, "7": 2}, "padding is not counted"
     assert reference.outputs == {}
+
+
+def test_the_embedding_of_a_source_does_not_depend_on_longer_ones_beside_it(pair_bundle: Bundle) -> None:
+    found = pair_bundle.embed(WORDS, device="cpu")
+    assert found.shape == (4, 8)
+    np.testing.assert_allclose(found[2], pair_bundle.embed(["b"], device="cpu")[0], atol=1e-6)
+    assert np.abs(found[0] - found[1]).max() > 1e-3

@@ -104,6 +104,11 @@ def test_the_same_seed_gives_the_same_samples_and_no_two_pieces_are_alike(labell
     assert not np.array_equal(first[:3], first[3:])
 
 
+def test_a_generator_gives_no_embeddings(labelled: Bundle) -> None:
+    with pytest.raises(UsageError, match="a flat gives no embeddings: its network has no method `penultimate`"):
+        labelled.embed(np.zeros((1, 2, 2), dtype=np.uint8))
+
+
 @pytest.fixture
 def translating(tmp_path: Path) -> Bundle:
     signature = {
