@@ -14,7 +14,7 @@ ARCHITECTURE = Architecture(
     inputs=("tokens",),
     paper="Devlin et al. 2019, BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding, "
     "arXiv:1810.04805",
-    when="Classifying texts or their tokens with few labels, after pretraining on more text or from BERT's weights.",
+    when="Classifying texts or their tokens with few labels, after pretraining on more text with the same words.",
     cost="About 12 x layers x width^2 parameters beside the table of tokens; 109,482,240 at the defaults (BERT-base).",
     config="forgeline_architectures.bert.config:BertConfig",
     model="forgeline_architectures.bert.model:build_model",

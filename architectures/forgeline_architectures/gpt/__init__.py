@@ -13,7 +13,7 @@ ARCHITECTURE = Architecture(
     tasks=("language_modelling",),
     inputs=("tokens",),
     paper="Radford et al. 2019, Language Models are Unsupervised Multitask Learners (GPT-2)",
-    when="Generating text, or any sequence of symbols, from data of your own or from GPT-2's weights.",
+    when="Generating text, or any sequence of symbols, from data of your own, or from GPT-2's weights and tokenizer.",
     cost="About 12 x layers x width^2 parameters and 6 operations per parameter and token trained; 124,439,808 "
     "parameters at GPT-2's sizes.",
     config="forgeline_architectures.gpt.config:GPTConfig",

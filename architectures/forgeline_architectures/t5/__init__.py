@@ -14,7 +14,7 @@ ARCHITECTURE = Architecture(
     inputs=("source", "previous"),
     paper="Raffel et al. 2020, Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer, "
     "arXiv:1910.10683",
-    when="One text into another, with T5's weights or without; several such tasks with one model.",
+    when="One text into another, after pretraining on more text or without; several such tasks with one model.",
     cost="60,506,624 parameters at the defaults (T5-small), about 12 x width^2 per encoder layer and 16 x width^2 per "
     "decoder layer at a feed-forward layer of 4 x width.",
     config="forgeline_architectures.t5.config:T5Config",

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from forgeline_jobs.data.base import SPLITS, PreparedData, SplitConfig, SplitName
-from forgeline_jobs.data.text import Corpus, TokenConfig, prepare_corpus, split_text
+from forgeline_jobs.data.text import Corpus, TokenConfig, TokenizerKind, prepare_corpus, split_text
 
 # The last tenth is held out by convention (Karpathy's char-rnn and nanoGPT), so it is not for a spec to change.
 _TEST = 0.1
@@ -30,7 +30,7 @@ class TinyshakespeareConfig(TokenConfig):
 
     name: Literal["tinyshakespeare"] = "tinyshakespeare"
     batch_size: int = Field(default=12, ge=1, description="Samples per optimiser step, over all workers together.")
-    tokenizer: Literal["byte", "character", "word", "bpe"] = Field(default="character", description="What a token is.")
+    tokenizer: TokenizerKind = Field(default="character", description="What a token is.")
     context: int = Field(default=64, ge=1, description="Tokens per sample, the most that the model looks back.")
     split: ValConfig = Field(default=ValConfig(), description="How text is held out.")
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from forgeline.errors import DataError
 from forgeline.preprocessing import PairPreprocessing, TextPreprocessing
@@ -33,11 +33,13 @@ from forgeline_jobs.data.objectives import MaskedWindows, SpanWindows, span_coun
 from forgeline_jobs.data.packing import PackedSplit
 from forgeline_jobs.data.pairs import pair_signature
 from forgeline_jobs.data.splits import SplitIndices, chronological_split, random_split
+from forgeline_jobs.data.tokenizer_files import from_anywhere, read_tokenizer
 from forgeline_jobs.data.windows import EvalWindows, TrainWindows
 
 _MOST_UNKNOWN = 0.05
 DEFAULT_VOCABULARY = 4096
 _LEARNED = ("bpe", "word")  # tokenizers whose vocabulary has a size to choose
+TokenizerKind = Literal["byte", "character", "word", "bpe", "file"]
 Objective = Literal["next", "masked", "spans"]
 _SHORTEST = 8  # tokens of a sample in which some are hidden
 _BPE_PIECE = 10_000  # characters of a running text that the BPE trainer is given at a time
@@ -46,13 +48,18 @@ _BPE_PIECE = 10_000  # characters of a running text that the BPE trainer is give
 class TokenConfig(DataConfig):
     """How text becomes samples."""
 
-    tokenizer: Literal["byte", "character", "word", "bpe"] = Field(default="byte", description="What a token is.")
+    tokenizer: TokenizerKind = Field(default="byte", description="What a token is.")
+    tokenizer_file: str | None = Field(
+        default=None,
+        description="For `tokenizer: file`: a published model's tokenizer.json, a folder that holds one, or "
+        "`hub:ORG/MODEL`.",
+    )
     vocabulary: int | None = Field(
         default=None,
         ge=257,
         le=1_000_000,
-        description=f"Most tokens that words or BPE have; {DEFAULT_VOCABULARY} when not given. "
-        "Other tokenizers take none.",
+        description=f"Most tokens that words or BPE have; {DEFAULT_VOCABULARY} when not given. Of `tokenizer: file`, "
+        "rows of the model's table where these are more than its tokens. Other tokenizers take none.",
     )
     context: int = Field(default=256, ge=1, description="Tokens per sample, the most that the model looks back.")
     objective: Objective = Field(
@@ -62,10 +69,26 @@ class TokenConfig(DataConfig):
 
     @model_validator(mode="after")
     def _vocabulary_is_learned(self) -> Self:
-        if self.vocabulary is not None and self.tokenizer not in _LEARNED:
+        if self.vocabulary is not None and self.tokenizer not in (*_LEARNED, "file"):
             raise ValueError(
-                f"vocabulary is for `tokenizer: word` and `tokenizer: bpe` only, got tokenizer {self.tokenizer!r}"
+                f"vocabulary is for `tokenizer: word`, `bpe` and `file` only, got tokenizer {self.tokenizer!r}"
             )
+        return self
+
+    @field_validator("tokenizer_file")
+    @classmethod
+    def _file_from_anywhere(cls, value: str | None) -> str | None:
+        return None if value is None else from_anywhere(value)
+
+    @model_validator(mode="after")
+    def _file_is_named(self) -> Self:
+        if (self.tokenizer == "file") != (self.tokenizer_file is not None):
+            raise ValueError(
+                f"`tokenizer: file` and tokenizer_file go together, got tokenizer {self.tokenizer!r} and "
+                f"tokenizer_file {self.tokenizer_file!r}"
+            )
+        if self.tokenizer == "file" and self.objective != "next":
+            raise ValueError(f"`tokenizer: file` is for objective next, got {self.objective}")
         return self
 
     @model_validator(mode="after")
@@ -295,6 +318,8 @@ def _named(indices: SplitIndices) -> dict[str, Indices]:
 
 
 def _fit_tokenizer(texts: list[str], config: TokenConfig, documents: bool) -> Tokenizer:
+    if config.tokenizer_file is not None:
+        return read_tokenizer(config.tokenizer_file, vocabulary=config.vocabulary, documents=documents)
     if config.tokenizer == "byte":
         return ByteTokenizer.fit(documents=documents)
     if config.tokenizer == "character":

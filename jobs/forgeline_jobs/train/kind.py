@@ -13,7 +13,7 @@ from forgeline.spec.loading import dump
 from forgeline.suggestions import did_you_mean
 from forgeline_jobs.train import checkpoint, rehearsal
 from forgeline_jobs.train.attempt import Failure, run_attempt
-from forgeline_jobs.train.preparation import described, prepare
+from forgeline_jobs.train.preparation import described, numbering_warning, prepare
 from forgeline_jobs.train.schedule import Schedule
 from forgeline_jobs.train.spec import TrainSpec
 from forgeline_jobs.train.worker import RESULT, Job
@@ -62,7 +62,8 @@ class TrainKind:
             transfer.check(spec, data)
         if rehearsal.needed(spec):
             rehearsal.check(spec, data, total_steps=schedule.total_steps)
-        return described(data)
+        warning = numbering_warning(spec, data)
+        return described(data) | ({"warning": warning} if warning else {})
 
     @staticmethod
     def _check_architecture(spec: TrainSpec, data: PreparedData) -> ArchitectureDescriptor:

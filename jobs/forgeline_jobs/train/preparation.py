@@ -50,3 +50,18 @@ def module_options(spec: TrainSpec, data: PreparedData, *, total_steps: int) -> 
         "freeze": spec.fine_tune.freeze,
         "learning_rates": spec.fine_tune.learning_rates,
     }
+
+
+def numbering_warning(spec: TrainSpec, data: PreparedData) -> str | None:
+    """What to say where a model of texts starts from weights that may have numbered its tokens in another way."""
+    place = getattr(spec.architecture, "pretrained", None)
+    tokenizer = getattr(data.preprocessing, "tokenizer", None)
+    if not isinstance(place, str) or data.preprocessing.kind not in ("text", "pairs"):
+        return None
+    if tokenizer is not None and tokenizer.kind == "file":
+        return None
+    own = "data.tokenizer: file" if data.signature.task == "language_modelling" else "weights of the same words"
+    return (
+        f"tokens are numbered by what was fitted on these data; unless {place} was trained with the same numbers, its "
+        f"embeddings mean other tokens: {own} would keep them"
+    )

@@ -1,7 +1,8 @@
-"""Four tokenizers, each JSON as a whole: bytes, characters, words, and byte-level BPE through the `tokenizers` package.
+"""Tokenizers, each JSON as a whole: bytes, characters, words, byte-level BPE, and those of published models.
 
 `end` is the token that closes a document; a tokenizer fitted on one running text has none. Only characters and
-words can be unknown (number 0, shown as U+FFFD): bytes and byte-level BPE cover every text.
+words can be unknown (number 0, shown as U+FFFD): bytes and byte-level BPE cover every text. BPE and what published
+models have goes through the `tokenizers` package.
 """
 
 from __future__ import annotations
@@ -159,7 +160,37 @@ class BpeTokenizer(BaseModel):
         return str(_bpe(self.definition).decode(kept, skip_special_tokens=True))
 
 
-Tokenizer = Annotated[ByteTokenizer | CharacterTokenizer | WordTokenizer | BpeTokenizer, Field(discriminator="kind")]
+class FileTokenizer(BaseModel):
+    """A published model's tokenizer; nothing of it is fitted. Names of special tokens in a text are only text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["file"] = "file"
+    definition: str
+    size: int
+    end: int | None = None
+
+    @classmethod
+    def of(cls, definition: str) -> FileTokenizer:
+        """From the content of a tokenizer.json."""
+        numbers = _published(definition).get_vocab(with_added_tokens=True).values()
+        return cls(definition=definition, size=max(numbers, default=-1) + 1)
+
+    def encode(self, text: str) -> Ids:
+        """Text -> token numbers, without those that the model's own library puts around a text."""
+        # A lone surrogate has no UTF-8 form and would be refused by the Rust side.
+        clean = text.encode("utf-8", errors="replace").decode("utf-8")
+        return np.asarray(_published(self.definition).encode(clean, add_special_tokens=False).ids, dtype=np.int64)
+
+    def decode(self, ids: Sequence[int] | Ids) -> str:
+        """Token numbers -> text, special tokens and rows of the table that are no token left out."""
+        kept = [int(i) for i in ids if 0 <= int(i) < self.size and int(i) != self.end]
+        return str(_published(self.definition).decode(kept, skip_special_tokens=True))
+
+
+Tokenizer = Annotated[
+    ByteTokenizer | CharacterTokenizer | WordTokenizer | BpeTokenizer | FileTokenizer, Field(discriminator="kind")
+]
 
 _LAST_POINT = 0x10FFFF
 
@@ -181,4 +212,15 @@ def _bpe(definition: str) -> tokenizers.Tokenizer:
     from tokenizers import Tokenizer as Rust
 
     loaded: tokenizers.Tokenizer = Rust.from_str(definition)
+    return loaded
+
+
+@lru_cache(maxsize=8)
+def _published(definition: str) -> tokenizers.Tokenizer:
+    from tokenizers import Tokenizer as Rust
+
+    loaded: tokenizers.Tokenizer = Rust.from_str(definition)
+    loaded.encode_special_tokens = True
+    loaded.no_truncation()
+    loaded.no_padding()
     return loaded

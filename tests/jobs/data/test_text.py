@@ -96,7 +96,7 @@ def test_json_lines_refusals(tmp_path: Path) -> None:
     assert "has 2 documents; wanted at least 3" in refusal(written(path, '{"text": "a"}\n{"text": "b"}'))[1]
     (tmp_path / "e").mkdir()
     assert "holds no text" in refusal(tmp_path / "e")[1]
-    with pytest.raises(ValueError, match="vocabulary is for `tokenizer: word` and `tokenizer: bpe` only"):
+    with pytest.raises(ValueError, match="vocabulary is for `tokenizer: word`, `bpe` and `file` only"):
         prepare(path, vocabulary=300)
 
 
