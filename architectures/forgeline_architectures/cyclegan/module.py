@@ -1,16 +1,20 @@
 """The losses of Zhu et al. 2017: least squares against the discriminators, there and back, and one's own domain.
 
 A row of a batch is one direction: `source` is translated into the domain `label`, whose own picture is `image`.
+
+Each worker keeps translations of its own to be shown again. Distributed training would overwrite buffers by those of
+the first worker in every step: it is told to leave these alone, and a checkpoint has those of all workers.
 """
 
 # ruff: noqa: F722, F821  (shapes in jaxtyping annotations are not forward references)
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
 
 from forgeline_architectures.cyclegan.config import BETAS, CycleGANConfig
 from forgeline_architectures.cyclegan.model import DOMAINS, CycleGAN, build_model
@@ -19,6 +23,8 @@ from forgeline_architectures.optimisation.options import TrainingOptions
 from forgeline_architectures.signature import Signature
 from forgeline_architectures.tasks.adversarial import AdversarialModule
 from forgeline_architectures.tasks.base import Batch, TaskModule
+
+REPLAYS = "replays"  # attribute of the module, and in a checkpoint what all workers have of it
 
 
 class CycleGANModule(AdversarialModule):
@@ -29,6 +35,23 @@ class CycleGANModule(AdversarialModule):
     def __init__(self, model: CycleGAN, signature: Signature, options: TrainingOptions) -> None:
         super().__init__(model, signature, options, betas=BETAS)
         self.replays = nn.ModuleList(Replay(model.config.replay, signature.outputs) for _ in range(DOMAINS))
+        own = [f"{REPLAYS}.{name}" for name, _ in self.replays.named_buffers()]
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self, own)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        if distributed.is_available() and distributed.is_initialized():
+            checkpoint[REPLAYS] = {name: _of_all_workers(kept) for name, kept in self.replays.named_buffers()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put this worker's own translations in the place of the first one's, which Lightning loads after this.
+
+        A worker that was not there when they were written takes the first one's.
+        """
+        super().on_load_checkpoint(checkpoint)
+        for name, kept in checkpoint.get(REPLAYS, {}).items():
+            if self.global_rank < len(kept):
+                checkpoint["state_dict"][f"{REPLAYS}.{name}"] = kept[self.global_rank]
 
     def fake(self, batch: Batch, generator: torch.Generator | None = None) -> Tensor:
         return self.model.translated(batch["source"], batch["label"])
@@ -64,6 +87,13 @@ class CycleGANModule(AdversarialModule):
             rows = label == domain
             seen[rows] = cast(Replay, replay).exchanged(seen[rows])
         return seen
+
+
+def _of_all_workers(kept: Tensor) -> Tensor:
+    """A tensor of each worker, stacked in the order of their ranks; called on all of them."""
+    found = [torch.empty_like(kept) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(found, kept)
+    return torch.stack(found)
 
 
 def build_module(config: CycleGANConfig, signature: Signature, options: TrainingOptions) -> TaskModule:

@@ -1,7 +1,8 @@
 """Translations that a discriminator sees again, so that it does not forget what the generator made before.
 
 Shrivastava et al. 2017 (arXiv:1612.07828, section 2.3), in the form of Zhu et al. 2017. The pictures are buffers of a
-module: a checkpoint has them, and a resumed run goes on with the very ones that the uninterrupted run had.
+module: a checkpoint has them, and a resumed run goes on with the very ones that the uninterrupted run had. Each of
+several workers has its own, for which `CycleGANModule` sees.
 """
 
 # ruff: noqa: F722, F821  (shapes in jaxtyping annotations are not forward references)

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed
+import torch.multiprocessing
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -143,7 +145,9 @@ class TestReplay:
         assert all(torch.equal(tensor, found.replays.state_dict()[name]) for name, tensor in before.items())
 
 
-def fit(model: CycleGANModule, folder: Path, *, epochs: int, checkpoint: Path | None = None) -> Trainer:
+def fit(
+    model: CycleGANModule, folder: Path, *, epochs: int, checkpoint: Path | None = None, rank: int = 0, **options: Any
+) -> Trainer:
     class Seed(Callback):
         """Seeds every batch, as a run does."""
 
@@ -151,10 +155,11 @@ def fit(model: CycleGANModule, folder: Path, *, epochs: int, checkpoint: Path | 
             torch.manual_seed(trainer.global_step)
 
     trainer = Trainer(
-        accelerator="cpu", devices=1, max_epochs=epochs, callbacks=[Seed()], default_root_dir=folder, logger=False,
+        accelerator="cpu", max_epochs=epochs, callbacks=[Seed()], default_root_dir=folder, logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, limit_val_batches=0,
+        **{"devices": 1, **options},
     )  # fmt: skip
-    loader = DataLoader([batch(seed=seed) for seed in range(4)], batch_size=None)  # type: ignore[arg-type]
+    loader = DataLoader([batch(seed=seed + 10 * rank) for seed in range(4)], batch_size=None)  # type: ignore[arg-type]
     trainer.fit(model, loader, ckpt_path=checkpoint, weights_only=True)
     return trainer
 
@@ -169,6 +174,53 @@ def test_resumed_is_bit_for_bit_the_uninterrupted_run(tmp_path: Path) -> None:
     assert {"replays.0.pictures", "replays.1.filled"} <= set(expected)
     for name, tensor in expected.items():
         assert torch.equal(tensor, resumed[name]), name
+
+
+def _worker(rank: int, folder: str) -> None:
+    """A run of two workers, and one that is resumed in its middle."""
+    from lightning.pytorch.plugins.environments import LightningEnvironment
+    from lightning.pytorch.strategies import DDPStrategy
+
+    class Environment(LightningEnvironment):
+        """The second of two processes that the test started."""
+
+        creates_processes_externally = True
+
+        def world_size(self) -> int:
+            return 2
+
+        def global_rank(self) -> int:
+            return rank
+
+        def local_rank(self) -> int:
+            return rank
+
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+
+    def fitted(epochs: int, checkpoint: Path | None = None) -> Trainer:
+        strategy = DDPStrategy(process_group_backend="gloo", find_unused_parameters=True, gradient_as_bucket_view=True)
+        return fit(
+            module(replay=5), Path(folder), epochs=epochs, checkpoint=checkpoint, rank=rank, strategy=strategy,
+            devices=2, plugins=[Environment()], use_distributed_sampler=False,
+        )  # fmt: skip
+
+    half = Path(folder) / "half.ckpt"
+    whole = fitted(2).lightning_module.state_dict()
+    fitted(1).save_checkpoint(half)
+    resumed = fitted(2, half).lightning_module.state_dict()
+    torch.save({"whole": whole, "resumed": resumed}, f"{folder}/{rank}.pt")
+
+
+def test_each_worker_keeps_translations_of_its_own_in_a_resumed_run_too(tmp_path: Path) -> None:
+    torch.multiprocessing.start_processes(_worker, (str(tmp_path),), nprocs=2, start_method="fork")
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    for name, tensor in first["whole"].items():
+        for worker in (first, second):
+            assert torch.equal(worker["whole"][name], worker["resumed"][name]), name
+        assert torch.equal(tensor, second["whole"][name]) is not name.endswith("pictures"), name
+    kept, others = (torch.cat([each["whole"][f"replays.{n}.pictures"] for n in "01"]) for each in (first, second))
+    assert not any(torch.equal(one, other) for one in kept for other in others), "none is shared"
 
 
 def test_it_learns_the_other_domain_and_keeps_the_picture() -> None:
