@@ -11,7 +11,7 @@ from pydantic import ValidationInfo
 from forgeline_architectures import hub
 
 KEY = "architecture.pretrained"
-# Validation context of a config whose weights are already in a bundle: the file that they began from may be gone.
+# Validation context of a config whose weights are in a bundle or a checkpoint: the file they began from may be gone.
 STORED = {"stored": True}
 
 Value = TypeVar("Value")
@@ -22,13 +22,13 @@ def weight_file(value: Value, info: ValidationInfo, *, folders: bool = False) ->
 
     Args:
         value: as the config has it.
-        info: pydantic's, which knows whether the weights are in a bundle already.
+        info: pydantic's, which knows whether the model has weights of its own already.
         folders: whether checkpoints as transformers writes them are read: folders, and models of the hub.
 
     Raises:
         ValueError: there is no such file, or the name means something else.
     """
-    if not isinstance(value, str) or (info.context or {}).get("stored"):
+    if not isinstance(value, str):
         return value
     if value.startswith(("models:", "runs:")):
         raise ValueError(
@@ -40,7 +40,7 @@ def weight_file(value: Value, info: ValidationInfo, *, folders: bool = False) ->
         return value
     # Unlike Path.expanduser, this leaves the name of an unknown user alone.
     path = Path(os.path.expanduser(value)).absolute()  # noqa: PTH111
-    if path.is_file() or (folders and path.is_dir()):
+    if (info.context or {}).get("stored") or path.is_file() or (folders and path.is_dir()):
         return str(path)
     kind = "file or folder" if folders else "file"
     raise ValueError(f"there is no {kind} {value!r} (looked for {path}){_meant(value, folders)}; change {KEY}")

@@ -79,7 +79,7 @@ def run(
     """
     from forgeline.launching.launch import launch
 
-    loaded = _loaded(spec, set)
+    loaded = _loaded(spec, set, stored=resume is not None)
     environment = settings()
     resumed = get(resume)._to_be_resumed(loaded) if resume is not None else None
     started = launch(loaded, environment, cluster=cluster, resume=resumed)
@@ -281,12 +281,14 @@ class Run:
         return self._id
 
 
-def _loaded(spec: LoadedSpec | str | Path, set: Mapping[str, Any] | Sequence[str]) -> LoadedSpec:
+def _loaded(
+    spec: LoadedSpec | str | Path, set: Mapping[str, Any] | Sequence[str], *, stored: bool = False
+) -> LoadedSpec:
     from forgeline.spec import loading
 
     if isinstance(spec, str | Path):
-        return load(spec, set=set)
-    return loading.load(spec.text, set) if set else spec
+        return loading.load(Path(spec), set, stored=stored)
+    return loading.load(spec.text, set, stored=stored) if set else spec
 
 
 def _ledger(environment: Settings) -> Ledger:

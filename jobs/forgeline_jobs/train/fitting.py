@@ -29,6 +29,7 @@ from forgeline_jobs.train.callbacks.randomness import BatchRandomness
 from forgeline_jobs.train.callbacks.step_log import StepLog
 from forgeline_jobs.train.callbacks.validation import Validation
 from forgeline_jobs.train.preparation import module_options, prepare
+from forgeline_jobs.train.rehearsal import without_weights
 from forgeline_jobs.train.schedule import Schedule
 from forgeline_jobs.train.spec import TrainSpec
 from forgeline_jobs.train.strategy import trainer_arguments
@@ -53,7 +54,7 @@ class Fitting:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.spec = cast(TrainSpec, load(job.spec).spec)
+        self.spec = cast(TrainSpec, load(job.spec, stored=job.checkpoint is not None).spec)
         self.rank = int(os.environ.get("RANK", "0"))
         self.world = self.spec.resources.workers
         self.spool = Spool(job.paths.spool(attempt=job.attempt, rank=0)) if self.rank == 0 else None
@@ -126,8 +127,10 @@ class Fitting:
             plugins.find(plugins.ARCHITECTURES, self.spec.architecture.name, key="architecture.name"),
         )
         options = module_options(self.spec, self.data, total_steps=self.schedule.total_steps)
+        # The checkpoint brings the weights; the file that they began from may be gone.
+        begun = self.spec.architecture if self.resumed is None else without_weights(self.spec.architecture)
         module = architecture.build_module(
-            self.spec.architecture.model_dump(mode="json"), self.data.signature.model_dump(mode="json"), options
+            begun.model_dump(mode="json"), self.data.signature.model_dump(mode="json"), options
         )
         module = cast(TaskModule, module)
         transfer.begin(module, self.spec, self.data, source=None if self.resumed else self.job.pretrained)

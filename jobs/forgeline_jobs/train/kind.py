@@ -40,6 +40,20 @@ class TrainKind:
         Raises:
             SpecError: what is wrong and which key to change.
         """
+        return self._check(spec, pretrained=spec.fine_tune.pretrained is not None)
+
+    def check_resumed(self, spec: TrainSpec) -> dict[str, Any]:
+        """As `check`, of a run that has a checkpoint: the weights that it began from are not needed any more.
+
+        Raises:
+            SpecError: what is wrong and which key to change.
+        """
+        tuning = spec.fine_tune.model_copy(update={"pretrained": None})
+        architecture = rehearsal.without_weights(spec.architecture)
+        going_on = spec.model_copy(update={"architecture": architecture, "fine_tune": tuning})
+        return self._check(going_on, pretrained=True)
+
+    def _check(self, spec: TrainSpec, *, pretrained: bool) -> dict[str, Any]:
         data = prepare(spec.data)
         rows = len(data.splits["train"])
         if rows < spec.data.batch_size:
@@ -51,7 +65,7 @@ class TrainKind:
         schedule = Schedule.of(spec.trainer, batches=rows // spec.data.batch_size)
         architecture = self._check_architecture(spec, data)
         self._check_batch(spec)
-        self._check_run(spec, architecture, schedule)
+        self._check_run(spec, architecture, schedule, pretrained=pretrained)
         self._check_metric(spec, data)
         self._check_options(spec, data.signature.task)
         self._check_own_steps(spec, architecture)
@@ -92,12 +106,13 @@ class TrainKind:
             )
 
     @staticmethod
-    def _check_run(spec: TrainSpec, architecture: ArchitectureDescriptor, schedule: Schedule) -> None:
+    def _check_run(
+        spec: TrainSpec, architecture: ArchitectureDescriptor, schedule: Schedule, *, pretrained: bool
+    ) -> None:
         """What a model that learns in stages needs of the run."""
         check = getattr(architecture, "check_run", None)  # which a plug-in of somebody else may not have
         if check is None:
             return
-        pretrained = spec.fine_tune.pretrained is not None
         try:
             check(spec.architecture.model_dump(mode="json"), total_steps=schedule.total_steps, pretrained=pretrained)
         except ValueError as error:
@@ -165,7 +180,7 @@ class TrainKind:
         if context.resume_from is not None:
             folder = self._newest(context)
             context.tell_attempt("resume", step=_step_of(folder))
-        pretrained = self._pretrained(context, spec)
+        pretrained = None if folder is not None else self._pretrained(context, spec)
         spent: dict[str, int] = {}
         while True:
             job = Job(
@@ -188,8 +203,8 @@ class TrainKind:
 
     @staticmethod
     def _pretrained(context: RunContext, spec: TrainSpec) -> str | None:
-        """Folder of the bundle to start from, which is written down with the run; a resumed run needs none."""
-        if spec.fine_tune.pretrained is None or context.resume_from is not None:
+        """Folder of the bundle to start from, which is written down with the run."""
+        if spec.fine_tune.pretrained is None:
             return None
         from forgeline_jobs.train import transfer
 

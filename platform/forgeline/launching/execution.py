@@ -56,7 +56,7 @@ class Execution:
         self._settings = settings
         self._events = events
         self._stop = stop
-        self._spec: Envelope = load(request.spec).spec
+        self._spec: Envelope = load(request.spec, stored=request.resume is not None).spec
         self._ledger = Ledger(settings.resolved_ledger_url)
         self._tracker = Tracker(settings.resolved_tracking_uri, settings.artifact_root)
         self._recorder = RunRecorder(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from forgeline.kinds import get_kind
 from forgeline.launching.admission import Capacity, machine_memory, visible_gpus
@@ -33,14 +33,23 @@ class Launch(Protocol):
         """Return when nothing of the run is left on this host."""
 
 
-def check(loaded: LoadedSpec, settings: Settings, *, cluster: str | None) -> Mapping[str, Any]:
+def check(loaded: LoadedSpec, settings: Settings, *, cluster: str | None, resumed: bool = False) -> Mapping[str, Any]:
     """Check all that can be checked before anything is started or written; returns what the kind found.
+
+    Args:
+        loaded: what is to run.
+        settings: of this installation.
+        cluster: where, or None for this machine.
+        resumed: whether a run goes on with it.
 
     Raises:
         SpecError: what is wrong and which key to change.
     """
     check_capacity(loaded, settings, cluster=cluster)
-    return loaded.located(lambda: get_kind(loaded.spec.kind).kind().check(loaded.spec)) or {}
+    kind = get_kind(loaded.spec.kind).kind()
+    # Which a kind has where a run that goes on needs less than one that begins.
+    checked = getattr(kind, "check_resumed", kind.check) if resumed else kind.check
+    return cast("Mapping[str, Any] | None", loaded.located(lambda: checked(loaded.spec))) or {}
 
 
 def check_capacity(loaded: LoadedSpec, settings: Settings, *, cluster: str | None) -> None:
@@ -67,12 +76,12 @@ def launch(loaded: LoadedSpec, settings: Settings, *, cluster: str | None, resum
     if cluster is not None:
         from forgeline.launching.cluster import ClusterLaunch
 
-        check(loaded, settings, cluster=cluster)
+        check(loaded, settings, cluster=cluster, resumed=resume is not None)
         threads = max(1, int(loaded.spec.resources.cpus_per_worker))
         return ClusterLaunch(cluster, spec=loaded.text, settings=settings, resume=resume, threads=threads)
     driver = LocalDriver()
     try:
-        check(loaded, settings, cluster=None)
+        check(loaded, settings, cluster=None, resumed=resume is not None)
         settings.ensure_home()
         return LocalLaunch(driver, spec=loaded.text, settings=settings, resume=resume)
     except BaseException:

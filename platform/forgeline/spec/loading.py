@@ -54,19 +54,22 @@ class LoadedSpec:
 def load(
     source: Path | str | Mapping[str, Any],
     set: Mapping[str, Any] | Sequence[str] = (),  # noqa: A002
+    *,
+    stored: bool = False,
 ) -> LoadedSpec:
     """Read and check a specification.
 
     Args:
         source: a file (Path), a YAML text (str), or plain data.
         set: overrides, `{"optimizer.lr": 3e-4}` or `["optimizer.lr=3e-4"]`.
+        stored: the run has weights of its own already: files that training began from may be gone.
 
     Raises:
         SpecError: what is wrong, with line, key and the nearest valid key; further errors are in `others`.
     """
     document = Document(data=plain(source)) if isinstance(source, Mapping) else read_document(source)
     document = apply_overrides(document, parse_overrides(set))
-    spec = validate(_model(document), document)
+    spec = validate(_model(document), document, {"stored": True} if stored else None)
     return LoadedSpec(spec=spec, document=document, text=dump(spec))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, cast
 
-from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, ValidationInfo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
@@ -38,8 +38,8 @@ class PluginPart:
         """
         return cast(plugins.ConfiguredDescriptor, plugins.find(self.group, name, key="name")).config_model()
 
-    def validate(self, value: object) -> BaseModel:
-        """The checked settings."""
+    def validate(self, value: object, info: ValidationInfo) -> BaseModel:
+        """The checked settings; the plug-in's model gets the context of the whole spec."""
         if isinstance(value, BaseModel):
             value = value.model_dump(mode="json", by_alias=True)
         if not isinstance(value, Mapping):
@@ -55,11 +55,11 @@ class PluginPart:
             model = self.model_for(value["name"])
         except SpecError as error:
             raise _at_name("unknown_name", error.message, value["name"]) from error
-        return model.model_validate(dict(value))
+        return model.model_validate(dict(value), context=info.context)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         # The inner schema is `any`, so that a part is dumped by its own model and not as a bare BaseModel.
-        return core_schema.no_info_before_validator_function(self.validate, core_schema.any_schema())
+        return core_schema.with_info_before_validator_function(self.validate, core_schema.any_schema())
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {"anyOf": [self._choice(plugin, handler) for plugin in plugins.descriptors(self.group)]}

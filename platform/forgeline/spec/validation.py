@@ -25,16 +25,23 @@ _DOTTED = re.compile(r"[A-Za-z_][\w-]*(?:\.[A-Za-z_][\w-]*)+")
 _SHOWN = 80
 
 
-def validate(model: type[Model], document: Document) -> Model:
+def validate(model: type[Model], document: Document, context: Mapping[str, Any] | None = None) -> Model:
     """The document as a model.
+
+    Args:
+        model: what the document must be.
+        document: what was read.
+        context: pydantic's, for the validators of plug-ins.
 
     Raises:
         SpecError: the first error; the further ones are in its `others`.
     """
-    return validate_part(model, document.data, (), document)
+    return validate_part(model, document.data, (), document, context)
 
 
-def validate_part(model: type[Model], data: Any, path: KeyPath, document: Document) -> Model:
+def validate_part(
+    model: type[Model], data: Any, path: KeyPath, document: Document, context: Mapping[str, Any] | None = None
+) -> Model:
     """A part of a document as a model; errors carry the path from the top.
 
     Args:
@@ -42,9 +49,10 @@ def validate_part(model: type[Model], data: Any, path: KeyPath, document: Docume
         data: the part.
         path: where the part stands in the document.
         document: for lines and overrides.
+        context: pydantic's, for the validators of plug-ins.
     """
     try:
-        checked = model.model_validate(data)
+        checked = model.model_validate(data, context=context)
     except ValidationError as error:
         raise _joined(_errors(error, model, data, path, document), document) from error
     except SpecError as error:
