@@ -17,7 +17,7 @@ from benchmarks import results_file
 from forgeline.spec.loading import load
 
 if TYPE_CHECKING:
-    from forgeline_jobs.data.base import Batch
+    from forgeline_jobs.data.base import Batch, SplitName
     from forgeline_jobs.train.spec import TrainSpec
 
 SPECS = Path(__file__).parents[1] / "jobs" / "specs"
@@ -53,15 +53,14 @@ class Bar:
     margin: float = 0.0
 
 
-def train_and_test(spec: Path, change: dict[str, Any]) -> tuple[TrainSpec, Batch, Batch]:
-    """A spec with a change, and the two splits of its data as a model gets them, whole."""
+def whole_splits(spec: Path, change: dict[str, Any], *names: SplitName) -> list[Batch]:
+    """Splits of the data of a spec with a change, as a model gets them, each in one batch."""
     from forgeline_jobs.data.base import as_int64
     from forgeline_jobs.train.preparation import prepare
 
     settings = cast("TrainSpec", fl.load(spec, set=change).spec)
     splits = prepare(settings.data).splits
-    train, test = (splits[name].batch(as_int64(range(len(splits[name])))) for name in ("train", "test"))
-    return settings, train, test
+    return [splits[name].batch(as_int64(range(len(splits[name])))) for name in names]
 
 
 def least_squares(spec: Path, change: dict[str, Any]) -> float:
@@ -69,7 +68,7 @@ def least_squares(spec: Path, change: dict[str, Any]) -> float:
     from sklearn.linear_model import LinearRegression
     from sklearn.metrics import r2_score
 
-    _, train, test = train_and_test(spec, change)
+    train, test = whole_splits(spec, change, "train", "test")
     model = LinearRegression().fit(train["numeric"], train["target"])
     return float(r2_score(test["target"], model.predict(test["numeric"])))
 
