@@ -58,7 +58,7 @@ def numbering_warning(spec: TrainSpec, data: PreparedData) -> str | None:
     tokenizer = getattr(data.preprocessing, "tokenizer", None)
     if not isinstance(place, str) or data.preprocessing.kind not in ("text", "pairs"):
         return None
-    if tokenizer is not None and tokenizer.kind == "file":
+    if tokenizer is not None and tokenizer.kind in ("byte", "file"):  # which are the same for all data
         return None
     own = "data.tokenizer: file" if data.signature.task == "language_modelling" else "weights of the same words"
     return (

@@ -141,3 +141,6 @@ def test_other_numbers_than_the_weights_have_are_warned_of(folder: Path, tmp_pat
     assert "warning" not in TrainKind().check(other)
     begun = spec(folder, **fitted, **{"architecture.pretrained": weights(other)})
     assert "embeddings mean other tokens: data.tokenizer: file" in TrainKind().check(begun)["warning"]
+    bytewise = {"data.tokenizer": "byte", "data.tokenizer_file": None}
+    place = weights(spec(folder, **bytewise))
+    assert "warning" not in TrainKind().check(spec(folder, **bytewise, **{"architecture.pretrained": place}))
