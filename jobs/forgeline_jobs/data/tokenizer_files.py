@@ -75,5 +75,5 @@ def _file(place: str) -> Path:
 
 
 def _end(special: list[dict[str, Any]]) -> int | None:
-    numbers = {token.get("content"): token.get("id") for token in special}
-    return next((int(numbers[name]) for name in ENDS if isinstance(numbers.get(name), int)), None)
+    numbers = {token["content"]: token["id"] for token in special}
+    return next((int(numbers[name]) for name in ENDS if name in numbers), None)
