@@ -64,7 +64,13 @@ def picture_unet(size: NetworkSize, shape: Sequence[int], *, embeddings: int | N
 
 
 def captioned_unet(
-    size: NetworkSize, shape: Sequence[int], *, text_width: int, heads: int, known: int = 0
+    size: NetworkSize,
+    shape: Sequence[int],
+    *,
+    text_width: int,
+    heads: int,
+    known: int = 0,
+    pooling_heads: int | None = None,
 ) -> nn.Module:
     """The network of Rombach et al. 2022 (arXiv:2112.10752), section 3.3, whose attention looks at a text as well.
 
@@ -74,6 +80,7 @@ def captioned_unet(
         text_width: numbers that represent a word.
         heads: of the attention.
         known: further channels that stand beside what is denoised, noisy ones, whose time the network is told too.
+        pooling_heads: heads of an attention that pools the text, which is then added to the time; None without it.
     """
     channels, side, _ = shape
     attends = size.attends(side)
@@ -89,6 +96,8 @@ def captioned_unet(
         norm_num_groups=size.groups,
         cross_attention_dim=text_width,
         class_embed_type="timestep" if known else None,
+        addition_embed_type=None if pooling_heads is None else "text",
+        addition_embed_type_num_heads=pooling_heads or 1,
         attention_head_dim=heads,  # so named in diffusers, which means their number here
     )
     return network

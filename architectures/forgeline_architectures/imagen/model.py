@@ -2,6 +2,8 @@
 
 - Noise conditioning augmentation (Ho et al. 2022, arXiv:2106.15282, section 4): noise is added to the small picture
   that the second network sees, so that it can do with what the first one makes, which is not quite like data.
+- The text, pooled, is added to the embedding of the time, and the networks look at its words by cross-attention besides
+  (section 2.4 of the paper).
 - Both networks read the same text encoder (CLIP's text tower), which learns with them; the paper's is a frozen T5.
 - The paper's second network is a U-Net with its blocks shifted to the low resolutions; here it is one like the first.
 """
@@ -44,7 +46,11 @@ class Imagen(nn.Module):
             activation="quick_gelu",
         )
         common: dict[str, Any] = {"dropout": config.dropout, "groups": config.groups}
-        reads: dict[str, Any] = {"text_width": config.text_width, "heads": config.heads}
+        reads: dict[str, Any] = {
+            "text_width": config.text_width,
+            "heads": config.heads,
+            "pooling_heads": config.text_heads,
+        }
         size = NetworkSize(widths=config.widths, blocks=config.blocks, attention=config.attention, **common)
         self.base = captioned_unet(size, self.small_shape, **reads)
         size = NetworkSize(
