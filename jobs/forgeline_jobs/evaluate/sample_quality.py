@@ -16,9 +16,10 @@ HIGH_QUALITY_DEVIATIONS = 3.0
 def frechet_distance(features: NDArray[Any], others: NDArray[Any]) -> float:
     """The squared Fréchet distance of two normal distributions fitted to features [n, units] and [m, units].
 
-    Heusel et al. 2017 (arXiv:1706.08500, equation 6): |m - m'|² + tr(C + C' - 2 (C C')^½). The trace of the root is
-    that of the symmetric (C^½ C' C^½)^½, which has the same eigenvalues; taken so, singular covariances (fewer samples
-    than units, dead units) need no small number added to them.
+    Heusel et al. 2017 (arXiv:1706.08500, equation 6): |m - m'|² + tr(C + C' - 2 (C C')^½). With C = RᵀR and C' = R'ᵀR',
+    triangles by QR of the centred features, the trace of the root is the sum of the singular values of R R'ᵀ: nothing
+    is squared and rooted again, and singular covariances (fewer samples than units, dead units) need no small number
+    added to them.
 
     Raises:
         ValueError: there are fewer than two samples, or numbers that are not finite.
@@ -28,11 +29,12 @@ def frechet_distance(features: NDArray[Any], others: NDArray[Any]) -> float:
     if not (np.isfinite(features).all() and np.isfinite(others).all()):
         raise ValueError("features are not finite")
     gap = features.mean(axis=0) - others.mean(axis=0)
-    covariance, other = (np.atleast_2d(np.cov(each, rowvar=False)) for each in (features, others))
-    values, vectors = np.linalg.eigh(covariance)
-    root = (vectors * np.sqrt(values.clip(0.0))) @ vectors.T
-    shared = np.sqrt(np.linalg.eigvalsh(root @ other @ root).clip(0.0)).sum()
-    return max(0.0, float(gap @ gap + np.trace(covariance) + np.trace(other) - 2.0 * shared))
+    root, other = (
+        np.asarray(np.linalg.qr((each - each.mean(axis=0)) / np.sqrt(len(each) - 1), mode="r"))
+        for each in (features, others)
+    )
+    shared = np.linalg.svd(root @ other.T, compute_uv=False).sum()
+    return max(0.0, float(gap @ gap + (root**2).sum() + (other**2).sum() - 2.0 * shared))
 
 
 def inception_style_score(probabilities: Sequence[NDArray[Any]]) -> float:

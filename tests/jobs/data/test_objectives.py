@@ -113,7 +113,7 @@ def test_spans_of_tinyshakespeare() -> None:
     [
         ({"objective": "spans", "tokenizer": "character"}, "objective spans needs `tokenizer: word`"),
         ({"objective": "masked", "context": 4}, "needs a context of at least 8, got 4"),
-        ({"tokenizer": "byte", "vocabulary": 300}, "vocabulary is for `tokenizer: word` and `tokenizer: bpe` only"),
+        ({"tokenizer": "byte", "vocabulary": 300}, "vocabulary is for `tokenizer: word`, `bpe` and `file` only"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(settings: dict[str, Any], message: str) -> None:
