@@ -90,7 +90,7 @@ def test_a_run_that_succeeds(forgeline: Any, toy_spec: Any, home: Path, processe
     assert (shown["state"], shown["run"], shown["metrics"]) == ("succeeded", run_id, {"val/loss": 0.2})
     assert [attempt["cause"] for attempt in shown["attempts"]] == ["first"]
     log = forgeline("runs", "logs", "count").stdout.splitlines()
-    assert (log[0], log[4]) == (f"run {run_id} (toy count)", "succeeded")
+    assert log[0] == f"run {run_id} (toy count)" and "succeeded" in log
     assert "rank 0: step 5" in log
     assert forgeline("runs", "wait", run_id[:6]).returncode == 0
     again = forgeline("run", toy_spec(), "--resume", "count")
