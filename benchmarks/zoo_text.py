@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,12 +36,17 @@ def unigram_entropy(spec: Path, change: dict[str, Any]) -> float:
     return float(-(shares * np.log(shares)).sum())
 
 
+@cache
+def _pretrained_weights() -> str:
+    run = fl.run(SPECS / "zoo" / "bert.yaml")
+    if run.state != "succeeded":
+        raise RuntimeError(f"bert: {run.state}, {run.message}")
+    return str(run.bundle.folder / "weights.safetensors")
+
+
 def fine_tuning(say: Callable[[str], None], *, spec: str) -> dict[str, Any]:
     """Macro F1 of a spec of `bert`, from zoo/bert.yaml's weights against random ones; mean of three seeds."""
-    pretraining = fl.run(SPECS / "zoo" / "bert.yaml")
-    if pretraining.state != "succeeded":
-        raise RuntimeError(f"bert: {pretraining.state}, {pretraining.message}")
-    weights = str(pretraining.bundle.folder / "weights.safetensors")
+    weights = _pretrained_weights()
     scores: dict[str, list[float]] = {"pretrained": [], "scratch": []}
     for seed in SEEDS:
         for start, found in scores.items():
