@@ -16,6 +16,7 @@ from forgeline_architectures.cyclegan import ARCHITECTURE
 from forgeline_architectures.cyclegan.module import CycleGANModule
 from forgeline_architectures.cyclegan.replay import Replay
 from forgeline_architectures.tasks.lightning_import import Callback, Trainer
+from tests.architectures.two_workers import meet, trained_by_two
 
 SMALL = {"filters": 4, "halvings": 1, "blocks": 1, "discriminator_filters": 4, "discriminator_halvings": 1}
 
@@ -178,31 +179,12 @@ def test_resumed_is_bit_for_bit_the_uninterrupted_run(tmp_path: Path) -> None:
 
 def _worker(rank: int, folder: str) -> None:
     """A run of two workers, and one that is resumed in its middle."""
-    from lightning.pytorch.plugins.environments import LightningEnvironment
-    from lightning.pytorch.strategies import DDPStrategy
-
-    class Environment(LightningEnvironment):
-        """The second of two processes that the test started."""
-
-        creates_processes_externally = True
-
-        def world_size(self) -> int:
-            return 2
-
-        def global_rank(self) -> int:
-            return rank
-
-        def local_rank(self) -> int:
-            return rank
-
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    meet(rank, folder)
 
     def fitted(epochs: int, checkpoint: Path | None = None) -> Trainer:
-        strategy = DDPStrategy(process_group_backend="gloo", find_unused_parameters=True, gradient_as_bucket_view=True)
         return fit(
-            module(replay=5), Path(folder), epochs=epochs, checkpoint=checkpoint, rank=rank, strategy=strategy,
-            devices=2, plugins=[Environment()], use_distributed_sampler=False,
+            module(replay=5), Path(folder), epochs=epochs, checkpoint=checkpoint, rank=rank,
+            use_distributed_sampler=False, **trained_by_two(rank),
         )  # fmt: skip
 
     half = Path(folder) / "half.ckpt"

@@ -22,6 +22,7 @@ from forgeline_architectures.tasks.adversarial import AdversarialModule
 from forgeline_architectures.tasks.base import Batch
 from forgeline_architectures.tasks.generation import Generator, check_options
 from forgeline_architectures.tasks.lightning_import import Callback, Trainer
+from tests.architectures.two_workers import meet, trained_by_two
 
 SIGNATURE = Signature.model_validate(
     {
@@ -247,28 +248,9 @@ def test_the_same_state_gives_the_same_samples_and_unknown_options_are_refused()
 
 
 def _worker(rank: int, folder: str) -> None:
-    from lightning.pytorch.plugins.environments import LightningEnvironment
-    from lightning.pytorch.strategies import DDPStrategy
-
-    class Environment(LightningEnvironment):
-        """The second of two processes that the test started."""
-
-        creates_processes_externally = True
-
-        def world_size(self) -> int:
-            return 2
-
-        def global_rank(self) -> int:
-            return rank
-
-        def local_rank(self) -> int:
-            return rank
-
-    torch.set_num_threads(1)
-    strategy = DDPStrategy(process_group_backend="gloo", find_unused_parameters=True, gradient_as_bucket_view=True)
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    meet(rank, folder)
     model = module(discriminator_steps=2)
-    fit(model, Path(folder), strategy=strategy, devices=2, plugins=[Environment()])
+    fit(model, Path(folder), **trained_by_two(rank))
     torch.save(model.state_dict(), f"{folder}/{rank}.pt")
 
 

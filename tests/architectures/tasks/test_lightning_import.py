@@ -13,7 +13,7 @@ import lightning_utilities.core.imports as requirements
 before = requirements.find_spec, requirements._version
 from forgeline_architectures.tasks.lightning_import import LightningModule, Trainer
 assert (requirements.find_spec, requirements._version) == before
-assert not {"scipy.signal", "transformers", "torchvision", "matplotlib"} & set(sys.modules)
+assert not {"scipy.signal", "torch_fidelity", "transformers", "torchvision", "matplotlib"} & set(sys.modules)
 import torch, torchvision, scipy.signal
 from torchmetrics.functional.classification import multiclass_accuracy
 assert multiclass_accuracy(torch.tensor([0, 1]), torch.tensor([0, 1]), num_classes=2) == 1
