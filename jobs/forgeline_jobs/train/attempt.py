@@ -120,13 +120,14 @@ def _own_cause(evidence: dict[str, Any]) -> Failure:
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    """The error, what caused it, and what each worker raised."""
-    found: list[BaseException] = [error]
-    for failure in getattr(error, "worker_failures", {}).values():
-        found += _chain(failure)
-    if error.__cause__ is not None:
-        found += _chain(error.__cause__)
-    return found
+    """The error, what caused it, and what each worker raised.
+
+    Ray Train keeps what it wraps in an attribute, and only that survives the way from the controller's process to this
+    one: pickle drops `__cause__`.
+    """
+    wrapped = [getattr(error, name, None) for name in ("health_check_failure", "controller_failure")]
+    inner = [*getattr(error, "worker_failures", {}).values(), *wrapped, error.__cause__]
+    return [error, *(found for failure in inner if failure is not None for found in _chain(failure))]
 
 
 def _first_line(error: BaseException) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import pytest
-from ray.exceptions import OutOfMemoryError
-from ray.train.v2.api.exceptions import WorkerGroupError
+from ray.exceptions import ActorDiedError, OutOfMemoryError
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
+from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
 from forgeline.ledger.states import Reason
 from forgeline_jobs.train.attempt import _cause
@@ -54,6 +56,22 @@ def test_a_worker_killed_for_memory_is_not_a_lost_node(tmp_path: Path) -> None:
     lost.__cause__ = OutOfMemoryError("the node ran low on memory")
     error = WorkerGroupError("two workers failed", {0: RuntimeError(GLOO), 1: lost})
     assert _cause(error, tmp_path).reason is Reason.OUT_OF_MEMORY
+
+
+@pytest.mark.parametrize("controlled", [False, True])
+@pytest.mark.parametrize(
+    ("died", "reason"),
+    [
+        (ActorDiedError(), Reason.NODE_LOST),
+        (OutOfMemoryError("low"), Reason.OUT_OF_MEMORY),
+    ],
+)
+def test_a_death_that_the_controller_saw_before_any_rank_wrote_evidence_is_known(
+    tmp_path: Path, died: Exception, reason: Reason, controlled: bool
+) -> None:
+    unhealthy = WorkerHealthCheckFailedError("a worker health check failed", failure=died)
+    error = ControllerError(unhealthy) if controlled else WorkerGroupError("rank 1", {1: unhealthy})
+    assert _cause(pickle.loads(pickle.dumps(error)), tmp_path).reason is reason
 
 
 def test_without_evidence_the_platform_is_to_blame(tmp_path: Path) -> None:
