@@ -1,14 +1,14 @@
 """The discrete autoencoder: pictures as grids of tokens, in the layout of the authors' published code.
 
 A pixel of brightness x from -1 to 1 is taken to s = 0.1 + 0.8 (x + 1) / 2, and logit(s) to be Laplace-distributed
-(Ramesh et al. 2021, appendix A.3): the decoder gives the mean and the logarithm of the scale of each.
+(Ramesh et al. 2021, appendix A.3), or normally: the decoder gives the mean and the logarithm of the scale of each.
 """
 
 # ruff: noqa: F722, F821  (shapes in jaxtyping annotations are not forward references)
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -65,11 +65,15 @@ class Codes(nn.Module):
         codes: tokens of the vocabulary.
         widths: channels at each resolution, from the picture's on.
         blocks: at each resolution.
+        likelihood: of logit(s), `laplace` or `normal`.
         smallest_scale: of the likelihood, which a scale of 0 would make infinite for a flat picture.
     """
 
-    def __init__(self, channels: int, codes: int, widths: Sequence[int], blocks: int, *, smallest_scale: float) -> None:
+    def __init__(
+        self, channels: int, codes: int, widths: Sequence[int], blocks: int, *, likelihood: str, smallest_scale: float
+    ) -> None:
         super().__init__()
+        self.negative_log_density = DENSITIES[likelihood]
         self.codes = codes
         self.smallest_log_scale = math.log(smallest_scale)
         gain = 1 / (len(widths) * blocks) ** 2
@@ -112,9 +116,8 @@ class Codes(nn.Module):
             chosen = ((logits + gumbel) / temperature).softmax(1)
         mean, log_scale = self.decoder(chosen.to(image.dtype)).float().chunk(2, dim=1)
         log_scale = log_scale.clamp(min=self.smallest_log_scale)
-        gap = (_spread(image) - mean).abs()
-        reconstruction = (gap * (-log_scale).exp() + log_scale + math.log(2)).flatten(1).sum(1)
-        return Relaxed(reconstruction, kl)
+        reconstruction = self.negative_log_density((_spread(image) - mean) * (-log_scale).exp()) + log_scale
+        return Relaxed(reconstruction.flatten(1).sum(1), kl)
 
     def tokens(self, image: Float[Tensor, "batch channels height width"]) -> Int[Tensor, "batch tokens"]:
         """The likeliest code of each place, row by row."""
@@ -129,6 +132,19 @@ class Codes(nn.Module):
         mean, _ = self.decoder(chosen).chunk(2, dim=1)
         made: Tensor = (2 * (mean.sigmoid() - EDGE) / (1 - 2 * EDGE) - 1).clamp(-1, 1)
         return made
+
+
+def laplace(gap: Tensor) -> Tensor:
+    """Negative logarithm of Laplace's density of scale 1 (appendix A.3, equation 2)."""
+    return gap.abs() + math.log(2)
+
+
+def normal(gap: Tensor) -> Tensor:
+    """Negative logarithm of the normal density of deviation 1."""
+    return (gap.square() + math.log(2 * math.pi)) / 2
+
+
+DENSITIES: Mapping[str, Callable[[Tensor], Tensor]] = {"laplace": laplace, "normal": normal}
 
 
 def _spread(image: Tensor) -> Tensor:

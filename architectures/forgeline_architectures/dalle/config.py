@@ -36,6 +36,11 @@ class DalleConfig(ArchitectureConfig):
         default=6.6,
         description="Weight, in the autoencoder's loss, of codes not being equally likely.",
     )
+    likelihood: Literal["laplace", "normal"] = Field(
+        default="laplace",
+        description="How a pixel lies about what the autoencoder gives: by Laplace's density, as in the paper, or by the "
+        "normal one, to which far-off pixels count for more: for small things of strong colour.",
+    )
     smallest_scale: PositiveFloat = Field(
         default=0.02,
         description="Smallest scale that the likelihood of a pixel may have; larger for flat pictures, whose colours "

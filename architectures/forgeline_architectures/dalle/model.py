@@ -49,6 +49,7 @@ class Dalle(nn.Module):
             config.codes,
             config.autoencoder_widths,
             config.autoencoder_blocks,
+            likelihood=config.likelihood,
             smallest_scale=config.smallest_scale,
         )
         self.decoder = DecoderModel(config.design(signature))

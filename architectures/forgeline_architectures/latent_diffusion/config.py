@@ -56,6 +56,11 @@ class LatentDiffusionConfig(CaptionedConfig):
     kl: NonNegativeFloat = Field(
         default=1e-6, description="Weight, in the autoencoder's loss, of the latent pictures' divergence from noise."
     )
+    pixel_error: Literal["absolute", "squared"] = Field(
+        default="absolute",
+        description="What the autoencoder's loss counts of a pixel. `squared` for small things of strong colour, which "
+        "are a small part of an absolute error, and which no perceptual loss speaks for here.",
+    )
 
     @model_validator(mode="after")
     def _groups_and_heads_fit(self) -> Self:

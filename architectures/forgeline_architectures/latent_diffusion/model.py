@@ -40,7 +40,7 @@ class Autoencoded(NamedTuple):
     """What the autoencoder makes of pictures.
 
     Attributes:
-        error: [batch] absolute error, summed over the numbers of a picture.
+        error: [batch] absolute or squared error, summed over the numbers of a picture.
         kl: [batch] divergence of the latent numbers from standard noise, in nats.
         latent: [batch, channels, side, side] drawn latent pictures.
     """
@@ -98,7 +98,9 @@ class LatentDiffusion(nn.Module):
         posterior = cast(Any, self.autoencoder).encode(image).latent_dist
         latent = posterior.mean + posterior.std * standard_noise(posterior.mean, generator)
         again: Tensor = cast(Any, self.autoencoder).decode(latent).sample
-        return Autoencoded((again - image).abs().float().flatten(1).sum(1), posterior.kl(), latent)
+        gap = (again - image).float()
+        error = gap.square() if self.config.pixel_error == "squared" else gap.abs()
+        return Autoencoded(error.flatten(1).sum(1), posterior.kl(), latent)
 
     @torch.no_grad()
     def measure(self, latent: Tensor) -> None:

@@ -18,7 +18,7 @@ from forgeline_architectures.tasks.staged import StagedGenerationModule
 
 
 class LatentDiffusionModule(StagedGenerationModule):
-    """First the absolute error of pictures and `kl` times the divergence, per number of a picture; then denoising."""
+    """First the error of pictures and `kl` times the divergence, per number of a picture; then denoising."""
 
     model: LatentDiffusion
 

@@ -1,7 +1,7 @@
 """Generation in two stages: one part of a model learns first and then stays as it is, and the others learn from it.
 
-Unusual: Lightning's optimiser and schedule are one, over both stages. A part that is not learning has no gradient, so
-that the optimiser leaves it alone, weight decay included.
+Unusual: Lightning's optimiser is one, over both stages, and its learning rate goes its whole course in each. A part that
+is not learning has no gradient, so that the optimiser leaves it alone, weight decay included.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 from forgeline_architectures.optimisation.options import TrainingOptions
+from forgeline_architectures.optimisation.schedules import learning_rate_factor
 from forgeline_architectures.signature import Signature
 from forgeline_architectures.tasks.base import Batch, Evaluated, count_of
 from forgeline_architectures.tasks.generation import GenerationModule
@@ -77,6 +79,12 @@ class StagedGenerationModule(GenerationModule):
         for parameter in self._held_back():
             parameter.grad = None
         super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def scheduler_of(self, optimizer: Optimizer) -> LambdaLR:
+        """What the second part learns from stays as the first stage leaves it: it ends at the lowest rate."""
+        begun, total = self.first_steps, self.options.total_steps
+        first, second = (learning_rate_factor(self.options.optimizer, steps) for steps in (begun, total - begun))
+        return LambdaLR(optimizer, lambda step: first(step) if step < begun else second(step - begun))
 
     def evaluated(self, batch: Batch) -> Evaluated:
         generator = self.validation_generator()

@@ -149,6 +149,21 @@ def test_the_bound_of_equally_likely_codes_and_of_certain_ones() -> None:
         assert torch.allclose(codes.pictures(codes.tokens(picture))[0], picture[0], atol=1e-5)
 
 
+def test_the_normal_density_counts_far_off_pixels_for_more() -> None:
+    torch.manual_seed(0)
+    codes: Any = ARCHITECTURE.build_model({**SMALL, "likelihood": "normal"}, signature()).eval().autoencoder
+    picture = batch(1)["image"]
+    spread = (0.1 + 0.8 * (picture[0, 0, 0, 0] + 1) / 2).logit()
+    with torch.no_grad():
+        codes.decoder[-1].weight.zero_()
+        found = []
+        for off in (0.0, 1.0, 2.0):
+            codes.decoder[-1].bias.copy_(torch.cat([(spread + off).expand(3), torch.zeros(3)]))
+            found.append(float(codes.relaxed(picture, 0.0).reconstruction[0]) / 48)
+    constant = math.log(2 * math.pi) / 2
+    assert found == pytest.approx([constant, constant + 0.5, constant + 2.0], rel=1e-5)
+
+
 def stepped(module: Any, start: int, end: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Training as Lightning does it, which counts the steps."""
     optimizer = module.configure_optimizers()["optimizer"]

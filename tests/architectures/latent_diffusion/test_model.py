@@ -168,6 +168,32 @@ def test_one_part_learns_after_the_other(monkeypatch: pytest.MonkeyPatch) -> Non
     assert module.model.deviation == middle["deviation"] and set(module.parts) == {"denoising"}
 
 
+def test_the_learning_rate_goes_its_whole_course_in_each_stage() -> None:
+    options = {"total_steps": 10, "optimizer": {"lr": 1.0, "schedule": "linear"}}
+    module: Any = ARCHITECTURE.build_module({**SMALL, "autoencoder_steps": 4}, signature(), options)
+    configured = module.configure_optimizers()
+    optimizer, scheduler = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
+    rates = []
+    for _ in range(10):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert rates == pytest.approx([1, 3 / 4, 2 / 4, 1 / 4, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6])
+
+
+def test_the_error_of_a_pixel_is_absolute_or_squared() -> None:
+    def error(kind: str) -> Tensor:
+        torch.manual_seed(0)
+        model: Any = ARCHITECTURE.build_model({**SMALL, "pixel_error": kind}, signature()).eval()
+        for parameter in model.autoencoder.decoder.conv_out.parameters():
+            torch.nn.init.zeros_(parameter)  # pictures of nothing but grey
+        found: Tensor = model.autoencode(batch()["image"]).error.detach()
+        return found
+
+    assert torch.allclose(error("absolute"), torch.tensor(0.6 * 192))
+    assert torch.allclose(error("squared"), torch.tensor(0.36 * 192))
+
+
 def test_an_autoencoder_of_another_model_is_kept() -> None:
     options = {"total_steps": 1, "freeze": ["autoencoder.*"]}
     module: Any = ARCHITECTURE.build_module({**SMALL, "autoencoder_steps": 0}, signature(), options)
