@@ -61,6 +61,9 @@ class RunPaths:
     def spool(self, *, attempt: int, rank: int) -> Path:
         return self.attempt(attempt) / f"spool-{rank}.jsonl"
 
+    def heartbeat(self, *, attempt: int, rank: int) -> Path:
+        return self.attempt(attempt) / f"heartbeat-{rank}"
+
     def stop_request(self, *, attempt: int) -> Path:
         """Exists once the workers of `attempt` should save a checkpoint and end."""
         return self.attempt(attempt) / "stop"

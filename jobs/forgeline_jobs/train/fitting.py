@@ -25,9 +25,12 @@ from forgeline_jobs.data.base import PreparedData
 from forgeline_jobs.data.loader import TrainBatches, eval_loader, train_loader
 from forgeline_jobs.train import checkpoint, outcome, transfer
 from forgeline_jobs.train.callbacks.checkpoints import Checkpoints, Policy
+from forgeline_jobs.train.callbacks.heartbeats import Heartbeats
 from forgeline_jobs.train.callbacks.randomness import BatchRandomness
 from forgeline_jobs.train.callbacks.step_log import StepLog
 from forgeline_jobs.train.callbacks.validation import Validation
+from forgeline_jobs.train.heartbeat import Heart
+from forgeline_jobs.train.notices import NOTICES
 from forgeline_jobs.train.preparation import module_options, prepare
 from forgeline_jobs.train.rehearsal import without_weights
 from forgeline_jobs.train.schedule import Schedule
@@ -50,9 +53,11 @@ class Fitting:
 
     Args:
         job: what the worker was told.
+        heart: tells the driver how far the worker is.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, *, heart: Heart | None = None) -> None:
+        self.heart = heart
         self.job = job
         self.spec = cast(TrainSpec, load(job.spec, stored=job.checkpoint is not None).spec)
         self.rank = int(os.environ.get("RANK", "0"))
@@ -144,6 +149,7 @@ class Fitting:
         log = StepLog(
             self.spool,
             stop_request=paths.stop_request(attempt=self.job.attempt),
+            notice=NOTICES.received,
             total_steps=self.schedule.total_steps,
             steps_per_epoch=self.schedule.steps_per_epoch,
             samples_per_step=spec.data.batch_size * spec.trainer.accumulate,
@@ -180,6 +186,7 @@ class Fitting:
             check_val_every_n_epoch=every.value if by_epoch else None,
             val_check_interval=1.0 if by_epoch else every.value * spec.accumulate,
             callbacks=[
+                *([Heartbeats(self.heart)] if self.heart is not None else []),
                 BatchRandomness(spec.seed),
                 callbacks.log,
                 callbacks.validation,

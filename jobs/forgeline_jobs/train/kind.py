@@ -12,7 +12,8 @@ from forgeline.errors import DataError, RunCancelled, RunFailed, SpecError, Trac
 from forgeline.spec.loading import dump
 from forgeline.suggestions import did_you_mean
 from forgeline_jobs.train import checkpoint, rehearsal
-from forgeline_jobs.train.attempt import Failure, run_attempt
+from forgeline_jobs.train.attempt import run_attempt
+from forgeline_jobs.train.causes import Failure
 from forgeline_jobs.train.preparation import described, numbering_warning, prepare
 from forgeline_jobs.train.schedule import Schedule
 from forgeline_jobs.train.spec import TrainSpec
@@ -192,14 +193,28 @@ class TrainKind:
                 pretrained=pretrained,
             )
             context.watch_spool(context.paths.spool(attempt=context.attempt, rank=0))
-            failure = run_attempt(job, spec, cluster=bool(context.cluster))
-            if failure is None:
+            failure = run_attempt(
+                job,
+                spec,
+                cluster=bool(context.cluster),
+                grace_s=context.grace_s,
+                progressed=context.progressed,
+            )
+            if failure is None or self._is_whole(context, job):
                 return self._finish(context, job, spec)
+            if context.cancel_requested():
+                # Workers that are being stopped die in many ways.
+                raise RunCancelled(failure.message)
             self._spend(spec, failure, spent)
-            self._back_off(context, failure, sum(spent.values()))
+            self._back_off(context, failure, spent[failure.reason.value])
             folder = self._newest(context)
             cause = failure.reason.value
             context.next_attempt(cause, reason=cause, message=failure.message, step=_step_of(folder))
+
+    @staticmethod
+    def _is_whole(context: RunContext, job: Job) -> bool:
+        """Whether the last worker had handed over the model before anything went wrong."""
+        return (context.paths.attempt(job.attempt) / RESULT).exists()
 
     @staticmethod
     def _pretrained(context: RunContext, spec: TrainSpec) -> str | None:
@@ -226,7 +241,7 @@ class TrainKind:
 
     @staticmethod
     def _spend(spec: TrainSpec, failure: Failure, spent: dict[str, int]) -> None:
-        """Take one restart from the cause's budget.
+        """Take one restart from the cause's budget; what is left of the others' stays.
 
         Raises:
             RunFailed: none is left.

@@ -14,6 +14,8 @@ from typing import Any
 
 from ray.train.backend import Backend, BackendConfig
 
+from forgeline_jobs.train import notices
+
 LOOPBACK = "127.0.0.1"
 
 
@@ -73,6 +75,7 @@ class _Rendezvous(Backend):
 
     def on_start(self, worker_group: Any, backend_config: BackendConfig) -> None:
         host = backend_config.host if isinstance(backend_config, Rendezvous) else None
+        worker_group.execute(notices.listen)
         address, port = worker_group.execute_single(0, _free_address, host)
         worker_group.execute(_set_environment, address=address, port=port)
 

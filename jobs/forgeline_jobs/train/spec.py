@@ -12,7 +12,7 @@ from forgeline.registry.aliases import Alias
 from forgeline.registry.gates import Gate
 from forgeline.spec.envelope import Envelope
 from forgeline.spec.parts import plugin_part
-from forgeline.spec.units import Length
+from forgeline.spec.units import Length, TimeSpan
 from forgeline_architectures.optimisation.options import AdapterConfig, OptimizerConfig
 
 DEFAULT_EPOCHS = 10
@@ -128,6 +128,10 @@ class TrainSpec(Envelope):
     fine_tune: FineTuneConfig = Field(default_factory=FineTuneConfig, description="Starting from trained weights.")
     checkpoint: CheckpointConfig = Field(
         default_factory=CheckpointConfig, description="Writing and keeping checkpoints."
+    )
+    hang_after: TimeSpan = Field(
+        default=TimeSpan.parse("45s"),
+        description="Time without progress after which a training step counts as hung; slow phases have 30 times that.",
     )
     strategy: Literal["ddp"] = Field(default="ddp", description="How workers share the work.")
     register_: RegisterConfig | None = Field(default=None, alias="register", description="Registration of the model.")

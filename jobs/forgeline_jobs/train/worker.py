@@ -6,19 +6,18 @@ reads them. A dead tracker therefore cannot stop a step.
 
 from __future__ import annotations
 
-import json
-import os
-import traceback
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from forgeline.paths import RunPaths
+from forgeline_jobs.train import stuck
+from forgeline_jobs.train.evidence import record_failure
+from forgeline_jobs.train.heartbeat import Heart, Identity, Phase
+from forgeline_jobs.train.notices import NOTICES
 from forgeline_jobs.worker_output import redirect_output
 
-FAILURE = "failure.json"
 RESULT = "result.json"
 
 
@@ -57,33 +56,25 @@ def train_worker(job: Mapping[str, Any]) -> None:
     rank = ray.train.get_context().get_world_rank()
     folder = told.paths.attempt(told.attempt)
     redirect_output(told.paths.rank_log(attempt=told.attempt, rank=rank))
+    stuck.be_askable(folder, rank)
+    who = Identity.own(rank, node=ray.get_runtime_context().get_node_id())
+    heart = Heart(told.paths.heartbeat(attempt=told.attempt, rank=rank), who)
+    NOTICES.begin(folder, rank)
     try:
         from forgeline_jobs.train.fitting import Fitting
 
-        Fitting(told).run()
+        Fitting(told, heart=heart).run()
     except BaseException as error:
         if _is_stop(error):
             return
-        _record_failure(folder, rank, error)
+        record_failure(folder, rank, error)
         raise
+    finally:
+        NOTICES.end()
+        heart.beat(Phase.DONE)
 
 
 def _is_stop(error: BaseException) -> bool:
     from forgeline_jobs.train.callbacks.step_log import StopRequested
 
     return isinstance(error, StopRequested)
-
-
-def _record_failure(folder: Path, rank: int, error: BaseException) -> None:
-    """Leave the evidence of which rank failed and why; the first rank to fail keeps its place.
-
-    On a full disk there is no evidence, and the error itself goes on its way.
-    """
-    traceback.print_exc()
-    evidence = {"rank": rank, "type": type(error).__name__, "message": str(error)}
-    temporary = folder / f".{FAILURE}.{rank}"
-    with suppress(OSError):
-        temporary.write_text(json.dumps(evidence), encoding="utf-8")
-        os.link(temporary, folder / FAILURE)
-    with suppress(OSError):
-        temporary.unlink()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from forgeline import plugins
-from forgeline.cli import completion
+from forgeline.cli import attempts, completion
 from forgeline.cli.commands import SuggestingGroup
 from forgeline.cli.logs import RunLog, Source
 from forgeline.cli.progress import step_text
@@ -17,7 +17,7 @@ from forgeline.launching.events import NOT_FINISHED, exit_code, newest_event
 
 if TYPE_CHECKING:
     from forgeline.api import Run
-    from forgeline.ledger.records import AttemptRecord, RunRecord
+    from forgeline.ledger.records import RunRecord
 
 app = typer.Typer(cls=SuggestingGroup, no_args_is_help=True)
 
@@ -75,8 +75,8 @@ def show(run: RunArgument, form: FormatOption = Format.TABLE) -> None:
         show_pairs(sorted(details["metrics"].items()), title="\nmetrics")
     if details["attempts"]:
         print("\nattempts")
-        columns = ["number", "cause", "outcome", "reason", "message", "last_step"]
-        show_rows(details["attempts"], columns, form=form, empty="")
+        rows = attempts.for_screen(details["attempts"])
+        show_rows(rows, [name for name in attempts.COLUMNS if any(row[name] for row in rows)], form=form, empty="")
 
 
 @app.command("logs")
@@ -203,7 +203,7 @@ def _details(run: Run) -> dict[str, Any]:
     from forgeline.spec.source import read_document
 
     record, result = run.record, run.result
-    row = _row(record, run.took_s)
+    row, told = _row(record, run.took_s), attempts.rows(run.attempts)
     return {
         "run": row.pop("id"),
         **row,
@@ -219,7 +219,8 @@ def _details(run: Run) -> dict[str, Any]:
         "step": result.get("step"),
         "metrics": run.metrics,
         "registered": result.get("registered"),
-        "attempts": [_attempt_row(attempt) for attempt in run.attempts],
+        "attempts": told,
+        **attempts.totals(told),
     }
 
 
@@ -240,23 +241,10 @@ def _pairs(run: Run, details: dict[str, Any]) -> list[tuple[str, Any]]:
     told |= {"cluster": record.cluster, "folder": details["folder"], "created": record.created}
     told |= {"waited": duration(waited) if record.attempts <= 1 else None, "started": record.started}
     told |= {"ended": record.ended, "took": duration(details["took_s"]), "chosen step": details["step"]}
+    told |= {"lost": attempts.totals_in_words(details)}
     pairs = list(told.items())
     if registered:
         alias = registered.get("alias") or "none: a candidate"
         pairs.append(("registered", f"{registered['model']} version {registered['version']}, alias {alias}"))
         pairs += [("gate", sentence) for sentence in registered.get("gate") or []]
     return pairs
-
-
-def _attempt_row(attempt: AttemptRecord) -> dict[str, Any]:
-    return {
-        "number": attempt.number,
-        "cause": attempt.cause,
-        "outcome": attempt.outcome,
-        "reason": attempt.reason,
-        "message": attempt.message,
-        "first_step": attempt.first_step,
-        "last_step": attempt.last_step,
-        "started": attempt.started,
-        "ended": attempt.ended,
-    }

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from forgeline.errors import RunCancelled
+from forgeline.launching import attempt_loss
 from forgeline.launching.events import EventLog
+from forgeline.launching.patience import patiently
 from forgeline.launching.stopping import StopControl
 from forgeline.paths import RunPaths
 
@@ -16,6 +18,11 @@ if TYPE_CHECKING:
     from forgeline.ledger.ledger import Ledger
     from forgeline.settings import Settings
     from forgeline.tracking.tracker import Tracker
+
+T = TypeVar("T")
+
+LEDGER_PATIENCE_S = 600.0
+"""How long a run waits for a ledger that is away before it gives up."""
 
 
 @dataclass(kw_only=True)
@@ -32,6 +39,8 @@ class RunContext:
         resume_from: folder of checkpoints to continue from; None in a new run.
         attempt: number of the open attempt, from 1.
         cluster: address of a remote cluster; None for local Ray.
+        grace_s: seconds between a wish to stop and the kill.
+        progressed: to be called whenever the work got on; `max_idle` counts from the last time.
         deadline_s: seconds from the start of execution to the deadline; None without one.
     """
 
@@ -48,6 +57,8 @@ class RunContext:
     cluster: str | None = None
     deadline_s: float | None = None
     watch: Callable[[Path], None] = field(default=lambda path: None)
+    grace_s: float = 30.0
+    progressed: Callable[[], None] = field(default=lambda: None)
 
     def emit(self, event: str, /, **fields: Any) -> None:
         """Tell whoever follows the run something; `forgeline.cli.progress.describe` knows the usual events."""
@@ -68,6 +79,10 @@ class RunContext:
         """Ship what a worker appends to this file to MLflow, and show its progress."""
         self.watch(path)
 
+    def begin(self) -> None:
+        """Write down what the first attempt of a run has; it begins at the beginning."""
+        self._patiently(lambda: self._write_down_start(None))
+
     def tell_attempt(self, cause: str, *, step: int | None = None) -> None:
         """Tell that an attempt after the first one begins.
 
@@ -75,6 +90,7 @@ class RunContext:
             cause: why there is another one.
             step: that it goes on from; None from the beginning.
         """
+        self._patiently(lambda: self._write_down_start(step))
         self.emit("attempt", number=self.attempt, cause=cause, step=step)
 
     def next_attempt(self, cause: str, *, reason: str, message: str = "", step: int | None = None) -> int:
@@ -91,11 +107,33 @@ class RunContext:
         """
         if self.cancel_requested():
             raise RunCancelled("stopped between two attempts")
-        self.ledger.end_attempt(self.run_id, self.attempt, "failed", reason=reason, message=message)
-        self.attempt = self.ledger.start_attempt(self.run_id, cause, first_step=step)
+        self._patiently(
+            lambda: self.ledger.end_attempt(self.run_id, self.attempt, "failed", reason=reason, message=message)
+        )
+        self.attempt = self._patiently(lambda: self.ledger.start_attempt(self.run_id, cause))
         self.paths.attempt(self.attempt).mkdir(parents=True, exist_ok=True)
         if self.cancel_requested():
             # Whoever passes the wish on may have seen the attempt before.
             self.paths.stop_request(attempt=self.attempt).touch()
         self.tell_attempt(cause, step=step)
         return self.attempt
+
+    def _write_down_start(self, step: int | None) -> None:
+        """Where the open attempt begins, and what of the one before is done again."""
+        if self.attempt > 1:
+            lost = attempt_loss.measure(
+                self.ledger.attempts(self.run_id)[-2], self.paths.spool(attempt=self.attempt - 1, rank=0), step or 0
+            )
+            self.ledger.describe_attempt(self.run_id, self.attempt - 1, last_step=lost.last_step, lost_s=lost.seconds)
+        resources = self.spec.resources
+        self.ledger.describe_attempt(
+            self.run_id,
+            self.attempt,
+            first_step=step or 0,
+            workers=resources.workers,
+            gpus=resources.workers * resources.gpus_per_worker,
+        )
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        """A ledger that is away for a while must not cost the run an attempt."""
+        return patiently(call, within_s=LEDGER_PATIENCE_S, unless=self.cancel_requested)

@@ -8,16 +8,17 @@ from __future__ import annotations
 import contextlib
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from forgeline.errors import ForgelineError
 from forgeline.kinds import get_kind
 from forgeline.launching.cluster_ray import ClusterRay
-from forgeline.launching.context import RunContext
+from forgeline.launching.context import LEDGER_PATIENCE_S, RunContext
 from forgeline.launching.delivery import leftovers
 from forgeline.launching.events import EventLog, exit_code
+from forgeline.launching.ledger_watch import LedgerWatch
 from forgeline.launching.local_ray import LocalRay
 from forgeline.launching.outcome import Outcome, outcome_of
 from forgeline.launching.patience import patiently
@@ -26,7 +27,7 @@ from forgeline.launching.recording import RunRecorder
 from forgeline.launching.request import Request
 from forgeline.launching.stopping import StopControl
 from forgeline.launching.streaming import SpoolStream
-from forgeline.launching.supervision import Supervisor
+from forgeline.launching.supervision import Progress, Supervisor
 from forgeline.ledger.ledger import Ledger
 from forgeline.ledger.states import State
 from forgeline.paths import RunPaths
@@ -36,6 +37,8 @@ from forgeline.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from forgeline.spec.envelope import Envelope
+
+T = TypeVar("T")
 
 _DELIVERY_S = 20.0
 _CLOSING_S = 60.0
@@ -62,6 +65,10 @@ class Execution:
         self._recorder = RunRecorder(
             request, settings=settings, spec=self._spec, ledger=self._ledger, tracker=self._tracker
         )
+        if self._spec.grace is not None:
+            stop.grace_s = self._spec.grace.total_seconds()
+        self._progress = Progress()
+        self._watch: LedgerWatch | None = None
         self._queue = HostQueue(self._ledger, settings, self._spec.resources)
         self._ray: LocalRay | ClusterRay = ClusterRay() if request.cluster else LocalRay(cpus=settings.available_cpus)
         self._gpus: Sequence[str] = ()
@@ -120,6 +127,12 @@ class Execution:
         paths = self._recorder.settle(self._run_id, self._events)
         self._events.emit("run", run_id=self._run_id, name=self._spec.name, kind=self._spec.kind)
         self._tell("queued")
+        own = self._ledger.get(self._run_id)
+        self._watch = LedgerWatch(
+            renew=lambda: self._ledger.writer.renew_lease(own),
+            cancel_requested=lambda: self._ledger.cancel_requested(self._run_id),
+            on_lost=lambda: self._stop.request("superseded"),
+        )
         return paths
 
     def _run_kind(self, paths: RunPaths) -> Outcome:
@@ -132,16 +145,19 @@ class Execution:
         if not self._ray.started:
             self._start_ray(gpus)
         context = self._context(paths)
-        self._move("running")
+        self._patiently(lambda: self._ledger.transition(self._run_id, "running"))
+        self._tell("running")
         describing = threading.Thread(target=self._describe, daemon=True)
         describing.start()
         kind = get_kind(self._spec.kind).kind()
         supervisor = Supervisor(
             stop=self._stop,
-            cancel_requested=lambda: self._ledger.cancel_requested(self._run_id),
+            cancel_requested=lambda: self._watch is not None and self._watch.cancel_requested,
             on_stop=lambda: self._on_stop(context),
             kill=self._ray.kill,
             deadline_s=context.deadline_s,
+            max_idle_s=None if self._spec.max_idle is None else self._spec.max_idle.total_seconds(),
+            progress=self._progress,
         )
         ended = supervisor.run(lambda: kind.execute(context))
         describing.join(_DELIVERY_S)
@@ -154,7 +170,7 @@ class Execution:
         """From `queued` to `starting`; returns the GPUs of this host that the run now holds."""
         gpus: Sequence[str] = ()
         if self._request.cluster:
-            self._ledger.transition(self._run_id, "starting")
+            self._patiently(lambda: self._ledger.transition(self._run_id, "starting"))
         else:
             gpus = self._queue.wait_for_turn(
                 self._run_id,
@@ -166,13 +182,14 @@ class Execution:
 
     def _context(self, paths: RunPaths) -> RunContext:
         resumed = self._request.resume is not None
-        attempt = self._ledger.start_attempt(self._run_id, "resume" if resumed else "first")
+        attempt = self._patiently(lambda: self._ledger.start_attempt(self._run_id, "resume" if resumed else "first"))
         paths.attempt(attempt).mkdir(parents=True, exist_ok=True)
         self._stream = stream = SpoolStream(
             tracker=self._tracker,
             run_id=self._run_id,
             events=self._events,
             on_metrics=lambda metrics: self._ledger.update_metrics(self._run_id, metrics),
+            progressed=self._progress,
             leftovers=leftovers(paths.root) if resumed else [],
         )
         timeout = self._spec.timeout
@@ -190,8 +207,17 @@ class Execution:
             cluster=self._request.cluster,
             deadline_s=timeout.total_seconds() if timeout is not None else None,
             watch=stream.watch,
+            grace_s=self._stop.grace_s,
+            progressed=self._progress,
         )
+        if not resumed:
+            context.begin()
+        self._progress()
         return context
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        """A ledger that is away for a while must not cost the run."""
+        return patiently(call, within_s=LEDGER_PATIENCE_S, unless=self._stop.requested)
 
     def _on_stop(self, context: RunContext) -> None:
         try:
@@ -225,7 +251,10 @@ class Execution:
             # What is left of Ray ends with this process.
             traceback.print_exc()
         delivering.join(2 * _DELIVERY_S)
-        self._write_ledger(outcome)
+        if not self._is_lost():
+            self._write_ledger(outcome)
+        if self._watch is not None:
+            self._watch.close()
         self._events.emit("result", **self._result)
         self._tell(outcome.state, reason=outcome.reason, message=outcome.message)
         self._events.close()
@@ -234,11 +263,17 @@ class Execution:
         """What MLflow has not got yet, and the final state there; an outage is told, and costs no more than time."""
         undelivered = self._stream.close(within_s=_DELIVERY_S) if self._stream is not None else None
         try:
+            if self._is_lost():
+                return
             self._tracker.finish(self._run_id, outcome.state, reason=outcome.reason)
         except Exception as error:
             undelivered = undelivered or f"the final state could not be written to the tracking store: {error}"
         if undelivered:
             self._warn(undelivered)
+
+    def _is_lost(self) -> bool:
+        """Whether another driver may have the run by now."""
+        return self._watch is not None and self._watch.lost
 
     def _write_ledger(self, outcome: Outcome) -> None:
         """The final state with what belongs to it; if it must be, without."""

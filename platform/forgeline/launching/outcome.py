@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from forgeline.errors import ForgelineError, RunCancelled, RunFailed, RunTimedOut, SpecError
+from forgeline.errors import ForgelineError, RunCancelled, RunFailed, RunTimedOut, SpecError, TrackingError
 from forgeline.launching.stopping import StopControl
 from forgeline.ledger.states import Reason
+
+SUPERSEDED = "this driver no longer owns the run: it was taken for dead while the ledger could not be reached"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +40,10 @@ def outcome_of(error: BaseException | None, stop: StopControl, *, killed: bool =
     # What fails after a stop was asked for fails because of it: workers die in many ways when they are stopped.
     if asked is not None or isinstance(error, RunCancelled | RunTimedOut):
         how = "; it did not stop in time and was killed" if killed else _on_the_way(error)
+        if asked == "superseded":
+            return Outcome(state="failed", reason="platform_error", message=SUPERSEDED)
+        if asked == "idle":
+            return Outcome(state="timed_out", reason="idle", message=f"the run made no progress for max_idle{how}")
         if asked == "deadline" or isinstance(error, RunTimedOut):
             return Outcome(state="timed_out", reason="deadline", message=f"the run met its deadline (timeout){how}")
         return Outcome(state="cancelled", reason="cancelled", message=f"cancelled on request{how}")
@@ -47,6 +53,8 @@ def outcome_of(error: BaseException | None, stop: StopControl, *, killed: bool =
         return Outcome(state="failed", reason=reason, message=str(error))
     if isinstance(error, SpecError):
         return Outcome(state="failed", reason="user_error", message=str(error))
+    if isinstance(error, TrackingError):
+        return Outcome(state="failed", reason="tracker_unreachable", message=str(error))
     if isinstance(error, ForgelineError):
         return Outcome(state="failed", reason="platform_error", message=str(error))
     return Outcome(state="failed", reason="platform_error", message=_named(error))

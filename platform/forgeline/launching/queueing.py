@@ -110,7 +110,7 @@ class HostQueue:
 
     def _claims(self) -> list[Claim]:
         host = socket.gethostname()
-        active = self._ledger.list_runs(state=ACTIVE)
+        active = self._ledger.list_runs(state=ACTIVE, elsewhere=False)
         return [_claim_of(record) for record in active if record.driver_host == host and record.cluster is None]
 
 

@@ -118,7 +118,7 @@ class RunRecorder:
 
         Their drivers died, or MLflow was away when they ended. The newest few are looked at: every driver does it.
         """
-        for record in self._ledger.list_runs(state=FINAL, limit=_ABANDONED):
+        for record in self._ledger.list_runs(state=FINAL, limit=_ABANDONED, elsewhere=False):
             try:
                 running = self._tracker.get(record.id).status == "RUNNING"
             except NotFound:

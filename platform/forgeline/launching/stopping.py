@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Literal
 
-Cause = Literal["cancelled", "deadline"]
+Cause = Literal["cancelled", "deadline", "idle", "superseded"]
 
 
 class StopControl:
@@ -18,17 +18,17 @@ class StopControl:
     """
 
     def __init__(self, *, grace_s: float) -> None:
-        self._grace_s = grace_s
+        self.grace_s = grace_s
         self._wish = threading.Event()
         self._kill_at: float | None = None
         self.cause: Cause | None = None
 
     def request(self, cause: Cause) -> None:
-        """Ask the run to save what it has and end."""
+        """Ask the run to save what it has and end. One that is no longer its own saves nothing and ends at once."""
         if self._wish.is_set():
             return
         self.cause = cause
-        self._kill_at = time.monotonic() + self._grace_s
+        self._kill_at = time.monotonic() + (0.0 if cause == "superseded" else self.grace_s)
         self._wish.set()
 
     def signalled(self) -> None:

@@ -32,6 +32,7 @@ class SpoolStream:
         run_id: the run that points belong to.
         events: where workers' events go.
         on_metrics: gets the newest validation metrics and training loss, now and then, while the run goes on.
+        progressed: called when something was measured that a loop at rest does not measure.
         leftovers: points of earlier executions, to be delivered as well.
     """
 
@@ -42,17 +43,20 @@ class SpoolStream:
         run_id: str,
         events: EventLog,
         on_metrics: Callable[[Mapping[str, float]], None] = lambda metrics: None,
+        progressed: Callable[[], None] = lambda: None,
         leftovers: list[Backlog] | None = None,
     ) -> None:
         self._events = events
         self._on_metrics = on_metrics
+        self._progressed = progressed
         self._told: dict[str, float] = {}
         self._tell_at = 0.0
         self._readers: list[SpoolReader] = []
         self._closing = threading.Event()
         self._trouble: str | None = None
         self.last_metrics: dict[str, float] = {}
-        self.last_step = 0
+        self.last_step: int | None = None
+        """The last step told by the spool that is followed since last: that of the newest attempt."""
         self._delivery = Delivery(tracker, run_id, leftovers or [])
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
         self._thread.start()
@@ -61,6 +65,7 @@ class SpoolStream:
         """Follow one more file, which may not exist yet."""
         from forgeline.tracking.spool import SpoolReader
 
+        self.last_step = None
         self._readers.append(SpoolReader(path))
         self._delivery.add(path)
 
@@ -86,7 +91,7 @@ class SpoolStream:
         with self._noting_trouble():
             for line in reader.read_new():
                 with self._noting_trouble():
-                    self._take(line)
+                    self._take(line, newest=reader is self._readers[-1])
 
     @contextlib.contextmanager
     def _noting_trouble(self) -> Iterator[None]:
@@ -96,13 +101,20 @@ class SpoolStream:
         except Exception as error:
             self._trouble = f"{type(error).__name__}: {error}"
 
-    def _take(self, line: Mapping[str, Any]) -> None:
+    def _take(self, line: Mapping[str, Any], *, newest: bool) -> None:
         if line.get("kind") == "metrics":
-            self.last_step = max(self.last_step, int(line["step"]))
+            if newest:
+                self.last_step = max(self.last_step or 0, int(line["step"]))
+            self._note_progress(line["values"])
             self.last_metrics.update({key: value for key, value in line["values"].items() if _in_summary(key)})
         elif line.get("kind") == "event":
             fields = {key: value for key, value in line.items() if key not in ("kind", "event", "time")}
             self._events.emit(str(line["event"]), **fields)
+
+    def _note_progress(self, values: Mapping[str, float]) -> None:
+        # The load of the machine is measured all the time, whatever the loop does.
+        if any(not key.startswith("system/") for key in values):
+            self._progressed()
 
     def _tell(self) -> None:
         if self.last_metrics == self._told or time.monotonic() < self._tell_at:

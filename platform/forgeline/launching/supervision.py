@@ -1,4 +1,4 @@
-"""Runs a kind in a thread and watches over it: signals, cancel requests, the deadline, and the kill after the grace."""
+"""Runs a kind in a thread and watches over it: signals, cancel requests, deadline, idling, the kill after the grace."""
 
 from __future__ import annotations
 
@@ -30,6 +30,21 @@ class Ended:
     killed: bool
 
 
+class Progress:
+    """When a piece of work last got on; may be told and asked from any thread."""
+
+    def __init__(self) -> None:
+        self._at = time.monotonic()
+
+    def __call__(self) -> None:
+        """It got on."""
+        self._at = time.monotonic()
+
+    def idle_s(self) -> float:
+        """Seconds since it last got on, or began."""
+        return time.monotonic() - self._at
+
+
 class Supervisor:
     """Watches one piece of work from the main thread.
 
@@ -39,6 +54,8 @@ class Supervisor:
         on_stop: called when the run is asked to stop, until it raises nothing.
         kill: ends the workers, so that the kind's calls return.
         deadline_s: seconds the work may take.
+        max_idle_s: seconds that it may go without progress.
+        progress: tells when it last got on.
     """
 
     def __init__(
@@ -49,12 +66,16 @@ class Supervisor:
         on_stop: Callable[[], None],
         kill: Callable[[], None],
         deadline_s: float | None,
+        max_idle_s: float | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self._stop = stop
         self._cancel_requested = cancel_requested
         self._on_stop = on_stop
         self._kill = kill
         self._deadline = None if deadline_s is None else time.monotonic() + deadline_s
+        self._max_idle_s = max_idle_s
+        self._progress = progress if progress is not None else Progress()
         self._asked_ledger = 0.0
         self._tell_at = 0.0
         self._told = False
@@ -86,6 +107,8 @@ class Supervisor:
         now = time.monotonic()
         if self._deadline is not None and now >= self._deadline:
             self._stop.request("deadline")
+        if self._max_idle_s is not None and self._progress.idle_s() >= self._max_idle_s:
+            self._stop.request("idle")
         if not self._stop.requested() and now - self._asked_ledger >= _LEDGER_POLL_S:
             self._asked_ledger = now
             if self._ledger_says_stop():

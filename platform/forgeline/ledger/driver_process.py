@@ -6,7 +6,9 @@ which, unlike the time of day, does not move when the clock is set.
 
 from __future__ import annotations
 
+import os
 import socket
+from pathlib import Path
 
 # The boot time is read in whole seconds.
 _TOLERANCE_S = 2.0
@@ -15,6 +17,15 @@ _TOLERANCE_S = 2.0
 def this_host() -> str:
     """The name under which this host's drivers are written down."""
     return socket.gethostname()
+
+
+def this_machine() -> str:
+    """The boot and the namespace that process ids of this host belong to.
+
+    A host that was started anew, or a container beside this one, has another one under the same name.
+    """
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
 
 
 def started_s(pid: int) -> float | None:

@@ -1,7 +1,7 @@
 """The ledger: the authority on what runs exist and where they stand.
 
 - Reading costs no import of SQLAlchemy where the ledger is SQLite: every listing of the command line reads.
-- A run whose driver died on this host is closed when somebody asks for it; no daemon is needed for that.
+- A run whose driver died is closed when somebody asks for it; no daemon is needed for that.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from forgeline.errors import LedgerError, NotFound, UsageError
-from forgeline.ledger import driver_process
+from forgeline.ledger import leases
 from forgeline.ledger.migrations import HEAD
 from forgeline.ledger.records import AttemptRecord, RunRecord
 from forgeline.ledger.rows import attempt_of, run_of
@@ -231,6 +231,15 @@ class Ledger:
             raise LedgerError(f"run {run_id} is {state}, it takes no further attempt; resume it first")
         return number
 
+    def describe_attempt(self, run_id: str, number: int, **told: float | None) -> None:
+        """Write down `first_step`, `last_step`, `workers`, `gpus` or `lost_s` of an attempt in place of what it says.
+
+        Raises:
+            NotFound: no such attempt.
+        """
+        if not self.writer.describe_attempt(run_id, number, told):
+            raise NotFound(f"run {run_id} has no attempt {number}; it has {len(self.attempts(run_id))}")
+
     def end_attempt(
         self,
         run_id: str,
@@ -254,11 +263,15 @@ class Ledger:
         if not self.writer.end_attempt(run_id, number, told):
             raise NotFound(f"run {run_id} has no attempt {number}; it has {len(self.attempts(run_id))}")
 
-    def reap_dead(self) -> list[str]:
-        """Close runs of this host whose driver died; returns their ids."""
-        sql = f"SELECT * FROM runs WHERE driver_host = :host AND state IN ({_quoted(ACTIVE)})"
-        found = [run_of(row) for row in self._reader.rows(sql, {"host": driver_process.this_host()})]
-        return [record.id for record in found if self._reap(record)]
+    def reap_dead(self, *, elsewhere: bool = False) -> list[str]:
+        """Close runs whose driver died; returns their ids.
+
+        Args:
+            elsewhere: whether to look at leases of drivers elsewhere too, which takes seconds where one looks dead.
+        """
+        sql = f"SELECT * FROM runs WHERE driver_pid IS NOT NULL AND state IN ({_quoted(ACTIVE)})"
+        active = [run_of(row) for row in self._reader.rows(sql)]
+        return self._close_those_dead(active, elsewhere=elsewhere)
 
     def close_dead(self, record: RunRecord) -> None:
         """Close a run whose driver is known to be gone, unless it ended or has another driver since it was read."""
@@ -275,7 +288,7 @@ class Ledger:
             UsageError: several ids start like this.
         """
         record = self._find(reference)
-        return self._fetch(record.id) if self._reap(record) else record
+        return self._fetch(record.id) if self._close_those_dead([record], elsewhere=True) else record
 
     def list_runs(
         self,
@@ -284,9 +297,14 @@ class Ledger:
         kind: str | None = None,
         name: str | None = None,
         limit: int | None = None,
+        elsewhere: bool = True,
     ) -> list[RunRecord]:
-        """Runs that match all that is given, newest first."""
-        self.reap_dead()
+        """Runs that match all that is given, newest first; those whose driver died are closed before.
+
+        Args:
+            elsewhere: whether to look at leases of drivers elsewhere too.
+        """
+        self.reap_dead(elsewhere=elsewhere)
         given = {key: value for key, value in (("kind", kind), ("name", name)) if value is not None}
         conditions = ["1 = 1", *(f"{key} = :{key}" for key in given)]
         if state is not None:
@@ -357,14 +375,20 @@ class Ledger:
             raise self._unknown(run_id)
         return run_of(rows[0])
 
-    def _reap(self, record: RunRecord) -> bool:
-        """Close a run when its driver, of this host, is gone; False when there was nothing to close."""
-        if record.is_final or record.driver_pid is None or record.driver_host != driver_process.this_host():
-            return False
-        if driver_process.is_alive(record.driver_pid, record.driver_started_s):
-            return False
-        self.close_dead(record)
-        return True
+    def _close_those_dead(self, records: Sequence[RunRecord], *, elsewhere: bool) -> list[str]:
+        active = [record for record in records if not record.is_final]
+        dead = [record for record in active if leases.is_dead_here(record)]
+        dead += self._lease_look.over(active) if elsewhere else []
+        for record in dead:
+            self.close_dead(record)
+        return [record.id for record in dead]
+
+    @cached_property
+    def _lease_look(self) -> leases.LeaseLook:
+        return leases.LeaseLook(read=self._fetch, now=self._reader.now, prove_writable=self._prove_writable)
+
+    def _prove_writable(self) -> None:
+        self.writer.prove_writable()
 
     def _unknown(self, reference: str) -> NotFound:
         return NotFound(f"no run {reference!r}; {did_you_mean(reference, self.known('name'))}")

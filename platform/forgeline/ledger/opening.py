@@ -22,7 +22,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, IntegrityEr
 
 from forgeline.errors import LedgerError
 from forgeline.ledger.migrations import HEAD
-from forgeline.ledger.sql_reading import not_a_url
+from forgeline.ledger.sql_reading import not_a_url, sqlite_file
 from forgeline.masking import redact
 
 WRITING = {"forgeline_writes": True}
@@ -46,6 +46,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self._place = redact(url)
         self._engine = open_engine(url)
+        self._file = sqlite_file(url)
 
     def close(self) -> None:
         """Give back the connections."""
@@ -58,6 +59,9 @@ class Database:
         Raises:
             LedgerError: the database does not answer, or refuses what is written.
         """
+        if self._file is not None and not self._file.exists():
+            # SQLite would make a new, empty one; whoever took the file away may bring it back.
+            raise LedgerError(f"the ledger at {self._place} did not answer: its file is gone")
         with self._guarded(), self._engine.connect().execution_options(**WRITING) as connection, connection.begin():
             yield connection
 

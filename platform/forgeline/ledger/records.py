@@ -25,6 +25,9 @@ class RunRecord:
         driver_host: host of the process that owns it.
         driver_pid: id of that process.
         driver_started_s: seconds from the host's boot to the start of that process.
+        driver_machine: boot and process namespace that this id belongs to.
+        lease_count: how often the driver renewed its lease.
+        lease_renewed: when it last did, in seconds since 1970 by the database's clock.
         created: when it was first submitted.
         submitted: when it last entered the queue.
         started: when its first attempt began.
@@ -49,6 +52,9 @@ class RunRecord:
     driver_host: str | None
     driver_pid: int | None
     driver_started_s: float | None
+    driver_machine: str | None
+    lease_count: int | None
+    lease_renewed: float | None
     created: datetime
     submitted: datetime
     started: datetime | None
@@ -75,6 +81,9 @@ class AttemptRecord:
         reason: why it ended as it did.
         first_step: optimizer step that it began at.
         last_step: last optimizer step that it is known to have taken.
+        workers: worker processes that it had.
+        gpus: GPUs that it had, over all workers.
+        lost_s: seconds of it that a later attempt did again; None where none did.
     """
 
     run_id: str
@@ -87,6 +96,9 @@ class AttemptRecord:
     message: str | None
     first_step: int | None
     last_step: int | None
+    workers: int | None
+    gpus: float | None
+    lost_s: float | None
 
     @property
     def duration_s(self) -> float:

@@ -37,6 +37,13 @@ def not_a_url(url: str) -> str:
     )
 
 
+def now_sql(dialect: str) -> str:
+    """A query for the time by the database's own clock, in seconds since 1970."""
+    if dialect == "sqlite":
+        return "SELECT (julianday('now') - 2440587.5) * 86400.0 AS now"
+    return "SELECT extract(epoch from clock_timestamp()) AS now"
+
+
 class SqlReader:
     """Reads rows as dictionaries; SQLite gives times and JSON as text. May be used from several threads.
 
@@ -62,6 +69,11 @@ class SqlReader:
                 return [dict(row) for row in connection.execute(sql, parameters or {})]
         except sqlite3.Error as error:
             raise LedgerError(f"{redact(self._url)} did not answer: {error}") from error
+
+    def now(self) -> float:
+        """The time by the database's own clock, in seconds since 1970."""
+        dialect = "sqlite" if self._file is not None else "postgresql"
+        return float(self.rows(now_sql(dialect))[0]["now"])
 
     def close(self) -> None:
         """Give back the connections."""

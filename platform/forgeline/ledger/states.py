@@ -34,6 +34,7 @@ class Reason(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     USER_ERROR = "user_error"
     PLATFORM_ERROR = "platform_error"
+    TRACKER_UNREACHABLE = "tracker_unreachable"
     NON_FINITE_LOSS = "non_finite_loss"
     DEADLINE = "deadline"
     IDLE = "idle"

@@ -58,6 +58,11 @@ runs = Table(
     Column("driver_pid", Integer),
     # Seconds between the host's boot and the start of the driver: a process id alone is used again.
     Column("driver_started_s", Float),
+    # The boot and the process namespace that the process id belongs to.
+    Column("driver_machine", String(96)),
+    # The driver's lease: how often it was renewed, and when last, in seconds since 1970 by the database's own clock.
+    Column("lease_count", Integer),
+    Column("lease_renewed", Float),
     Column("created", Moment, nullable=False),
     # When it last entered the queue; a resumed run waits behind those that were there before.
     Column("submitted", Moment, nullable=False),
@@ -85,6 +90,9 @@ attempts = Table(
     Column("message", Text),
     Column("first_step", Integer),
     Column("last_step", Integer),
+    Column("workers", Integer),
+    Column("gpus", Float),
+    Column("lost_s", Float),
 )
 
 alias_moves = Table(

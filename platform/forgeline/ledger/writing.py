@@ -17,10 +17,11 @@ from forgeline.ledger import driver_process
 from forgeline.ledger.opening import Database
 from forgeline.ledger.records import AliasMove, RunRecord
 from forgeline.ledger.rows import plain
+from forgeline.ledger.sql_reading import now_sql
 from forgeline.ledger.states import ACTIVE, FINAL, RESUMABLE, Reason, State, sources
 from forgeline.ledger.tables import alias_moves, attempts, runs
 
-_OWNER = ("driver_host", "driver_pid", "driver_started_s", "submission_id")
+_OWNER = ("driver_host", "driver_pid", "driver_started_s", "driver_machine", "submission_id")
 
 
 class LedgerWriter:
@@ -46,7 +47,8 @@ class LedgerWriter:
         empty: dict[str, Any] = {"attempts": 0, "metrics": {}, "result": {}}
         fields = {"state": State.QUEUED, "created": now, "submitted": now, **empty, **_driver(host, pid)}
         with self._database.writing() as connection:
-            connection.execute(sa.insert(runs).values({**fields, **row}))
+            leased = {} if pid is None else {"lease_count": 0, "lease_renewed": _now(connection)}
+            connection.execute(sa.insert(runs).values({**fields, **leased, **row}))
 
     def transition(
         self,
@@ -62,11 +64,11 @@ class LedgerWriter:
 
         Args:
             also: further columns to write with it.
-            owner: move it only while its driver is still the one that this record names.
+            owner: move it only while its driver is still the one that this record names, and has not renewed its lease.
         """
         now = datetime.now(UTC)
         values: dict[str, Any] = {"state": target, "reason": reason, "message": message, **plain(also or {})}
-        owned = [] if owner is None else [runs.c[key].is_not_distinct_from(getattr(owner, key)) for key in _OWNER]
+        owned = [] if owner is None else [*_owned(owner), runs.c.lease_count.is_not_distinct_from(owner.lease_count)]
         if target is State.RUNNING:
             values["started"] = sa.func.coalesce(runs.c.started, now)
         if target is State.QUEUED:
@@ -78,10 +80,16 @@ class LedgerWriter:
                 sa.update(runs).where(runs.c.id == run_id, runs.c.state.in_(sources(target)), *owned).values(values)
             )
             if moved.rowcount and target in FINAL:
+                ended = now if owner is None else _last_sign(owner, now)
                 connection.execute(
                     sa.update(attempts)
                     .where(attempts.c.run_id == run_id, attempts.c.ended.is_(None))
-                    .values(ended=now, outcome=target, reason=reason, message=message)
+                    .values(
+                        ended=sa.case((attempts.c.started > ended, attempts.c.started), else_=ended),
+                        outcome=target,
+                        reason=reason,
+                        message=message,
+                    )
                 )
         return bool(moved.rowcount)
 
@@ -94,7 +102,22 @@ class LedgerWriter:
             **dict.fromkeys(("reason", "message", "ended", "cancel_requested", "gpus")),
             **_driver(host, pid),
         }
-        return self._update(values, runs.c.id == run_id, runs.c.state.in_(RESUMABLE))
+        with self._database.writing() as connection:
+            values |= {"lease_count": 0, "lease_renewed": _now(connection)}
+            where = (runs.c.id == run_id, runs.c.state.in_(RESUMABLE))
+            return bool(connection.execute(sa.update(runs).where(*where).values(values)).rowcount)
+
+    def renew_lease(self, owner: RunRecord) -> bool:
+        """Count up the lease of an active run; False when it has ended, or has another driver."""
+        with self._database.writing() as connection:
+            values = {"lease_count": sa.func.coalesce(runs.c.lease_count, 0) + 1, "lease_renewed": _now(connection)}
+            where = (runs.c.id == owner.id, runs.c.state.in_(ACTIVE), *_owned(owner))
+            return bool(connection.execute(sa.update(runs).where(*where).values(values)).rowcount)
+
+    def prove_writable(self) -> None:
+        """Take the turn to write, and change nothing."""
+        with self._database.writing() as connection:
+            connection.execute(sa.update(runs).where(sa.false()).values(lease_count=runs.c.lease_count))
 
     def request_cancel(self, run_id: str) -> bool:
         """Leave the wish that an active run should stop."""
@@ -133,6 +156,12 @@ class LedgerWriter:
             connection.execute(sa.insert(attempts).values(row))
         return number
 
+    def describe_attempt(self, run_id: str, number: int, told: Mapping[str, Any]) -> bool:
+        """Replace what an attempt says."""
+        where = (attempts.c.run_id == run_id, attempts.c.number == number)
+        with self._database.writing() as connection:
+            return bool(connection.execute(sa.update(attempts).where(*where).values(dict(told))).rowcount)
+
     def end_attempt(self, run_id: str, number: int, told: Mapping[str, Any]) -> bool:
         """Close an attempt; what it says already stays."""
         fields = {"ended": datetime.now(UTC), **told}
@@ -165,4 +194,21 @@ class LedgerWriter:
 def _driver(host: str | None, pid: int | None) -> dict[str, Any]:
     here = host == driver_process.this_host()
     started = driver_process.started_s(pid) if here and pid is not None else None
-    return {"driver_host": host, "driver_pid": pid, "driver_started_s": started}
+    machine = driver_process.this_machine() if here and pid is not None else None
+    return {"driver_host": host, "driver_pid": pid, "driver_started_s": started, "driver_machine": machine}
+
+
+def _last_sign(owner: RunRecord, now: datetime) -> datetime:
+    """When a driver that died was last heard of; the attempt was not under way until somebody looked."""
+    if owner.lease_renewed is None:
+        return now
+    return min(now, datetime.fromtimestamp(owner.lease_renewed, UTC))
+
+
+def _owned(owner: RunRecord) -> list[sa.ColumnElement[bool]]:
+    return [runs.c[key].is_not_distinct_from(getattr(owner, key)) for key in _OWNER]
+
+
+def _now(connection: sa.Connection) -> float:
+    """The time by the database's clock, which all hosts share, in seconds since 1970."""
+    return float(connection.execute(sa.text(now_sql(connection.dialect.name))).scalar_one())

@@ -11,7 +11,7 @@ from forgeline.spec.units import Size, TimeSpan
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
-RetryCause = Literal["node_lost", "out_of_memory", "user_error", "platform_error"]
+RetryCause = Literal["preempted", "node_lost", "hang", "out_of_memory", "user_error", "platform_error"]
 
 
 def _slug(name: str) -> str:
@@ -59,6 +59,14 @@ class Envelope(BaseModel):
     )
     timeout: TimeSpan | None = Field(
         default=None, description="Time after which the run is stopped, such as `1h30m`; no limit without it."
+    )
+    max_idle: TimeSpan | None = Field(
+        default=None, description="Time without any progress after which the run is stopped, such as `20m`."
+    )
+    grace: TimeSpan | None = Field(
+        default=None,
+        description="Time to write a last checkpoint between a wish to stop and the kill; that of the installation "
+        "(`FORGELINE_CANCEL_GRACE_S`, 30 s) without it.",
     )
     priority: int = Field(default=0, description="Runs with a higher priority leave the queue first.")
     labels: dict[str, str] = Field(default_factory=dict, description="Free `key: text` pairs kept on the run.")

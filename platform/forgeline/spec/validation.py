@@ -75,7 +75,8 @@ def _errors(
     found = []
     for path, group in grouped.items():
         at = (*base, *path)
-        message = _unknown_key(model, path, data) if _is_unknown_key(group[0]) else _message(group, path, at)
+        unknown = _is_unknown_key(group[0])
+        message = _unknown_key(model, path, data, group[0]) if unknown else _message(group, path, at)
         if not path or group[0]["type"] == "value_error":
             at = _named_in(message, at, document)
         found.append((at, document.error(message, at)))
@@ -113,8 +114,13 @@ def _is_unknown_key(details: ErrorDetails) -> bool:
     return details["type"] == "extra_forbidden" or (is_key and details["type"] == "literal_error")
 
 
-def _unknown_key(model: type[BaseModel], path: KeyPath, data: Any) -> str:
+def _unknown_key(model: type[BaseModel], path: KeyPath, data: Any, details: ErrorDetails) -> str:
     name = str(path[-1])
+    if details["type"] == "literal_error":
+        # The keys of a mapping, not of a block: each is a word of its own, and all of them fit on a line.
+        words = re.findall(r"'([^']*)'", details["ctx"]["expected"])
+        meant = nearest(name, words)
+        return f"unknown key; {f'did you mean `{meant}`? ' if meant else ''}known: {', '.join(sorted(words))}"
     known = keys_at(model, path[:-1], data)
     if nearest(name, known) is None:
         # The right key in the wrong block: `lr` beside `optimizer`.

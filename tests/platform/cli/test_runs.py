@@ -150,6 +150,24 @@ def test_took_leaves_out_what_lies_between_attempts(ledger: Ledger) -> None:
     assert ledger.took_s(RUN) == before
 
 
+def test_the_story_of_a_run_has_what_was_done_again_and_what_it_cost(ledger: Ledger, forgeline: Any) -> None:
+    ledger.describe_attempt(RUN, 1, first_step=0, workers=2, gpus=0.0)
+    ledger.end_attempt(RUN, 1, "failed", "hang", "rank 1 made no progress", last_step=603)
+    ledger.describe_attempt(RUN, 1, lost_s=4.5)
+    ledger.start_attempt(RUN, "hang")
+    ledger.describe_attempt(RUN, 2, first_step=500, workers=2, gpus=0.0)
+    shown = forgeline("runs", "show", RUN).stdout
+    assert re.search(r"lost +103 steps done again, 9 worker-s lost\n", shown)
+    first, second = shown[shown.index("number") :].splitlines()[1:3]
+    assert re.fullmatch(
+        r"1 +first +\S+ \S+ +\d.* +0 to 603 +103 +9 worker-s +failed: hang +rank 1 made no progress", first
+    )
+    assert re.fullmatch(r"2 +hang +\S+ \S+ +\d.* +500 to \? +goes on", second)
+    told = json.loads(forgeline("runs", "show", RUN, "--format", "json").stdout)
+    assert (told["steps_redone"], told["lost_s"], told["lost_worker_s"], told["lost_gpu_s"]) == (103, 4.5, 9.0, 0.0)
+    assert (told["attempts"][0]["steps_redone"], told["attempts"][0]["reason"]) == (103, "hang")
+
+
 def test_a_listing_has_short_ids_and_says_when_nothing_matches(ledger: Ledger, forgeline: Any) -> None:
     heading, row = forgeline("runs", "list").stdout.splitlines()
     assert row.startswith(f"{RUN[:8]}  digits  toy   running")

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from forgeline.errors import LedgerError, NotFound, RunFailed
-from forgeline.launching import execution
+from forgeline.errors import LedgerError, NotFound, RunCancelled, RunFailed
+from forgeline.launching import execution, ledger_watch
 from forgeline.launching.events import Event, EventLog, EventReader
 from forgeline.launching.execution import Execution
 from forgeline.launching.request import Request
@@ -81,11 +81,11 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> Ray:
 def execute(home: Path, ray: Ray, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, RunRecord, list[Event]]]:
     """Executes a kind that does `work`; gives exit code, record and events."""
 
-    def run(work: Callable[[Any], Any], *, store: Store | None = None, resources: str = "{}") -> Any:
+    def run(work: Callable[[Any], Any], *, store: Store | None = None, resources: str = "{}", more: str = "") -> Any:
         monkeypatch.setattr(execution, "get_kind", lambda name: SimpleNamespace(kind=lambda: kind))
         monkeypatch.setattr(execution, "Tracker", lambda *place: store or Store())
         kind = SimpleNamespace(execute=work)
-        request = Request(spec=f"kind: toy\nname: count\nresources: {resources}\n", token="t")
+        request = Request(spec=f"kind: toy\nname: count\nresources: {resources}\n{more}", token="t")
         events = EventLog(home / "launching" / "t" / "events.jsonl")
         code = Execution(request, settings(), events, StopControl(grace_s=30)).run()
         record = Ledger(settings().resolved_ledger_url).get("own")
@@ -174,3 +174,53 @@ def test_a_stop_between_two_attempts_reaches_the_new_one(execute: Any, monkeypat
 
     execute(work)
     assert seen == [True]
+
+
+def until_asked(context: Any) -> dict[str, Any]:
+    while not context.cancel_requested():
+        threading.Event().wait(0.01)
+    raise RunCancelled("stopped as asked")
+
+
+def test_a_run_that_gets_nowhere_ends_as_idle(execute: Any) -> None:
+    code, record, events = execute(until_asked, more="max_idle: 0.2s\n")
+    assert (code, record.state, record.reason) == (104, "timed_out", "idle")
+    assert "max_idle" in events[-1]["message"]
+
+
+def test_the_grace_of_the_specification_counts(execute: Any) -> None:
+    seen: list[float] = []
+
+    def deaf(context: Any) -> dict[str, Any]:
+        seen.append(context.grace_s)
+        free.wait(60)
+        return {}
+
+    free = threading.Event()
+    code, record, _ = execute(deaf, more="timeout: 0.1s\ngrace: 0.2s\n")
+    free.set()
+    assert seen == [0.2]
+    assert (code, record.state, record.reason) == (104, "timed_out", "deadline")
+    assert "was killed" in record.message
+
+
+def test_a_driver_that_lost_its_run_leaves_it_to_the_other_one(execute: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_watch, "RENEW_EVERY_S", 0.0)
+    store = Store()
+
+    def work(context: Any) -> dict[str, Any]:
+        # Somebody took the run for dead, and somebody resumed it.
+        context.ledger.close_dead(context.ledger.get("own"))
+        context.ledger.resume("own", driver_host="another-host", driver_pid=1)
+        return until_asked(context)
+
+    code, record, events = execute(work, store=store)
+    assert (record.state, record.driver_host) == ("queued", "another-host")
+    assert (code, store.finished) == (100, [])
+    assert "no longer owns the run" in events[-1]["message"]
+
+
+def test_a_first_attempt_says_what_it_has(execute: Any) -> None:
+    execute(lambda context: {}, resources="{workers: 2}")
+    [attempt] = Ledger(settings().resolved_ledger_url).attempts("own")
+    assert (attempt.first_step, attempt.workers, attempt.gpus, attempt.lost_s) == (0, 2, 0.0, None)

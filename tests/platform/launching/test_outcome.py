@@ -25,7 +25,7 @@ def stopped(cause: Cause | None) -> StopControl:
         (RunFailed("x", reason="hang"), None, False, "failed", "hang"),
         (RunFailed("x", reason="a word of the user's own"), None, False, "failed", "platform_error"),
         (SpecError("x", key="data"), None, False, "failed", "user_error"),
-        (TrackingError("x"), None, False, "failed", "platform_error"),
+        (TrackingError("x"), None, False, "failed", "tracker_unreachable"),
         (ValueError("x"), None, False, "failed", "platform_error"),
         (RunCancelled("x"), "cancelled", False, "cancelled", "cancelled"),
         (RunCancelled("x"), "deadline", False, "timed_out", "deadline"),
@@ -34,6 +34,9 @@ def stopped(cause: Cause | None) -> StopControl:
         (RuntimeError("a worker died"), "cancelled", False, "cancelled", "cancelled"),
         (None, "cancelled", True, "cancelled", "cancelled"),
         (None, "deadline", True, "timed_out", "deadline"),
+        (RunCancelled("x"), "idle", False, "timed_out", "idle"),
+        (None, "idle", True, "timed_out", "idle"),
+        (RuntimeError("a worker died"), "superseded", True, "failed", "platform_error"),
     ],
 )
 def test_outcome(

@@ -10,7 +10,7 @@ import pytest
 
 from forgeline.launching import supervision
 from forgeline.launching.stopping import StopControl
-from forgeline.launching.supervision import Supervisor
+from forgeline.launching.supervision import Progress, Supervisor
 
 
 def supervisor(
@@ -79,6 +79,33 @@ def test_the_deadline_stops_it() -> None:
     stop = StopControl(grace_s=60)
     supervisor(stop, deadline_s=0.05).run(until_stopped(stop))
     assert stop.cause == "deadline"
+
+
+def test_work_that_gets_nowhere_is_stopped_and_work_that_gets_on_is_not() -> None:
+    stop, progress, steps = StopControl(grace_s=60), Progress(), iter(range(8))
+
+    def work() -> dict[str, Any]:
+        # Longer in all than it may idle, and never so long at a stretch.
+        for _ in steps:
+            progress()
+            threading.Event().wait(0.15)
+        assert not stop.requested()
+        while not stop.requested():
+            threading.Event().wait(0.01)
+        return {"stopped": True}
+
+    watched = Supervisor(
+        stop=stop, cancel_requested=lambda: False, on_stop=lambda: None, kill=lambda: None, deadline_s=None,
+        max_idle_s=1.0, progress=progress,
+    )  # fmt: skip
+    assert watched.run(work).result == {"stopped": True}
+    assert (stop.cause, next(steps, None)) == ("idle", None)
+
+
+def test_a_run_that_is_no_longer_its_own_is_ended_at_once() -> None:
+    stop = StopControl(grace_s=3600)
+    stop.request("superseded")
+    assert stop.overdue()
 
 
 def test_what_does_not_listen_is_killed_after_the_grace() -> None:

@@ -73,7 +73,7 @@ def test_every_default_is_written_out() -> None:
     assert loaded.text == (
         "kind: toy\nname: toy\n"
         "resources:\n  workers: 1\n  cpus_per_worker: 1.0\n  gpus_per_worker: 0.0\n  memory_per_worker: null\n"
-        "retry: {}\ntimeout: null\npriority: 0\nlabels: {}\n"
+        "retry: {}\ntimeout: null\nmax_idle: null\ngrace: null\npriority: 0\nlabels: {}\n"
         "net:\n  name: net18\n  width: 8\n  layers: []\n  head:\n    kind: pool\n    window: 2\n"
         "optimizer:\n  name: adamw\n  lr: 0.001\n  betas: [0.9, 0.999]\n  api_key: 1\n"
         'every: null\nkeep: 10%\nwarmup: "0"\nwords: {}\nscale: 1.0\nregister: null\n'

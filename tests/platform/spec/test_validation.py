@@ -33,9 +33,13 @@ def fails(body: str, set: Any = (), *, head: str = HEAD) -> list[str]:
         ("optimizer: {api_key: hunter2}", "3: optimizer.api_key: got ***; expected a whole number"),
         (
             "retry: {xx: 1}",
-            "3: retry.xx: unknown key; known: node_lost, out_of_memory, platform_error, user_error",
+            "3: retry.xx: unknown key; known: hang, node_lost, out_of_memory, platform_error, preempted, user_error",
         ),
-        ("retry: {node_lst: 1}", "3: retry.node_lst: unknown key; did you mean `node_lost`?"),
+        (
+            "retry: {node_lst: 1}",
+            "3: retry.node_lst: unknown key; did you mean `node_lost`? "
+            "known: hang, node_lost, out_of_memory, platform_error, preempted, user_error",
+        ),
         ("retry: {node_lost: -1}", "3: retry.node_lost: got -1; expected greater than or equal to 0"),
         ("labels: {team: 5}", "3: labels.team: got 5; expected a string: put it in quotes"),
         ("priority: true", "3: priority: got a boolean; expected a number"),
@@ -79,7 +83,7 @@ def test_every_error_is_listed_in_the_order_of_the_document() -> None:
         "<text>:4: optimizer.lrr: unknown key; did you mean `lr`?",
         "<text>:5: optimizer.lr: got -1; expected greater than 0",
         "<text>:6: epochs: unknown key; known: every, keep, kind, labels, name, net, optimizer, priority, "
-        "register, resources, retry, scale, … (15 in all)",
+        "register, resources, retry, scale, … (17 in all)",
         "<text>:7: net.width: got 0; expected greater than or equal to 1",
     ]
 

@@ -36,6 +36,7 @@ class StepLog(Callback):
     Args:
         spool: rank 0's spool; None on the other ranks, which only take part in the reduction.
         stop_request: the file whose existence asks the run to stop.
+        notice: whether this worker is about to be taken away.
         total_steps: optimizer steps of the whole run.
         steps_per_epoch: optimizer steps of one epoch.
         samples_per_step: samples of an optimizer step, over all ranks and accumulated batches.
@@ -48,6 +49,7 @@ class StepLog(Callback):
         spool: Spool | None,
         *,
         stop_request: Path,
+        notice: Callable[[], bool] = lambda: False,
         total_steps: int,
         steps_per_epoch: int,
         samples_per_step: int,
@@ -56,6 +58,7 @@ class StepLog(Callback):
     ) -> None:
         self.spool = spool
         self.stop_request = stop_request
+        self.notice = notice
         self.total_steps = total_steps
         self.steps_per_epoch = steps_per_epoch
         self.epochs = math.ceil(total_steps / steps_per_epoch)
@@ -110,7 +113,7 @@ class StepLog(Callback):
         """Reduce what has been collected, check it, and write it. Called on every rank at the same step."""
         if not self._losses:
             return
-        stop = 1.0 if self.spool is not None and self.stop_request.exists() else 0.0
+        stop = 1.0 if self.notice() or (self.spool is not None and self.stop_request.exists()) else 0.0
         measured = [{"loss": loss, **parts} for loss, parts in zip(self._losses, self._parts, strict=True)]
         numbers = [value.float() for values in measured for value in values.values()]
         packed = torch.stack([*numbers, numbers[0].new_tensor(stop)])
