@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from forgeline.ledger.states import Reason
-from forgeline_jobs.train import evidence, heartbeat, nodes
+from forgeline_jobs.train import evidence, heartbeat, nodes, notices
 from forgeline_jobs.train.evidence import Evidence
 from forgeline_jobs.train.heartbeat import Beat
 from forgeline_jobs.train.notices import NOTICE
@@ -73,10 +73,15 @@ def find(error: Exception | None, scene: Scene) -> Failure | None:
     notice = _notice(scene.folder)
     if error is None:
         return None if notice is None else _preempted(notice, "; a last checkpoint was written")
-    found = _hang(scene.folder) or _own_fault(scene.folder, leaving=notice is not None)
+    leaving = notices.told(scene.folder)
+    found = _hang(scene.folder) or _own_fault(scene.folder, leaving)
     if found is not None:
         return found
     chain = _chain(error)
+    # Who died first; the others are ended by Ray, with SIGTERM, which is no notice.
+    first = _dead_ranks(chain) or list(scene.deaths)[:1]
+    if first and not leaving.intersection(first):
+        notice = None
     return _memory(chain, scene) or _announced(chain, notice) or _died(error, chain, scene)
 
 
@@ -89,9 +94,9 @@ def _hang(folder: Path) -> Failure | None:
     return Failure(reason=Reason.HANG, message=verdict["message"], rank=ranks[0] if ranks else None)
 
 
-def _own_fault(folder: Path, *, leaving: bool) -> Failure | None:
-    found = evidence.failures(folder)
-    own = [one for one in found if not _lost_contact(one) and not (leaving and one.type in _LEAVING)]
+def _own_fault(folder: Path, leaving: set[int]) -> Failure | None:
+    found = [one for one in evidence.failures(folder) if not _lost_contact(one)]
+    own = [one for one in found if not (one.rank in leaving and one.type in _LEAVING)]
     return _own_cause(own[0]) if own else None
 
 

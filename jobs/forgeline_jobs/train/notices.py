@@ -15,17 +15,22 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from forgeline_jobs.train.evidence import FAILURE
+
 NOTICE = "preempted.json"
 
 
 def leave(folder: Path, rank: int, why: str) -> None:
-    """Write down that a rank is about to be taken away; the first notice of an attempt stands."""
-    temporary = folder / f".{NOTICE}.{rank}.{os.getpid()}"
+    """Write down that a rank is about to be taken away; the first notice of an attempt keeps its place."""
+    own = folder / f"preempted-{rank}.json"
     with suppress(OSError):
-        temporary.write_text(json.dumps({"rank": rank, "why": why}), encoding="utf-8")
-        os.link(temporary, folder / NOTICE)
-    with suppress(OSError):
-        temporary.unlink()
+        own.write_text(json.dumps({"rank": rank, "why": why}), encoding="utf-8")
+        os.link(own, folder / NOTICE)
+
+
+def told(folder: Path) -> set[int]:
+    """The ranks of an attempt that were to be taken away."""
+    return {int(path.stem.rpartition("-")[2]) for path in folder.glob("preempted-*.json")}
 
 
 class Notices:
@@ -60,7 +65,9 @@ class Notices:
         return self._signalled or found
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._folder is None and callable(self._before):
+        # After a failure Ray ends the other workers with SIGTERM, which announces nothing.
+        over = self._folder is None or (self._folder / FAILURE).exists()
+        if over and callable(self._before):
             self._before(number, frame)
         elif not self._signalled:
             self._signalled = True

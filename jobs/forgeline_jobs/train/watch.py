@@ -115,7 +115,7 @@ class AttemptWatch:
     def _pass_on_draining(self, beats: dict[int, Beat]) -> None:
         drained = nodes.draining() if beats else set()
         for rank, beat in beats.items():
-            if beat.who.node in drained and not beat.done:
+            if beat.who.node in drained and not beat.done and rank not in notices.told(self._folder):
                 notices.leave(self._folder, rank, f"its node {beat.who.host} is being drained")
 
     def _keep_grace(self, beats: dict[int, Beat], now: float) -> None:

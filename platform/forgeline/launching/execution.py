@@ -223,7 +223,8 @@ class Execution:
         try:
             context.paths.stop_request(attempt=context.attempt).touch()
         finally:
-            self._move("stopping")
+            if not self._is_lost():
+                self._move("stopping")
 
     def _describe(self) -> None:
         try:

@@ -105,6 +105,19 @@ def test_a_notice_explains_how_workers_ended(tmp_path: Path, capsys: pytest.Capt
     assert (killed.reason, "before a last checkpoint" in killed.message) == (Reason.PREEMPTED, True)
 
 
+def test_what_ray_ends_with_sigterm_after_another_rank_died_was_not_preempted(
+    tmp_path: Path, beating: Callable[..., None]
+) -> None:
+    beating()
+    notices.leave(tmp_path, 0, "it got SIGTERM")
+    assert cause(tmp_path, DIED).reason is Reason.NODE_LOST
+    unhealthy = ControllerError(WorkerHealthCheckFailedError("unhealthy", failure=ActorDiedError()))
+    deaths = {rank: Death(rank=rank, oom_kills=3) for rank in (1, 0)}
+    assert cause(tmp_path, unhealthy, deaths=deaths).reason is Reason.NODE_LOST
+    notices.leave(tmp_path, 1, "it got SIGTERM")
+    assert cause(tmp_path, DIED).reason is Reason.PREEMPTED
+
+
 def test_what_ray_calls_preempted_is(tmp_path: Path) -> None:
     info = PreemptionInfo(preempted_node_to_ranks={"node0": [0]}, deadline_ms=None)
     assert cause(tmp_path, PreemptionError(info)).reason is Reason.PREEMPTED

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from forgeline_jobs.train.notices import NOTICE, Notices, leave
+from forgeline_jobs.train.evidence import record_failure
+from forgeline_jobs.train.notices import NOTICE, Notices, leave, told
 
 
 @pytest.fixture(autouse=True)
@@ -43,4 +44,15 @@ def test_rank_0_stands_for_all_and_the_first_notice_stays(tmp_path: Path) -> Non
     leave(tmp_path, 0, "later")
     assert (first.received(), second.received()) == (True, False)
     assert json.loads((tmp_path / NOTICE).read_text())["rank"] == 1
-    assert [path.name for path in tmp_path.iterdir()] == [NOTICE]
+    assert told(tmp_path) == {0, 1}
+
+
+def test_the_sigterm_with_which_ray_ends_what_is_left_is_no_notice(
+    tmp_path: Path, others: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    notices = Notices()
+    notices.listen()
+    notices.begin(tmp_path, 0)
+    record_failure(tmp_path, 1, ValueError("bad labels"))
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert (others, notices.received(), told(tmp_path)) == ([signal.SIGTERM], False, set())

@@ -82,8 +82,8 @@ def test_every_error_is_listed_in_the_order_of_the_document() -> None:
         "beginning with a letter or digit; for example `no-slug`",
         "<text>:4: optimizer.lrr: unknown key; did you mean `lr`?",
         "<text>:5: optimizer.lr: got -1; expected greater than 0",
-        "<text>:6: epochs: unknown key; known: every, keep, kind, labels, name, net, optimizer, priority, "
-        "register, resources, retry, scale, … (17 in all)",
+        "<text>:6: epochs: unknown key; known: every, grace, keep, kind, labels, max_idle, name, net, "
+        "optimizer, priority, register, resources, … (17 in all)",
         "<text>:7: net.width: got 0; expected greater than or equal to 1",
     ]
 
