@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from forgeline.api import Run as Run
     from forgeline.api import get as get
     from forgeline.api import load as load
+    from forgeline.api import plan as plan
     from forgeline.api import run as run
     from forgeline.bundle import Bundle as Bundle
     from forgeline.errors import ForgelineError as ForgelineError
@@ -28,10 +29,11 @@ _HOMES = {
     "Run": "forgeline.api",
     "get": "forgeline.api",
     "load": "forgeline.api",
+    "plan": "forgeline.api",
     "run": "forgeline.api",
 }
 
-__all__ = ["Bundle", "ForgelineError", "Run", "get", "load", "run"]
+__all__ = ["Bundle", "ForgelineError", "Run", "get", "load", "plan", "run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from forgeline.launching.launch import Launch
     from forgeline.ledger.ledger import Ledger
     from forgeline.ledger.records import AttemptRecord, RunRecord
+    from forgeline.planning import Plan
     from forgeline.spec.loading import LoadedSpec
 
 Progress = Callable[[Event], None]
@@ -84,6 +86,36 @@ def run(
     resumed = get(resume)._to_be_resumed(loaded) if resume is not None else None
     started = launch(loaded, environment, cluster=cluster, resume=resumed)
     return _watch(started, environment, detach=detach, progress=progress or (lambda event: None))
+
+
+def plan(
+    spec: LoadedSpec | str | Path,
+    *,
+    set: Mapping[str, Any] | Sequence[str] = (),
+    gpu: str | None = None,
+    throughput: float | None = None,
+) -> Plan:
+    """What a job would do, need and cost; nothing is started or written.
+
+    Args:
+        spec: a loaded specification, or a YAML file.
+        set: values that override the specification's.
+        gpu: name of the GPU to plan for, such as `H100`; what is here without it.
+        throughput: samples a second of all workers together; what was measured without it.
+
+    Returns:
+        The plan; `data` has all of it as JSON values.
+
+    Raises:
+        SpecError: the specification, or the data it names, are wrong.
+        UsageError: there is no such GPU, or the throughput is not a positive number.
+    """
+    from forgeline import planning
+
+    if throughput is not None and not (0 < throughput < math.inf):
+        raise UsageError(f"--throughput: got {throughput}; it is a number of samples a second, more than 0")
+    question = planning.Question(settings=settings(), gpu=gpu, throughput=throughput)
+    return planning.plan(_loaded(spec, set), question)
 
 
 def get(reference: str) -> Run:

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 
 class Kind(Protocol):
-    """A kind of job."""
+    """A kind of job.
+
+    A kind may also have `check_resumed(spec)`, where a run that goes on needs less than one that begins, and
+    `plan(spec, question)`, which returns what a run would need and cost as a `forgeline.planning.Plan`.
+    """
 
     def check(self, spec: Any) -> Mapping[str, Any] | None:
         """Look at everything that can be wrong before Ray is started; writes nothing.

@@ -6,10 +6,13 @@ import os
 from functools import cached_property
 from pathlib import Path
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, NonNegativeFloat
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from forgeline.errors import UsageError
+from forgeline.spec.units import Size
+
+_MAPPINGS = {"gpu_prices": '{"H100": 2.5}', "gpu_memory": '{"RTX 4090": "24GiB"}'}
 
 
 class Settings(BaseSettings):
@@ -25,6 +28,9 @@ class Settings(BaseSettings):
             `FORGELINE_LOCAL_CPUS`.
         cancel_grace_s: seconds a cancelled run has to save a checkpoint before it is killed.
             `FORGELINE_CANCEL_GRACE_S`.
+        gpu_prices: price of an hour of each GPU, for plans, such as `{"H100": 2.5}`; in any one currency.
+            `FORGELINE_GPU_PRICES`.
+        gpu_memory: memory of GPUs that plans do not know, such as `{"RTX 4090": "24GiB"}`. `FORGELINE_GPU_MEMORY`.
     """
 
     # FORGELINE_HOME="" is not the working directory: an empty variable is one that is not set.
@@ -38,6 +44,8 @@ class Settings(BaseSettings):
     experiment: str = "forgeline"
     local_cpus: float | None = Field(default=None, gt=0)
     cancel_grace_s: float = Field(default=30.0, gt=0)
+    gpu_prices: dict[str, NonNegativeFloat] = Field(default_factory=dict)
+    gpu_memory: dict[str, Size] = Field(default_factory=dict)
 
     @cached_property
     def home_folder(self) -> Path:
@@ -91,10 +99,18 @@ def settings() -> Settings:
         UsageError: a variable holds a value of the wrong kind.
     """
     from pydantic import ValidationError
+    from pydantic_settings import SettingsError
 
     try:
         return Settings()
+    except SettingsError as error:  # what is no JSON where a mapping is wanted
+        name = next(name for name in _MAPPINGS if f'"{name}"' in str(error))
+        variable = f"FORGELINE_{name.upper()}"
+        raise UsageError(
+            f"{variable}: got {os.environ.get(variable)!r}; expected a JSON object such as {_MAPPINGS[name]}"
+        ) from error
     except ValidationError as error:
         first = error.errors()[0]
-        name = "FORGELINE_" + "_".join(str(part) for part in first["loc"]).upper().removeprefix("FORGELINE_")
+        setting, *within = (str(part) for part in first["loc"])
+        name = ": ".join(["FORGELINE_" + setting.upper().removeprefix("FORGELINE_"), *within])
         raise UsageError(f"{name}: {first['msg']}, got {first['input']!r}") from error

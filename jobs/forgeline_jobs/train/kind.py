@@ -21,6 +21,7 @@ from forgeline_jobs.train.worker import RESULT, Job
 
 if TYPE_CHECKING:
     from forgeline.launching.context import RunContext
+    from forgeline.planning import Plan, Question
     from forgeline.plugins import ArchitectureDescriptor
     from forgeline_jobs.data.base import PreparedData
 
@@ -53,6 +54,20 @@ class TrainKind:
         architecture = rehearsal.without_weights(spec.architecture)
         going_on = spec.model_copy(update={"architecture": architecture, "fine_tune": tuning})
         return self._check(going_on, pretrained=True)
+
+    def plan(self, spec: TrainSpec, question: Question) -> Plan:
+        """What training would need and cost, counted on the model itself; see `forgeline_jobs.train.plan`.
+
+        Raises:
+            SpecError: what is wrong and which key to change.
+            UsageError: there is no such GPU.
+        """
+        self.check(spec)
+        from forgeline_jobs.train.plan.answer import Answer  # it builds the model, for which torch is needed
+
+        data = prepare(spec.data, verify=False)
+        schedule = Schedule.of(spec.trainer, batches=len(data.splits["train"]) // spec.data.batch_size)
+        return Answer(spec=spec, data=data, schedule=schedule, question=question).plan()
 
     def _check(self, spec: TrainSpec, *, pretrained: bool) -> dict[str, Any]:
         data = prepare(spec.data)

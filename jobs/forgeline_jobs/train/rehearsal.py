@@ -53,6 +53,32 @@ def check(spec: TrainSpec, data: PreparedData, *, total_steps: int) -> None:
         _built(spec.architecture, data, options, key="architecture.pretrained")
 
 
+def rehearsed(spec: TrainSpec, data: PreparedData, *, total_steps: int) -> TaskModule | None:
+    """The module to train without numbers: what is frozen is frozen, and adapters are in their places.
+
+    Args:
+        spec: of the run, which `check` has passed.
+        data: what it learns from.
+        total_steps: optimiser steps of the run.
+
+    Returns:
+        None where it cannot be built without numbers.
+
+    Raises:
+        SpecError: the model cannot be built, and the key to change.
+    """
+    import torch
+
+    from forgeline_jobs.train import transfer
+
+    options = module_options(spec, data, total_steps=total_steps)
+    module = _built(without_weights(spec.architecture), data, options, key="architecture")
+    if module is not None:
+        with torch.device("meta"):
+            transfer.begin(module, spec, data, source=None)
+    return module
+
+
 def without_weights(architecture: BaseModel) -> BaseModel:
     """The same model, not starting from another library's weights."""
     return architecture.without_weights() if isinstance(architecture, ArchitectureConfig) else architecture

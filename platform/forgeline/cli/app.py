@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 import forgeline
-from forgeline.cli import catalogue, doctor, models, predict, reap, run, runs, sample, schema, ui
+from forgeline.cli import catalogue, doctor, models, plan, predict, reap, run, runs, sample, schema, ui
 from forgeline.cli.commands import PluginGroup
 from forgeline.cli.render import discard_output
 from forgeline.errors import ForgelineError
@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 app.command(name="run", help="Run a job.")(run.run)
 app.command(name="validate", help="Check a specification without running it.")(run.validate)
+app.command(name="plan", help="Tell what a job would need and cost, without running it.")(plan.plan)
 app.add_typer(runs.app, name="runs", help="List, show, follow, cancel and compare runs.")
 app.command(name="reap", help="Close the runs whose every process died.")(reap.reap)
 app.add_typer(models.app, name="models", help="The registry: versions, aliases and their history.")

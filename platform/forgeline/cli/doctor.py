@@ -83,6 +83,8 @@ def shown_settings(environment: Settings) -> Iterator[tuple[str, str]]:
     yield "FORGELINE_EXPERIMENT", environment.experiment
     yield "FORGELINE_LOCAL_CPUS", f"{environment.available_cpus:g}"
     yield "FORGELINE_CANCEL_GRACE_S", f"{environment.cancel_grace_s:g}"
+    yield "FORGELINE_GPU_PRICES", ", ".join(f"{name} {price:g}" for name, price in environment.gpu_prices.items())
+    yield "FORGELINE_GPU_MEMORY", ", ".join(f"{name} {size}" for name, size in environment.gpu_memory.items())
 
 
 def _guarded(name: str, check: Callable[[Settings], Finding], environment: Settings) -> Finding:

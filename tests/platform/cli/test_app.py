@@ -22,7 +22,19 @@ def test_the_version(forgeline: Any) -> None:
 def test_help_lists_our_commands_and_those_of_plug_ins(forgeline: Any) -> None:
     done = forgeline("--help")
     assert done.returncode == 0
-    for name in ("run", "validate", "runs", "models", "predict", "architectures", "data", "schema", "doctor", "ui"):
+    for name in (
+        "run",
+        "validate",
+        "plan",
+        "runs",
+        "models",
+        "predict",
+        "architectures",
+        "data",
+        "schema",
+        "doctor",
+        "ui",
+    ):
         assert re.search(rf"\b{name}\b", done.stdout)
     assert re.search(r"hello\s+Say hello", done.stdout)
 
