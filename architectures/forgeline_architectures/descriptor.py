@@ -21,7 +21,8 @@ from forgeline_architectures.signature import Signature, Task
 from forgeline_architectures.weight_files import STORED
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
+    from torch.distributed.device_mesh import DeviceMesh
 
     from forgeline_architectures.tasks import TaskModule
 
@@ -55,6 +56,13 @@ class ArchitectureConfig(BaseModel):
         Args:
             total_steps: optimiser steps of the run.
             pretrained: whether it starts from the weights of a trained model (`fine_tune.pretrained`).
+
+        Raises:
+            ValueError: the message names the key to change.
+        """
+
+    def check_parallel(self, workers: int) -> None:
+        """Check that so many workers can share each matrix; a family that has a plan for it overrides it.
 
         Raises:
             ValueError: the message names the key to change.
@@ -97,6 +105,10 @@ class Architecture:
             of their own, or None.
         own_steps: whether the module steps several optimisers of its own, as adversaries need it.
         not_compiled: why torch.compile has nothing to speed up here; empty where it does.
+        not_sharded: why its weights cannot be shared out among workers; empty where they can.
+        blocks: where its models keep their repeated blocks, as paths of attributes from the model on.
+        parallel: path of a function that shares out a model's matrices among workers, as `decoder.parallel.share_heads`
+            does; None where there is none.
     """
 
     name: str
@@ -114,6 +126,9 @@ class Architecture:
     descriptions: str | None = None
     own_steps: bool = False
     not_compiled: str = ""
+    not_sharded: str = ""
+    blocks: tuple[str, ...] = ()
+    parallel: str | None = None
 
     def model_names(self) -> Sequence[str]:
         """Every name that the family answers to in `architecture.name`."""
@@ -181,6 +196,23 @@ class Architecture:
         """
         checked = self._checked(config, signature)
         return cast("TaskModule", _load(self.module)(*checked, TrainingOptions.model_validate(dict(options))))
+
+    def share_matrices(self, model: nn.Module, mesh: DeviceMesh) -> Mapping[str, Tensor]:
+        """Keep this worker's part of each block's matrices.
+
+        Args:
+            model: whole; changed in place.
+            mesh: the workers that share it.
+
+        Returns:
+            Name of a parameter -> order in which its rows stand now, for those that were reordered.
+
+        Raises:
+            ValueError: the family has no plan for it.
+        """
+        if self.parallel is None:
+            raise ValueError(f"matrices of {self.name} are not shared out among workers")
+        return cast("Mapping[str, Tensor]", _load(self.parallel)(model, mesh))
 
     def _checked(
         self, config: Mapping[str, Any], signature: Mapping[str, Any], context: Mapping[str, bool] | None = None

@@ -19,4 +19,5 @@ ARCHITECTURE = Architecture(
     config="forgeline_architectures.bert.config:BertConfig",
     model="forgeline_architectures.bert.model:build_model",
     module="forgeline_architectures.bert.module:build_module",
+    blocks=("bert.encoder.layer",),
 )

@@ -20,4 +20,5 @@ ARCHITECTURE = Architecture(
     config="forgeline_architectures.clip.config:ClipConfig",
     model="forgeline_architectures.clip.model:build_model",
     module="forgeline_architectures.clip.module:build_module",
+    not_sharded="its temperature is held within bounds after each step",
 )

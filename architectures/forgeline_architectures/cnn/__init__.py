@@ -21,4 +21,5 @@ ARCHITECTURE = Architecture(
     module="forgeline_architectures.cnn.module:build_module",
     names="forgeline_architectures.cnn.config:names",
     descriptions="forgeline_architectures.cnn.descriptions:description",
+    blocks=("network.blocks",),
 )

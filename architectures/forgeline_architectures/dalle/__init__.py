@@ -19,4 +19,5 @@ ARCHITECTURE = Architecture(
     config="forgeline_architectures.dalle.config:DalleConfig",
     model="forgeline_architectures.dalle.model:build_model",
     module="forgeline_architectures.dalle.module:build_module",
+    not_sharded="it learns in two stages, of which one has no gradient",
 )

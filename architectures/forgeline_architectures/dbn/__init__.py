@@ -22,4 +22,5 @@ ARCHITECTURE = Architecture(
     model="forgeline_architectures.dbn.model:build_model",
     module="forgeline_architectures.dbn.module:build_module",
     names="forgeline_architectures.dbn.config:names",
+    not_sharded="one of its layers learns at a time",
 )

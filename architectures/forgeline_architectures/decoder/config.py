@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field, PositiveInt
@@ -42,6 +43,23 @@ class DecoderConfig(ArchitectureConfig):
                 f"context is {self.context} and the data's rows have {length} tokens; "
                 "change architecture.context or data.context"
             )
+
+    @property
+    def shared_parts(self) -> Mapping[str, int]:
+        """Key of the architecture -> what of it is shared out among workers that share matrices."""
+        return {"heads": self.heads}
+
+    def check_parallel(self, workers: int) -> None:
+        """Check that each of so many workers gets as many heads.
+
+        Raises:
+            ValueError: some are left over.
+        """
+        for key, parts in self.shared_parts.items():
+            if parts % workers:
+                raise ValueError(
+                    f"{key} {parts} is not shared evenly by strategy.tensor_parallel {workers}; change one of them"
+                )
 
     def context_for(self, signature: Signature) -> int:
         """Tokens that the model can look back on, with these data."""

@@ -19,4 +19,5 @@ ARCHITECTURE = Architecture(
     model="forgeline_architectures.dsn.model:build_model",
     module="forgeline_architectures.dsn.module:build_module",
     not_compiled="a step solves linear systems, which torch.compile leaves as they are",
+    not_sharded="a step solves for upper weights, which needs whole ones",
 )

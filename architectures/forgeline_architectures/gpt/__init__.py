@@ -19,4 +19,6 @@ ARCHITECTURE = Architecture(
     config="forgeline_architectures.gpt.config:GPTConfig",
     model="forgeline_architectures.gpt.model:build_model",
     module="forgeline_architectures.gpt.module:build_module",
+    blocks=("blocks",),
+    parallel="forgeline_architectures.decoder.parallel:share_heads",
 )

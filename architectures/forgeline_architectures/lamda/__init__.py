@@ -19,4 +19,5 @@ ARCHITECTURE = Architecture(
     config="forgeline_architectures.lamda.config:LamdaConfig",
     model="forgeline_architectures.lamda.model:build_model",
     module="forgeline_architectures.lamda.module:build_module",
+    blocks=("blocks",),
 )

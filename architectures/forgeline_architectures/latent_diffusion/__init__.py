@@ -19,4 +19,5 @@ ARCHITECTURE = Architecture(
     config="forgeline_architectures.latent_diffusion.config:LatentDiffusionConfig",
     model="forgeline_architectures.latent_diffusion.model:build_model",
     module="forgeline_architectures.latent_diffusion.module:build_module",
+    not_sharded="it learns in two stages, of which one has no gradient",
 )

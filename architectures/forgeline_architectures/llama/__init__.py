@@ -20,4 +20,6 @@ ARCHITECTURE = Architecture(
     config="forgeline_architectures.llama.config:LlamaConfig",
     model="forgeline_architectures.llama.model:build_model",
     module="forgeline_architectures.llama.module:build_module",
+    blocks=("blocks",),
+    parallel="forgeline_architectures.decoder.parallel:share_heads",
 )

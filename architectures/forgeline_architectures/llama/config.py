@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, Self
 
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
@@ -70,6 +71,11 @@ class LlamaConfig(DecoderConfig):
     def groups(self) -> int:
         """Heads of keys and values."""
         return self.key_value_heads or self.heads
+
+    @property
+    def shared_parts(self) -> Mapping[str, int]:
+        """As of every decoder, and those that may be other numbers here."""
+        return {"heads": self.heads, "key_value_heads": self.groups, "feed_forward": self.inner}
 
     @property
     def inner(self) -> int:

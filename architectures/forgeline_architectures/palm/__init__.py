@@ -19,4 +19,5 @@ ARCHITECTURE = Architecture(
     config="forgeline_architectures.palm.config:PalmConfig",
     model="forgeline_architectures.palm.model:build_model",
     module="forgeline_architectures.palm.module:build_module",
+    blocks=("blocks",),
 )

@@ -20,4 +20,5 @@ ARCHITECTURE = Architecture(
     config="forgeline_architectures.t5.config:T5Config",
     model="forgeline_architectures.t5.model:build_model",
     module="forgeline_architectures.t5.module:build_module",
+    blocks=("encoder.block", "decoder.block"),
 )

@@ -12,6 +12,8 @@ from typing import Any, ClassVar, NotRequired, TypedDict, cast
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -212,11 +214,29 @@ def deployed_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def clipped(model: nn.Module, limit: float | None) -> Tensor:
-    """The global norm of a model's gradients, which are scaled down to `limit` where one is given."""
-    parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
+    """The global norm of a model's gradients, which are scaled down to `limit` where one is given.
+
+    Weights may be shared out among workers, some among more of them than others.
+    """
+    by_mesh: dict[DeviceMesh | None, list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            mesh = parameter.device_mesh if isinstance(parameter, DTensor) else None
+            by_mesh.setdefault(mesh, []).append(parameter)
+    if not by_mesh:
+        return torch.tensor(0.0)
+    norms = [_norm(parameters) for parameters in by_mesh.values()]
+    norm = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
     if limit:
-        return nn.utils.clip_grad_norm_(parameters, limit).detach()
-    return nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]).detach()
+        for parameters in by_mesh.values():
+            nn.utils.clip_grads_with_norm_(parameters, limit, norm)
+    return norm
+
+
+def _norm(parameters: list[nn.Parameter]) -> Tensor:
+    """Of the gradients of parameters that are all shared out among the same workers."""
+    norm = nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None]).detach()
+    return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
 
 def count_of(batch_size: int, like: Tensor) -> Tensor:

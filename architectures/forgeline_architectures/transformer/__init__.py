@@ -19,4 +19,5 @@ ARCHITECTURE = Architecture(
     config="forgeline_architectures.transformer.config:TransformerConfig",
     model="forgeline_architectures.transformer.model:build_model",
     module="forgeline_architectures.transformer.module:build_module",
+    blocks=("encoder", "decoder"),
 )

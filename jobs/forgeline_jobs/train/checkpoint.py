@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from forgeline.errors import SpecError
 
-FORMAT = 1
+FORMAT = 2  # 1 had no strategy
 STATE = "state.pt"
 MANIFEST = "manifest.json"
 
@@ -34,6 +34,8 @@ class Manifest:
         digests: file name -> sha256.
         architecture: name and settings of the model.
         fingerprint: of the data.
+        strategy: that the workers had.
+        workers: how many wrote it; 0 where it is not known.
     """
 
     format: int = FORMAT
@@ -45,6 +47,8 @@ class Manifest:
     digests: Mapping[str, str] = field(default_factory=dict)
     architecture: Mapping[str, Any]
     fingerprint: str
+    strategy: str = "ddp"
+    workers: int = 0
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -70,16 +74,17 @@ def sha256(file: Path) -> str:
 
 
 def seal(temporary: Path, final: Path, manifest: Manifest) -> None:
-    """Turn a folder that holds `state.pt` into a checkpoint: digests, manifest, sync, rename.
+    """Turn a folder of `state.pt` and what lies beside it into a checkpoint: digests, manifest, sync, rename.
 
     An intact one of the same step stays: it holds the same, and between its removal and the rename there would be none.
     """
     if verified(final) is not None:
         shutil.rmtree(temporary)
         return
-    manifest = replace(manifest, digests={STATE: sha256(temporary / STATE)})
+    files = sorted(path.name for path in temporary.iterdir())
+    manifest = replace(manifest, digests={name: sha256(temporary / name) for name in files})
     (temporary / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1), encoding="utf-8")
-    for name in (STATE, MANIFEST):
+    for name in (*files, MANIFEST):
         _sync(temporary / name)
     _sync(temporary)
     if final.exists():

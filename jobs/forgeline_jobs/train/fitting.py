@@ -19,6 +19,7 @@ from forgeline.plugins import ArchitectureDescriptor
 from forgeline.spec.loading import load
 from forgeline.tracking.spool import Spool
 from forgeline.tracking.system import SystemSampler
+from forgeline_architectures.blocks import compute_twice
 from forgeline_architectures.tasks.base import TaskModule
 from forgeline_architectures.tasks.lightning_import import Trainer
 from forgeline_jobs.data.base import PreparedData
@@ -35,7 +36,8 @@ from forgeline_jobs.train.preparation import module_options, prepare
 from forgeline_jobs.train.rehearsal import without_weights
 from forgeline_jobs.train.schedule import Schedule
 from forgeline_jobs.train.spec import TrainSpec
-from forgeline_jobs.train.strategy import trainer_arguments
+from forgeline_jobs.train.strategies.arguments import trainer_arguments
+from forgeline_jobs.train.strategies.plan import FamilyPlan
 from forgeline_jobs.train.worker import Job
 
 LOG_EVERY_GPU = 20  # reading a loss from a GPU waits for it; on a CPU it is there already
@@ -61,7 +63,8 @@ class Fitting:
         self.job = job
         self.spec = cast(TrainSpec, load(job.spec, stored=job.checkpoint is not None).spec)
         self.rank = int(os.environ.get("RANK", "0"))
-        self.world = self.spec.resources.workers
+        self.reader = self.rank // self.spec.strategy.readers_share  # which share of the samples it reads
+        self.readers = self.spec.readers
         self.spool = Spool(job.paths.spool(attempt=job.attempt, rank=0)) if self.rank == 0 else None
 
     def run(self) -> None:
@@ -77,7 +80,7 @@ class Fitting:
                 module,
                 train_dataloaders=self.train_loader,
                 val_dataloaders=eval_loader(
-                    self.data.splits["val"], self.spec.data.batch_size, rank=self.rank, world=self.world
+                    self.data.splits["val"], self.spec.data.batch_size, rank=self.reader, world=self.readers
                 ),
                 ckpt_path=resume,
                 weights_only=True,
@@ -85,6 +88,8 @@ class Fitting:
         if self.rank == 0:
             # Lightning leaves the module on the CPU.
             device = trainer.strategy.root_device
+            if self.spec.strategy.shards:
+                module = self._module()  # whole: of the one that was trained, each worker has a part
             outcome.hand_over(self.job, self.spec, self.data, module, callbacks.checkpoints, device)
 
     @cached_property
@@ -113,8 +118,8 @@ class Fitting:
         loader = train_loader(
             self.data.splits["train"],
             self.spec.data.batch_size,
-            rank=self.rank,
-            world=self.world,
+            rank=self.reader,
+            world=self.readers,
             seed=self.spec.trainer.seed,
             workers=self.spec.data.loader_workers,
         )
@@ -126,19 +131,26 @@ class Fitting:
     def schedule(self) -> Schedule:
         return Schedule.of(self.spec.trainer, batches=len(self.train_loader))
 
+    @cached_property
+    def _family(self) -> ArchitectureDescriptor:
+        name = self.spec.architecture.name
+        return cast(ArchitectureDescriptor, plugins.find(plugins.ARCHITECTURES, name, key="architecture.name"))
+
+    @property
+    def _plan(self) -> FamilyPlan:
+        return FamilyPlan(self._family)
+
     def _module(self) -> TaskModule:
-        architecture = cast(
-            ArchitectureDescriptor,
-            plugins.find(plugins.ARCHITECTURES, self.spec.architecture.name, key="architecture.name"),
-        )
         options = module_options(self.spec, self.data, total_steps=self.schedule.total_steps)
         # The checkpoint brings the weights; the file that they began from may be gone.
         begun = self.spec.architecture if self.resumed is None else without_weights(self.spec.architecture)
-        module = architecture.build_module(
+        module = self._family.build_module(
             begun.model_dump(mode="json"), self.data.signature.model_dump(mode="json"), options
         )
         module = cast(TaskModule, module)
         transfer.begin(module, self.spec, self.data, source=None if self.resumed else self.job.pretrained)
+        if self.spec.trainer.gradient_checkpointing:
+            compute_twice(self._plan.blocks(module.model))
         if self.spec.trainer.compile:
             module.compile_model()
         return module
@@ -167,6 +179,7 @@ class Fitting:
             run_id=self.job.run_id,
             architecture=spec.architecture.model_dump(mode="json"),
             fingerprint=self.data.fingerprint,
+            strategy=spec.strategy.name,
         )
         checkpoints = Checkpoints(policy, spool=self.spool, step_log=log, validation=validation)
         return _Callbacks(log, validation, checkpoints)
@@ -176,7 +189,7 @@ class Fitting:
         every = spec.validate_every
         by_epoch = every.unit == "ep"
         return Trainer(
-            **trainer_arguments(self.spec, automatic=automatic),
+            **trainer_arguments(self.spec, plan=self._plan, automatic=automatic),
             max_epochs=spec.epochs if spec.epochs is not None else -1,
             limit_train_batches=self.schedule.batches_per_epoch,
             max_steps=spec.steps if spec.steps is not None else -1,
@@ -187,7 +200,7 @@ class Fitting:
             val_check_interval=1.0 if by_epoch else every.value * spec.accumulate,
             callbacks=[
                 *([Heartbeats(self.heart)] if self.heart is not None else []),
-                BatchRandomness(spec.seed),
+                BatchRandomness(spec.seed, rank=self.reader),
                 callbacks.log,
                 callbacks.validation,
                 callbacks.checkpoints,
@@ -206,5 +219,7 @@ def _quiet_lightning() -> None:
     """Keep out of the rank's log what Lightning says about itself, or wrongly about us."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=r".*LeafSpec.*is deprecated")
+    # Which FSDP2 itself calls.
+    warnings.filterwarnings("ignore", message=r"`torch.distributed.(all_gather_into|reduce_scatter)_tensor` is deprec")
     # Our loader enters an epoch at any batch, from the position in the checkpoint's manifest.
     warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch ended")

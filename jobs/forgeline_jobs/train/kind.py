@@ -17,6 +17,7 @@ from forgeline_jobs.train.causes import Failure
 from forgeline_jobs.train.preparation import described, numbering_warning, prepare
 from forgeline_jobs.train.schedule import Schedule
 from forgeline_jobs.train.spec import TrainSpec
+from forgeline_jobs.train.strategies.checks import check_architecture, check_blocks
 from forgeline_jobs.train.worker import RESULT, Job
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ class TrainKind:
         self._check_options(spec, data.signature.task)
         self._check_own_steps(spec, architecture)
         self._check_compile(spec, architecture)
+        check_architecture(spec, architecture)
+        check_blocks(spec, architecture)
         if spec.fine_tune.pretrained is not None or spec.fine_tune.adapter is not None:
             from forgeline_jobs.train import transfer  # it builds the model, for which torch is needed
 
@@ -111,7 +114,7 @@ class TrainKind:
     def _check_batch(spec: TrainSpec) -> None:
         """That each worker has as many samples in a step as the model takes; frozen norms take any number."""
         fewest = getattr(spec.architecture, "fewest_samples", 1)  # which a config of somebody else may not say
-        workers = spec.resources.workers
+        workers = spec.readers
         each = spec.data.batch_size // workers
         if each < fewest and not spec.fine_tune.freeze and spec.fine_tune.adapter is None:
             lower = ", or lower resources.workers" if workers > 1 else ""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -19,6 +20,8 @@ from forgeline_jobs.data.loader import eval_loader
 from forgeline_jobs.data.reconstruction import undisturbed
 from forgeline_jobs.train import checkpoint
 from forgeline_jobs.train.callbacks.validation import Outputs
+from forgeline_jobs.train.strategies import shards
+from forgeline_jobs.train.strategies.shards import Shards
 from forgeline_jobs.train.worker import RESULT
 
 PROMPT_CHARACTERS = 32
@@ -46,8 +49,7 @@ def hand_over(
     """
     chosen = _chosen(job.paths.checkpoints, spec, checkpoints)
     manifest = checkpoint.Manifest.read(chosen)
-    state = torch.load(chosen / checkpoint.STATE, map_location="cpu", weights_only=True)
-    weights = deployed_weights(state)
+    weights = deployed_weights(_state(chosen))
     # A bundle computes in float32 whatever it was trained in (precision bf16-true leaves a bfloat16 module).
     module.to(device).float().eval()
     module.model.load_state_dict(weights)
@@ -116,6 +118,12 @@ def _chosen(root: Path, spec: TrainSpec, checkpoints: Checkpoints) -> Path:
     if spec.checkpoint.select == "best" and checkpoints.best:
         return root / checkpoints.best
     return checkpoint.folders(root)[-1]
+
+
+def _state(folder: Path) -> Mapping[str, Any]:
+    """A checkpoint's content, weights put together where each worker wrote its own."""
+    state: dict[str, Any] = torch.load(folder / checkpoint.STATE, map_location="cpu", weights_only=True)
+    return state | {"state_dict": Shards(folder).weights()} if shards.are_in(folder) else state
 
 
 @torch.inference_mode()

@@ -14,6 +14,7 @@ from forgeline import plugins
 from forgeline.errors import SpecError
 from forgeline_architectures.descriptor import ArchitectureConfig
 from forgeline_jobs.train.preparation import module_options
+from forgeline_jobs.train.strategies.checks import no_blocks
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -28,7 +29,12 @@ def needed(spec: TrainSpec) -> bool:
     """Whether the spec has something that only the model can refuse; torch is not imported."""
     patterns = (*spec.fine_tune.freeze, *spec.fine_tune.learning_rates, *spec.optimizer.decay_only)
     settings = _settings(spec.architecture.model_dump(mode="json"))
-    return bool(patterns) or any(name == "options" and value for name, value in settings) or _from_weights(spec)
+    return (
+        bool(patterns)
+        or spec.trainer.gradient_checkpointing
+        or any(name == "options" and value for name, value in settings)
+        or _from_weights(spec)
+    )
 
 
 def check(spec: TrainSpec, data: PreparedData, *, total_steps: int) -> None:
@@ -108,6 +114,7 @@ def _built(architecture: BaseModel, data: PreparedData, options: Mapping[str, An
 def _match(module: TaskModule, spec: TrainSpec, data: PreparedData) -> None:
     import torch
 
+    from forgeline_architectures.blocks import repeated_blocks
     from forgeline_architectures.optimisation.parameters import (
         check_parts_learn,
         decayed_names,
@@ -117,6 +124,8 @@ def _match(module: TaskModule, spec: TrainSpec, data: PreparedData) -> None:
     from forgeline_jobs.train import transfer
 
     tuning, model = spec.fine_tune, module.model
+    if spec.trainer.gradient_checkpointing and not repeated_blocks(model, _family(spec.architecture).blocks):
+        raise no_blocks(spec)
     _matched(lambda: freeze(model, tuning.freeze), option="freeze", key="fine_tune.freeze")
     if tuning.freeze and getattr(_family(spec.architecture), "own_steps", False):
         parts = ("generator", "discriminator")

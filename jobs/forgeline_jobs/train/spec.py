@@ -14,6 +14,7 @@ from forgeline.spec.envelope import Envelope
 from forgeline.spec.parts import plugin_part
 from forgeline.spec.units import Length, TimeSpan
 from forgeline_architectures.optimisation.options import AdapterConfig, OptimizerConfig
+from forgeline_jobs.train.strategies.config import DDPConfig, StrategyConfig, check_run
 
 DEFAULT_EPOCHS = 10
 
@@ -44,6 +45,9 @@ class TrainerConfig(Part):
         default=None, ge=1, description="Steps between writes of metrics; every step by default on CPU, 20 on a GPU."
     )
     compile: bool = Field(default=False, description="Compile the model with torch.compile.")
+    gradient_checkpointing: bool = Field(
+        default=False, description="Keep each block's inputs alone and compute it again for the gradient: less memory."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -133,8 +137,24 @@ class TrainSpec(Envelope):
         default=TimeSpan.parse("45s"),
         description="Time without progress after which a training step counts as hung; slow phases have 30 times that.",
     )
-    strategy: Literal["ddp"] = Field(default="ddp", description="How workers share the work.")
+    strategy: StrategyConfig = Field(
+        default_factory=DDPConfig, description="How workers share the work: `ddp`, `fsdp`, `deepspeed`."
+    )
     register_: RegisterConfig | None = Field(default=None, alias="register", description="Registration of the model.")
+
+    @property
+    def readers(self) -> int:
+        """Workers that read samples of their own; those that share matrices read the same.
+
+        Raises:
+            ValueError: workers are left over.
+        """
+        workers, share = self.resources.workers, self.strategy.readers_share
+        if workers % share:
+            raise ValueError(
+                f"strategy.tensor_parallel {share} does not divide resources.workers {workers}; change one of them"
+            )
+        return workers // share
 
     @property
     def monitor(self) -> str:
@@ -146,7 +166,7 @@ class TrainSpec(Envelope):
 
     @model_validator(mode="after")
     def _crosses(self) -> Self:
-        batch_size, workers = self.data.batch_size, self.resources.workers
+        batch_size, workers = self.data.batch_size, self.readers
         if batch_size % workers:
             lower, upper = batch_size // workers * workers, -(-batch_size // workers) * workers
             near = f"{lower} or {upper}" if lower else f"{upper}"
@@ -170,4 +190,6 @@ class TrainSpec(Envelope):
                 "trainer.precision 16-mixed needs a GPU and resources.gpus_per_worker is 0; "
                 "use 32-true or bf16-mixed, or ask for a GPU"
             )
+        gpus, adapter = self.resources.gpus_per_worker, self.fine_tune.adapter is not None
+        check_run(self.strategy, trainer=self.trainer, gpus_per_worker=gpus, adapter=adapter)
         return self

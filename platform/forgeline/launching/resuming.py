@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from forgeline.errors import UsageError
@@ -19,18 +19,26 @@ def check_unchanged(run_id: str, *, stored: str, given: str) -> None:
         given: the one that it should go on with.
 
     Raises:
-        UsageError: kind, architecture or data differ; names the keys.
+        UsageError: kind, architecture, data or strategy differ; names the keys.
     """
     before, now = read_document(stored).data, read_document(given).data
     keys = ["kind"] if before.get("kind") != now.get("kind") else []
     for block in _FIXED:
         if block in before and block in now:
             keys += _differing(before[block], now[block], block)
+    if _strategy(before) != _strategy(now):
+        keys.append("strategy")
     if keys:
         raise UsageError(
-            f"--resume: run {run_id} began with another {', '.join(keys)}; kind, architecture and data of a run stay "
-            "as they are: give it the same values, or start a new run without --resume"
+            f"--resume: run {run_id} began with another {', '.join(keys)}; kind, architecture, data and strategy of "
+            "a run stay as they are: give it the same values, or start a new run without --resume"
         )
+
+
+def _strategy(document: Mapping[str, Any]) -> Any:
+    """The name alone: the settings of a strategy may change, and so may the number of workers."""
+    strategy = document.get("strategy")
+    return strategy.get("name") if isinstance(strategy, dict) else strategy
 
 
 def _differing(before: Any, now: Any, path: str) -> Iterator[str]:

@@ -32,6 +32,7 @@ class Policy:
         run_id: the run.
         architecture: name and settings of the model.
         fingerprint: of the data.
+        strategy: name of the workers' strategy.
     """
 
     root: Path
@@ -42,6 +43,7 @@ class Policy:
     run_id: str
     architecture: Mapping[str, Any]
     fingerprint: str
+    strategy: str = "ddp"
 
 
 class Checkpoints(Callback):
@@ -155,6 +157,8 @@ class Checkpoints(Callback):
             metrics=self.validation.measured,
             architecture=self.policy.architecture,
             fingerprint=self.policy.fingerprint,
+            strategy=self.policy.strategy,
+            workers=trainer.world_size,
         )
         checkpoint.seal(temporary, folder, manifest)
         self._prune()

@@ -22,10 +22,16 @@ def fold(seed: int, rank: int, batch: int) -> int:
 
 
 class BatchRandomness(Callback):
-    """Seeds torch before every training batch."""
+    """Seeds torch before every training batch.
 
-    def __init__(self, seed: int) -> None:
+    Args:
+        seed: of the run.
+        rank: of this worker among those that read samples of their own.
+    """
+
+    def __init__(self, seed: int, *, rank: int) -> None:
         self.seed = seed
+        self.rank = rank
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        torch.manual_seed(fold(self.seed, trainer.global_rank, trainer.fit_loop.epoch_loop.total_batch_idx))
+        torch.manual_seed(fold(self.seed, self.rank, trainer.fit_loop.epoch_loop.total_batch_idx))

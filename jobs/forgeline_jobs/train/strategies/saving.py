@@ -1,0 +1,61 @@
+"""What the sharded strategies share of a checkpoint: the trainer's state beside the pieces of every worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import distributed, nn
+
+from forgeline_jobs.train.strategies.buffers import stored_buffers
+from forgeline_jobs.train.strategies.shards import WEIGHT, Piece, Shards, whole_piece, write
+
+GROUPS = "optimizer_groups"  # learning rates and the like, by parameter group
+_SETTING = (bool, int, float, str, tuple, type(None))
+
+
+def save(checkpoint: dict[str, Any], file: Path, pieces: Iterable[Piece], *, groups: list[dict[str, Any]]) -> None:
+    """Write a checkpoint; called by every worker.
+
+    Args:
+        checkpoint: what the trainer keeps; weights and optimizer state are not in it.
+        file: rank 0 writes it, every worker its pieces beside it.
+        pieces: of this worker.
+        groups: parameter groups of the optimizer.
+    """
+    distributed.barrier()  # rank 0 has made the folder
+    rank = distributed.get_rank()
+    write(file.parent, pieces, rank=rank, world=distributed.get_world_size())
+    if rank == 0:
+        kept = {key: value for key, value in checkpoint.items() if key not in ("state_dict", "optimizer_states")}
+        torch.save({**kept, GROUPS: [dict(_settings(group)) for group in groups]}, file)
+
+
+def load(file: Path, *, groups: list[dict[str, Any]]) -> tuple[dict[str, Any], Shards]:
+    """What the trainer kept, and the pieces of all workers; sets the groups' learning rates and the like.
+
+    Raises:
+        ValueError: the optimizer has other parameter groups.
+    """
+    checkpoint: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    stored = checkpoint.pop(GROUPS)
+    if len(stored) != len(groups):
+        raise ValueError(f"the checkpoint has {len(stored)} parameter groups, the optimizer {len(groups)}")
+    for group, settings in zip(groups, stored, strict=True):
+        # What the step does is the spec's; the rate moved with the schedule.
+        group.update({key: value for key, value in settings.items() if key in ("lr", "initial_lr")})
+    return checkpoint, Shards(file.parent)
+
+
+def buffers(module: nn.Module) -> Iterator[Piece]:
+    """What a state dict holds besides parameters, whole on every worker."""
+    for name, buffer in stored_buffers(module).items():
+        yield whole_piece(WEIGHT, name, buffer)
+
+
+def _settings(group: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in group.items():
+        if key != "params" and isinstance(value, _SETTING):
+            yield key, value

@@ -1,0 +1,155 @@
+"""ZeRO through DeepSpeed and Lightning, on GPUs and, what Lightning refuses, on CPUs.
+
+Unusual: checkpoints are not DeepSpeed's. Its files are pickles, and fit the number of workers that wrote them; here
+each worker writes its pieces of the float32 weights and of the optimizer's state, as under FSDP.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.precision.deepspeed import DeepSpeedPrecision
+from lightning.pytorch.strategies import DeepSpeedStrategy
+from torch import distributed
+from torch.optim import Optimizer
+
+from forgeline_architectures.tasks.base import TaskModule
+from forgeline_jobs.train.strategies import saving
+from forgeline_jobs.train.strategies.buffers import make_alike
+from forgeline_jobs.train.strategies.config import DeepSpeedConfig
+from forgeline_jobs.train.strategies.shards import Piece
+from forgeline_jobs.train.strategies.zero_shares import frozen, shares, spread
+
+BUCKET = 200_000_000  # numbers that are sent at once at most: Lightning's default
+
+
+class ZeROPrecision(DeepSpeedPrecision):
+    """DeepSpeed clips by itself, and tells the norm when it has stepped."""
+
+    def _clip_gradients(self, *arguments: Any, **options: Any) -> None:
+        pass
+
+    def optimizer_step(self, optimizer: Any, model: Any, closure: Callable[[], Any], **options: Any) -> Any:
+        result = super().optimizer_step(optimizer, model, closure, **options)
+        norm = model.trainer.model.get_global_grad_norm()
+        if norm is not None:
+            model.last_gradient_norm = torch.as_tensor(norm).detach()
+        return result
+
+
+class ZeROStrategy(DeepSpeedStrategy):
+    """Shares out a `TaskModule` as the stage says.
+
+    Args:
+        config: stage and offloading.
+        device: of this worker.
+        backend: of the process group.
+        timeout: of a collective operation.
+    """
+
+    def __init__(self, config: DeepSpeedConfig, *, device: torch.device, backend: str, timeout: timedelta) -> None:
+        if device.type == "cpu":
+            os.environ["DS_ACCELERATOR"] = "cpu"  # read when deepspeed is imported
+        super().__init__(config=_engine_config(config, gpu=device.type == "cuda"), process_group_backend=backend)
+        self._timeout = timeout
+        # DeepSpeed reads the device's number.
+        self._device = torch.device("cpu", 0) if device.type == "cpu" else device
+
+    @property
+    def root_device(self) -> torch.device:
+        return self._device
+
+    def setup_environment(self) -> None:
+        assert self.accelerator is not None
+        self.accelerator.setup_device(self.root_device)
+        self.setup_distributed()
+
+    def setup_distributed(self) -> None:
+        from deepspeed import ops
+
+        # On CPUs it would compile collectives of its own in C++, at the first start on each machine; gloo has them.
+        ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        self.set_world_ranks()
+        self._init_deepspeed_distributed()
+
+    def model_sharded_context(self) -> AbstractContextManager[None]:  # type: ignore[override]
+        return nullcontext()  # the module is built before, and shared out by the engine
+
+    def init_deepspeed(self) -> None:
+        assert isinstance(self.model, TaskModule) and isinstance(self.config, dict)
+        self.model.to(memory_format=torch.contiguous_format)  # pieces are runs of numbers
+        stage = self.config["zero_optimization"]
+        numbers = sum(parameter.numel() for parameter in self.model.parameters())
+        # Buffers are made of this size, however small the model is.
+        stage["reduce_bucket_size"] = stage["allgather_bucket_size"] = min(BUCKET, numbers)
+        self._initialize_deepspeed_train(self.model)
+
+    def training_step(self, *arguments: Any, **options: Any) -> Any:
+        make_alike(self._module)
+        return super().training_step(*arguments, **options)
+
+    def lightning_module_state_dict(self) -> dict[str, Any]:
+        return {}  # its pieces are written by each worker
+
+    def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
+        return {}
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None) -> None:
+        saving.save(checkpoint, Path(filepath), self._pieces(), groups=self._zero.optimizer.param_groups)
+
+    def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
+        content, stored = saving.load(Path(checkpoint_path), groups=self._zero.optimizer.param_groups)
+        for share in shares(self._zero, self._module):
+            share.begin_state(self._zero.optimizer, stored)
+        with torch.no_grad():
+            for piece in self._pieces(every=True):
+                stored.fill(piece)
+            spread(self._zero)
+        return content
+
+    @property
+    def _module(self) -> TaskModule:
+        module = self.lightning_module
+        assert isinstance(module, TaskModule)
+        return module
+
+    @property
+    def _zero(self) -> Any:
+        """DeepSpeed's wrapper of the optimizer."""
+        return self.deepspeed_engine.optimizer
+
+    def _pieces(self, *, every: bool = False) -> Iterator[Piece]:
+        """What this worker holds; of what all hold alike rank 0 tells, or each where it is to be read."""
+        first = every or distributed.get_rank() == 0
+        for share in shares(self._zero, self._module):
+            yield from share.pieces(self._zero.optimizer, every=every)
+        yield from frozen(self._module, first=first)
+        if first:
+            yield from saving.buffers(self._module)
+
+
+def _engine_config(config: DeepSpeedConfig, *, gpu: bool) -> dict[str, Any]:
+    """DeepSpeed's own configuration; batch size, clipping and precision are added by Lightning."""
+    offload = config.offload
+    stage: dict[str, Any] = {
+        "stage": config.zero_stage,
+        "contiguous_gradients": True,
+        "overlap_comm": gpu,
+        "reduce_scatter": True,
+    }
+    for key, place in (("offload_optimizer", offload.optimizer), ("offload_param", offload.parameters)):
+        if place is not None:
+            stage[key] = {"device": place, "pin_memory": gpu} | ({"nvme_path": offload.path} if place == "nvme" else {})
+    return {
+        "zero_optimization": stage,
+        # The optimizer is torch's own, the same as under any other strategy, also where its state is off the GPU.
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "train_micro_batch_size_per_gpu": 1,  # only its own log reads it
+    }

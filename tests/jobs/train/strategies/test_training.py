@@ -1,0 +1,120 @@
+"""Each strategy trains as DDP does, stops and goes on bit for bit, and on another number of workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from forgeline.bundle import Bundle
+from forgeline_jobs.train.strategies.shards import Shards
+from forgeline_jobs.train.worker import Job
+from tests.jobs.train.strategies.workers import checkpoint_at, fit, logged
+
+STEPS, MIDDLE = 50, 26
+GPT: Mapping[str, Any] = {
+    "kind": "train",
+    "name": "gpt",
+    "architecture": {"name": "gpt", "layers": 2, "heads": 2, "width": 16, "context": 32},
+    "data": {"name": "tinyshakespeare", "batch_size": 4, "context": 32},
+    "optimizer": {"lr": 3e-3, "schedule": "cosine", "warmup": "10%"},
+    "trainer": {"steps": STEPS, "accumulate": 2, "gradient_clip": 0.5, "validate_every": f"{MIDDLE}step"},
+    "resources": {"workers": 2},
+}
+SHARDED: Mapping[str, Any] = {
+    "fsdp": "fsdp",
+    **{f"zero-{stage}": {"name": "deepspeed", "zero_stage": stage} for stage in (1, 2, 3)},
+}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def averaged(home: Path) -> Job:
+    return fit(GPT, home, "ddp")
+
+
+@pytest.fixture(scope="module", params=SHARDED)
+def trained(request: pytest.FixtureRequest, home: Path) -> tuple[Any, Job]:
+    """A strategy, and two workers' run with it."""
+    strategy = SHARDED[request.param]
+    return strategy, fit(GPT, home, request.param, strategy=strategy)
+
+
+def test_losses_and_gradient_norms_are_those_of_ddp(trained: tuple[Any, Job], averaged: Job) -> None:
+    found, expected = logged(trained[1]), logged(averaged)
+    assert len([name for name, _ in expected if name == "train/gradient_norm"]) == STEPS
+    assert found == pytest.approx(expected, abs=1e-4)
+
+
+def test_each_worker_writes_its_part_of_weights_and_moments(trained: tuple[Any, Job], averaged: Job) -> None:
+    folder = checkpoint_at(trained[1], STEPS)
+    sizes = [file.stat().st_size for file in sorted(folder.glob("shard-*"))]
+    assert len(sizes) == 2 and max(sizes) < 1.2 * min(sizes)
+    shards = Shards(folder)
+    expected = torch.load(checkpoint_at(averaged, STEPS) / "state.pt", weights_only=True)["state_dict"]
+    weights = shards.weights()
+    assert weights.keys() == expected.keys()
+    for name, weight in weights.items():
+        torch.testing.assert_close(weight, expected[name], rtol=0, atol=1e-4)
+        assert set(shards.kinds(name)) == {"exp_avg", "exp_avg_sq", "step"}
+        assert shards.whole(f"step/{name}") == STEPS
+
+
+def test_the_bundle_has_the_whole_model(trained: tuple[Any, Job], averaged: Job) -> None:
+    prompt = "To be, or not to be"
+    models = [Bundle.load(job.paths.bundle) for job in (trained[1], averaged)]
+    one, other = (model.generate(prompt, max_tokens=8, temperature=0.0, seed=0) for model in models)
+    assert one == other
+
+
+@pytest.mark.parametrize("workers", [2, 1])
+def test_a_stopped_run_goes_on_with_as_many_workers_and_with_fewer(
+    trained: tuple[Any, Job], home: Path, workers: int
+) -> None:
+    strategy, whole = trained
+    start = checkpoint_at(whole, MIDDLE)
+    change = {"strategy": strategy, "resources.workers": workers}
+    again = fit(GPT, home, f"{whole.run_id}-{workers}", resume_from=start, **change)
+    tolerance = 0.0 if workers == 2 else 1e-5
+    found, expected = logged(again), logged(whole)
+    assert {step for name, step in found if name == "train/loss"} == set(range(MIDDLE + 1, STEPS + 1))
+    assert found == pytest.approx({key: expected[key] for key in found}, abs=tolerance, rel=0)
+    one, other = (Shards(checkpoint_at(job, STEPS)) for job in (again, whole))
+    assert one.shapes == other.shapes
+    for key in one.shapes:
+        torch.testing.assert_close(one.whole(key), other.whole(key), rtol=0, atol=tolerance)
+
+
+def test_workers_that_share_matrices_train_as_one_does(averaged: Job, home: Path) -> None:
+    strategy = {"name": "fsdp", "tensor_parallel": 2}
+    shared = fit(GPT, home, "tensor-parallel", strategy=strategy)
+    assert logged(shared) == pytest.approx(logged(averaged), abs=1e-4)
+    again = fit(GPT, home, "tensor-parallel-2", resume_from=checkpoint_at(shared, MIDDLE), strategy=strategy)
+    found, expected = logged(again), logged(shared)
+    assert found == pytest.approx({key: expected[key] for key in found}, abs=0, rel=0)
+    whole = fit(GPT, home, "from-tensor-parallel", resume_from=checkpoint_at(shared, MIDDLE), strategy="fsdp")
+    assert logged(whole) == pytest.approx({key: expected[key] for key in logged(whole)}, abs=1e-5)
+
+
+def test_ddp_goes_on_with_another_number_of_workers(averaged: Job, home: Path) -> None:
+    start = checkpoint_at(averaged, MIDDLE)
+    again = fit(GPT, home, "ddp-1", resume_from=start, **{"resources.workers": 1})
+    found, expected = logged(again), logged(averaged)
+    assert found == pytest.approx({key: expected[key] for key in found}, abs=1e-5)
+
+
+@pytest.mark.parametrize("strategy", ["fsdp", {"name": "deepspeed", "zero_stage": 3}], ids=["fsdp", "zero-3"])
+def test_half_precision_and_blocks_computed_twice(home: Path, strategy: Any) -> None:
+    change = {"trainer.precision": "bf16-mixed", "trainer.gradient_checkpointing": True, "trainer.steps": 26}
+    name = f"half-{strategy if isinstance(strategy, str) else 'zero'}"
+    job = fit(GPT, home, name, strategy=strategy, **change)
+    values = logged(job)
+    assert values["train/loss", 26] < values["train/loss", 1] - 0.1
+    assert {weight.dtype for weight in Shards(checkpoint_at(job, 26)).weights().values()} == {torch.float32}
