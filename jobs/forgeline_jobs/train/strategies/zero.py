@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.precision.deepspeed import DeepSpeedPrecision
 from lightning.pytorch.strategies import DeepSpeedStrategy
-from torch import distributed
+from torch import Tensor, distributed
 from torch.optim import Optimizer
 
 from forgeline_architectures.tasks.base import TaskModule
@@ -24,13 +25,18 @@ from forgeline_jobs.train.strategies import saving
 from forgeline_jobs.train.strategies.buffers import make_alike
 from forgeline_jobs.train.strategies.config import DeepSpeedConfig
 from forgeline_jobs.train.strategies.shards import Piece
-from forgeline_jobs.train.strategies.zero_shares import frozen, shares, spread
+from forgeline_jobs.train.strategies.zero_shares import frozen, grouped, in_memory, spread, spread_all
 
+LOSS_SCALE = "loss_scaler"
 BUCKET = 200_000_000  # numbers that are sent at once at most: Lightning's default
 
 
 class ZeROPrecision(DeepSpeedPrecision):
     """DeepSpeed clips by itself, and tells the norm when it has stepped."""
+
+    def backward(self, tensor: Tensor, model: Any, optimizer: Any, *arguments: Any, **options: Any) -> None:
+        # Lightning has divided the loss by the batches that make a step, and DeepSpeed would do so again.
+        model.trainer.model.backward(tensor, *arguments, scale_wrt_gas=False, **options)
 
     def _clip_gradients(self, *arguments: Any, **options: Any) -> None:
         pass
@@ -101,16 +107,25 @@ class ZeROStrategy(DeepSpeedStrategy):
         return {}
 
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None) -> None:
-        saving.save(checkpoint, Path(filepath), self._pieces(), groups=self._zero.optimizer.param_groups)
+        content = checkpoint | {LOSS_SCALE: dict(_numbers(self._zero.loss_scaler))}
+        saving.save(content, Path(filepath), self._held(), groups=self._zero.optimizer.param_groups)
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
-        content, stored = saving.load(Path(checkpoint_path), groups=self._zero.optimizer.param_groups)
-        for share in shares(self._zero, self._module):
-            share.begin_state(self._zero.optimizer, stored)
+        zero = self._zero
+        content, stored = saving.load(Path(checkpoint_path), groups=zero.optimizer.param_groups)
+        for name, number in content.pop(LOSS_SCALE, {}).items():
+            setattr(zero.loss_scaler, name, number)
         with torch.no_grad():
-            for piece in self._pieces(every=True):
+            for group in grouped(zero, self._module):
+                with in_memory(zero, group[0].flat):
+                    for share in group:
+                        share.begin_state(zero.optimizer, stored)
+                        for piece in share.pieces(zero.optimizer, every=True):
+                            stored.fill(piece)
+                    spread(zero, group[0].flat)
+            for piece in (*frozen(self._module, first=True), *saving.buffers(self._module)):
                 stored.fill(piece)
-            spread(self._zero)
+            spread_all(zero)
         return content
 
     @property
@@ -124,14 +139,24 @@ class ZeROStrategy(DeepSpeedStrategy):
         """DeepSpeed's wrapper of the optimizer."""
         return self.deepspeed_engine.optimizer
 
-    def _pieces(self, *, every: bool = False) -> Iterator[Piece]:
-        """What this worker holds; of what all hold alike rank 0 tells, or each where it is to be read."""
-        first = every or distributed.get_rank() == 0
-        for share in shares(self._zero, self._module):
-            yield from share.pieces(self._zero.optimizer, every=every)
+    def _held(self) -> Iterator[Piece]:
+        """What this worker writes; of what all hold alike rank 0 tells."""
+        zero, first = self._zero, distributed.get_rank() == 0
+        for group in grouped(zero, self._module):
+            with in_memory(zero, group[0].flat) as fetched:
+                for share in group:
+                    for piece in share.pieces(zero.optimizer, every=False):
+                        yield replace(piece, values=piece.values.clone()) if fetched else piece
         yield from frozen(self._module, first=first)
         if first:
             yield from saving.buffers(self._module)
+
+
+def _numbers(scaler: object) -> Iterator[tuple[str, Any]]:
+    """The state of a loss scaler: where it stands, and when it last moved."""
+    for name, value in vars(scaler).items():
+        if isinstance(value, bool | int | float):
+            yield name, value
 
 
 def _engine_config(config: DeepSpeedConfig, *, gpu: bool) -> dict[str, Any]:

@@ -8,6 +8,7 @@ parameter. Read from DeepSpeed 0.19.8: `_hp_mapping` (`deepspeed.utils.tensor_fr
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,18 +100,54 @@ def frozen(module: nn.Module, *, first: bool) -> Iterator[Piece]:
             yield whole_piece(WEIGHT, name, parameter)
 
 
-def spread(zero: Any) -> None:
-    """Take the weights that the model computes with from the float32 ones, on all workers, as a step's end does."""
-    if hasattr(zero, "update_lp_params"):
+def grouped(zero: Any, module: nn.Module) -> Iterator[list[Share]]:
+    """This worker's shares of what is trained, flat tensor by flat tensor.
+
+    Args:
+        zero: DeepSpeed's wrapper of the optimizer.
+        module: what is trained.
+    """
+    by_flat: dict[int, list[Share]] = {}
+    for share in shares(zero, module):
+        by_flat.setdefault(id(share.flat), []).append(share)
+    yield from by_flat.values()
+
+
+@contextmanager
+def in_memory(zero: Any, flat: Tensor) -> Iterator[bool]:
+    """A flat tensor and its state, which may wait on a disk; whether they did, and will be there again afterwards."""
+    group = _sub_group(zero, flat)
+    waits = group is not None and zero._swappable_optimizer_subgroup(group)
+    if waits:
+        zero._optimizer_states_and_gradient_swap_in(group)
+    yield waits
+    if waits:
+        zero._optimizer_states_and_gradient_swap_out(group)
+
+
+def spread(zero: Any, flat: Tensor) -> None:
+    """Under stage 3, take the weights that the model computes with from a flat tensor, as a step's end does."""
+    group = _sub_group(zero, flat)
+    if group is not None:
+        zero._reassign_or_swap_out_partitioned_parameters(group)
+
+
+def spread_all(zero: Any) -> None:
+    """Bring every worker what the others have read."""
+    if hasattr(zero, "update_lp_params"):  # stages 1 and 2
         zero.update_lp_params()
         zero._hp_optimizer_states_linked = False  # the state is another one
         return
-    for group in range(len(zero.fp16_groups)):
-        zero._reassign_or_swap_out_partitioned_parameters(group)
     kept = zero.persistent_parameters  # those too small to be shared out in between
     if kept:
         kept[0].partition(kept)
         kept[0].all_gather(kept)
+
+
+def _sub_group(zero: Any, flat: Tensor) -> int | None:
+    """Number of a flat tensor of stage 3."""
+    held = getattr(zero, "fp32_partitioned_groups_flat", ())
+    return next((number for number, one in enumerate(held) if one is flat), None)
 
 
 def _first(zero: Any, name: str, parameter: nn.Parameter) -> Share | None:
