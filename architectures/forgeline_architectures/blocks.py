@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial, reduce
+from functools import partial
+from typing import Any
 
 from torch import nn
 from torch.utils.checkpoint import checkpoint
@@ -18,7 +19,9 @@ def repeated_blocks(model: nn.Module, paths: Iterable[str]) -> list[nn.Module]:
     """
     found: list[nn.Module] = []
     for path in paths:
-        kept = reduce(lambda part, name: getattr(part, name, None), path.split("."), model)
+        kept: Any = model
+        for name in path.split("."):
+            kept = getattr(kept, name, None)
         if isinstance(kept, nn.ModuleList | nn.Sequential):
             found.extend(kept)
     return found
@@ -30,4 +33,4 @@ def compute_twice(blocks: Iterable[nn.Module]) -> None:
     Chen et al. 2016 (arXiv:1604.06174), section 4. Names of parameters stay as they are.
     """
     for block in blocks:
-        block.forward = partial(checkpoint, block.forward, use_reentrant=False)  # type: ignore[method-assign]
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False)

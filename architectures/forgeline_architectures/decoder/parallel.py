@@ -22,7 +22,7 @@ from forgeline_architectures.decoder.attention import Attention
 from forgeline_architectures.decoder.design import DecoderDesign
 from forgeline_architectures.decoder.model import Block, DecoderModel
 
-PLAN = {
+PLAN: Mapping[str, type[ColwiseParallel | RowwiseParallel]] = {
     "attention.qkv": ColwiseParallel,
     "attention.out": RowwiseParallel,
     "feed_forward.up": ColwiseParallel,

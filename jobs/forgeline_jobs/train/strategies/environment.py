@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import torch
-from lightning.pytorch.plugins.environments import ClusterEnvironment
+from lightning.fabric.plugins import ClusterEnvironment
 
 
 class WorkerEnvironment(ClusterEnvironment):

@@ -84,7 +84,9 @@ class Shards:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._places: dict[str, list[_Place]] = {}
         for file in sorted(folder.glob(_FILES)):
-            stored = safe_open(file, framework="pt")  # mapped into memory: numbers are read when they are asked for
+            stored: Any = safe_open(
+                file, framework="pt"
+            )  # mapped into memory: numbers are read when they are asked for
             for key, (start, shape) in json.loads(stored.metadata()[_HEADER]).items():
                 length = stored.get_slice(key).get_shape()[0]
                 self.shapes[key] = tuple(shape)

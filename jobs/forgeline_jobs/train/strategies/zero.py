@@ -41,7 +41,9 @@ class ZeROPrecision(DeepSpeedPrecision):
     def _clip_gradients(self, *arguments: Any, **options: Any) -> None:
         pass
 
-    def optimizer_step(self, optimizer: Any, model: Any, closure: Callable[[], Any], **options: Any) -> Any:
+    def optimizer_step(  # type: ignore[override]  # as Lightning's own departs from its base
+        self, optimizer: Any, model: Any, closure: Callable[[], Any], **options: Any
+    ) -> Any:
         result = super().optimizer_step(optimizer, model, closure, **options)
         norm = model.trainer.model.get_global_grad_norm()
         if norm is not None:

@@ -89,6 +89,7 @@ def frozen(module: nn.Module, *, first: bool) -> Iterator[Piece]:
         module: what is trained.
         first: whether this worker tells what all hold alike.
     """
+    parameter: Any
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             continue
