@@ -114,7 +114,6 @@ def _built(architecture: BaseModel, data: PreparedData, options: Mapping[str, An
 def _match(module: TaskModule, spec: TrainSpec, data: PreparedData) -> None:
     import torch
 
-    from forgeline_architectures.blocks import repeated_blocks
     from forgeline_architectures.optimisation.parameters import (
         check_parts_learn,
         decayed_names,
@@ -122,9 +121,10 @@ def _match(module: TaskModule, spec: TrainSpec, data: PreparedData) -> None:
         learning_rate_factors,
     )
     from forgeline_jobs.train import transfer
+    from forgeline_jobs.train.strategies.plan import FamilyPlan
 
     tuning, model = spec.fine_tune, module.model
-    if spec.trainer.gradient_checkpointing and not repeated_blocks(model, _family(spec.architecture).blocks):
+    if spec.trainer.gradient_checkpointing and not FamilyPlan(_family(spec.architecture)).blocks(model):
         raise no_blocks(spec)
     _matched(lambda: freeze(model, tuning.freeze), option="freeze", key="fine_tune.freeze")
     if tuning.freeze and getattr(_family(spec.architecture), "own_steps", False):

@@ -98,3 +98,40 @@ def test_a_run_keeps_its_strategy_and_may_change_its_settings() -> None:
     check_unchanged("1", stored=before, given=load(WINE, set={"strategy": "deepspeed", "resources.workers": 1}).text)
     with pytest.raises(UsageError, match="another strategy"):
         check_unchanged("1", stored=before, given=load(WINE, set={"strategy": "ddp"}).text)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ({"name": "mlp"}, {"name": "wine", "batch_size": 16}),
+        ({"name": "test_resnet"}, {"name": "digits", "batch_size": 16}),  # of timm, whose transformers have blocks
+    ],
+)
+def test_a_model_without_blocks_is_not_computed_twice(case: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    spec = load({**WINE, "architecture": case[0], "data": case[1], "trainer": {"gradient_checkpointing": True}}).spec
+    with pytest.raises(SpecError, match="got true.*has no repeated blocks.*set it to false") as caught:
+        TrainKind().check(spec)
+    assert caught.value.key == "trainer.gradient_checkpointing"
+
+
+@pytest.mark.parametrize(
+    ("architecture", "workers", "message"),
+    [
+        ({"name": "palm", "layers": 1, "heads": 2, "width": 16, "head_width": 8}, 2, "palm has no plan"),
+        ({"name": "gpt", "layers": 1, "heads": 3, "width": 18}, 2, "heads 3 is not shared evenly"),
+        ({"name": "llama", "layers": 1, "heads": 4, "key_value_heads": 1, "width": 16}, 2, "key_value_heads 1 is not"),
+    ],
+)
+def test_matrices_that_cannot_be_shared_are_refused(architecture: dict[str, Any], workers: int, message: str) -> None:
+    text = {"name": "tinyshakespeare", "batch_size": 8, "context": 32}
+    change = {"architecture": {**architecture, "context": 32}, "data": text}
+    spec = load({**WINE, **change, "strategy": {"name": "fsdp", "tensor_parallel": workers}}).spec
+    with pytest.raises(SpecError, match=message):
+        TrainKind().check(spec)
+
+
+def test_workers_that_share_matrices_read_the_same_samples() -> None:
+    shared = {"strategy": {"name": "fsdp", "tensor_parallel": 2}, "resources.workers": 4, "data.batch_size": 2}
+    assert load(WINE, set=shared).spec.readers == 2
+    with pytest.raises(SpecError, match="tensor_parallel 2 does not divide resources.workers 3"):
+        load(WINE, set={**shared, "resources.workers": 3})
