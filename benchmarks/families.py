@@ -33,10 +33,13 @@ def rows(say: Callable[[str], None]) -> Mapping[str, Callable[[], dict[str, Any]
 
 
 def specs() -> Iterator[str]:
-    """Specs below jobs/specs: GPT's, and those of the zoo but for those that need another run's model."""
+    """Specs below jobs/specs: GPT's, and those of the zoo but for those that need another run's model.
+
+    Those of which modules alone come from another run's model (`fine_tune.parts`) are rows; these start fresh here.
+    """
     yield "tinyshakespeare.yaml"
     for path in sorted((SPECS / "zoo").glob("*.yaml")):
-        if "fine_tune" not in path.read_text(encoding="utf-8"):
+        if cast(TrainSpec, load(path).spec).fine_tune.pretrained is None:
             yield f"zoo/{path.name}"
 
 
@@ -51,6 +54,7 @@ def changes(spec: str) -> dict[str, Any]:
         "resources.cpus_per_worker": 1,
         "checkpoint.select": "last",
         "register": None,
+        "fine_tune.parts": {},
         **STAGES.get(spec, {}),
     }
 

@@ -6,7 +6,7 @@ on the meta device, without memory for their weights.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -61,20 +61,25 @@ def fresh_weights(
     """
     wanted = shapes_of(family, config, signature)
     head = head_of(family, config, signature)
-    different = [
-        f"{name} is {_shape(weights.get(name))} there and {_shape(wanted.get(name))} here"
-        for name in sorted({*wanted, *weights})
-        if (wanted.get(name) is None or list(weights.get(name, ())) != wanted[name] or name not in weights)
-        and name not in head
-    ]
+    different = differences(weights, wanted, besides=head)
     if different:
-        more = f" and {len(different) - _SHOWN} more" if len(different) > _SHOWN else ""
         raise ValueError(
-            f"its weights do not fit the model: {'; '.join(different[:_SHOWN])}{more}; give architecture and data the "
-            "settings of the trained model (pictures of another size fit timm's models: architecture.image_size)"
+            f"its weights do not fit the model: {different}; give architecture and data the settings of the trained "
+            "model (pictures of another size fit timm's models: architecture.image_size)"
         )
     changed = any(list(weights.get(name, ())) != wanted[name] for name in head)
     return head if new_head or changed else frozenset()
+
+
+def differences(there: Shapes, here: Shapes, *, besides: Collection[str] = ()) -> str:
+    """The first names whose shapes differ, or that one side lacks, but for those in `besides`; nothing for none."""
+    different = [
+        f"{name} is {_shape(there.get(name))} there and {_shape(here.get(name))} here"
+        for name in sorted({*here, *there} - {*besides})
+        if name not in here or name not in there or list(there[name]) != list(here[name])
+    ]
+    more = f" and {len(different) - _SHOWN} more" if len(different) > _SHOWN else ""
+    return "; ".join(different[:_SHOWN]) + more
 
 
 def _shape(shape: Sequence[int] | None) -> str:

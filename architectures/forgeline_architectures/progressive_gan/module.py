@@ -33,7 +33,8 @@ class ProgressiveGANModule(PairModule):
 
     def start_from(self, weights: Mapping[str, Tensor], *, fresh: Collection[str] = ()) -> None:
         super().start_from(weights, fresh=fresh)
-        self.grown_before = int(self.model.step) + 1
+        if "step" not in fresh:  # as where modules alone are taken over
+            self.grown_before = int(self.model.step) + 1
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)

@@ -148,7 +148,11 @@ class Fitting:
             begun.model_dump(mode="json"), self.data.signature.model_dump(mode="json"), options
         )
         module = cast(TaskModule, module)
-        transfer.begin(module, self.spec, self.data, source=None if self.resumed else self.job.pretrained)
+        if self.resumed is None:
+            source, parts = self.job.pretrained, self.job.parts
+        else:
+            source, parts = None, {}
+        transfer.begin(module, self.spec, self.data, source=source, sources_of_parts=parts)
         if self.spec.trainer.gradient_checkpointing:
             compute_twice(self._plan.blocks(module.model))
         if self.spec.trainer.compile:

@@ -51,7 +51,7 @@ class TrainKind:
         Raises:
             SpecError: what is wrong and which key to change.
         """
-        tuning = spec.fine_tune.model_copy(update={"pretrained": None})
+        tuning = spec.fine_tune.model_copy(update={"pretrained": None, "parts": {}})
         architecture = rehearsal.without_weights(spec.architecture)
         going_on = spec.model_copy(update={"architecture": architecture, "fine_tune": tuning})
         return self._check(going_on, pretrained=True)
@@ -89,7 +89,8 @@ class TrainKind:
         self._check_compile(spec, architecture)
         check_architecture(spec, architecture)
         check_blocks(spec, architecture)
-        if spec.fine_tune.pretrained is not None or spec.fine_tune.adapter is not None:
+        tuning = spec.fine_tune
+        if tuning.pretrained is not None or tuning.parts or tuning.adapter is not None:
             from forgeline_jobs.train import transfer  # it builds the model, for which torch is needed
 
             transfer.check(spec, data)
@@ -199,7 +200,7 @@ class TrainKind:
         if context.resume_from is not None:
             folder = self._newest(context)
             context.tell_attempt("resume", step=_step_of(folder))
-        pretrained = None if folder is not None else self._pretrained(context, spec)
+        pretrained, parts = (None, {}) if folder is not None else self._bundles(context, spec)
         spent: dict[str, int] = {}
         while True:
             job = Job(
@@ -209,6 +210,7 @@ class TrainKind:
                 attempt=context.attempt,
                 checkpoint=str(folder) if folder else None,
                 pretrained=pretrained,
+                parts=parts,
             )
             context.watch_spool(context.paths.spool(attempt=context.attempt, rank=0))
             failure = run_attempt(
@@ -235,19 +237,22 @@ class TrainKind:
         return (context.paths.attempt(job.attempt) / RESULT).exists()
 
     @staticmethod
-    def _pretrained(context: RunContext, spec: TrainSpec) -> str | None:
-        """Folder of the bundle to start from, which is written down with the run."""
-        if spec.fine_tune.pretrained is None:
-            return None
-        from forgeline_jobs.train import transfer
+    def _bundles(context: RunContext, spec: TrainSpec) -> tuple[str | None, dict[str, str]]:
+        """Folders of the bundles that the model and its modules start from, which are written down with the run."""
+        if spec.fine_tune.pretrained is None and not spec.fine_tune.parts:
+            return None, {}
+        from forgeline_jobs.train import parts, transfer
 
-        bundle = transfer.find(spec)
-        assert bundle is not None
+        whole, of_parts = transfer.find(spec), parts.find(spec)
+        digests = {f"fine_tune.parts.{name}.digest": bundle.digest for name, bundle in of_parts.items()}
+        if whole is not None:
+            digests["fine_tune.pretrained.digest"] = whole.digest
         try:
-            context.tracker.log_params(context.run_id, {"fine_tune.pretrained.digest": bundle.digest})
+            context.tracker.log_params(context.run_id, digests)
         except TrackingError as error:
             context.message(f"what the run started from did not reach the tracking store: {error}", level="warning")
-        return str(bundle.folder.resolve())
+        folders = {name: str(bundle.folder.resolve()) for name, bundle in of_parts.items()}
+        return None if whole is None else str(whole.folder.resolve()), folders
 
     @staticmethod
     def _newest(context: RunContext) -> Path | None:

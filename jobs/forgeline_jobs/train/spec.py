@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from forgeline.registry.aliases import Alias
 from forgeline.registry.gates import Gate
 from forgeline.spec.envelope import Envelope
 from forgeline.spec.parts import plugin_part
 from forgeline.spec.units import Length, TimeSpan
-from forgeline_architectures.optimisation.options import AdapterConfig, OptimizerConfig
+from forgeline_architectures.optimisation.options import OptimizerConfig
+from forgeline_jobs.train.fine_tuning import FineTuneConfig
 from forgeline_jobs.train.strategies.config import DDPConfig, StrategyConfig, check_run
 
 DEFAULT_EPOCHS = 10
@@ -62,43 +61,6 @@ class TrainerConfig(Part):
             raise ValueError(
                 f"give `epochs` or `steps`, not both (got epochs {self.epochs} and steps {self.steps}); remove one"
             )
-        return self
-
-
-class FineTuneConfig(Part):
-    """Which trained weights to start from, and what to hold still, move slowly or adapt."""
-
-    pretrained: str | None = Field(
-        default=None,
-        description="Trained model to start from: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, `runs:/RUN`, or a "
-        "bundle's folder.",
-    )
-    replace_head: bool = Field(
-        default=False, description="Start the last layer anew even where the classes are those of `pretrained`."
-    )
-    freeze: tuple[str, ...] = Field(default=(), description="Patterns of parameter names to freeze, e.g. `layer1.*`.")
-    learning_rates: dict[str, PositiveFloat] = Field(
-        default_factory=dict, description="Pattern of parameter names -> factor on `optimizer.lr`."
-    )
-    adapter: AdapterConfig | None = Field(
-        default=None, description="Low-rank matrices (LoRA) to train in place of the layers, which are frozen."
-    )
-
-    @field_validator("pretrained")
-    @classmethod
-    def _folder_from_anywhere(cls, value: str | None) -> str | None:
-        """A folder's path made absolute: workers run in folders of their own."""
-        if value is None or value.startswith(("models:", "runs:")):
-            return value
-        # Unlike Path.expanduser, this leaves the name of an unknown user alone.
-        return str(Path(os.path.expanduser(value)).absolute())  # noqa: PTH111
-
-    @model_validator(mode="after")
-    def _fields_fit(self) -> Self:
-        if self.adapter is not None and self.freeze:
-            raise ValueError("an adapter freezes every other weight by itself; remove freeze or adapter")
-        if self.replace_head and self.pretrained is None:
-            raise ValueError("replace_head is about the last layer of pretrained, which is not given; remove it")
         return self
 
 
@@ -180,10 +142,10 @@ class TrainSpec(Envelope):
                 f"weights come from architecture.pretrained ({own!r}) or from fine_tune.pretrained "
                 f"({self.fine_tune.pretrained!r}), not from both; remove one"
             )
-        if self.fine_tune.adapter is not None and not own and self.fine_tune.pretrained is None:
+        if self.fine_tune.adapter is not None and not (own or self.fine_tune.pretrained or self.fine_tune.parts):
             raise ValueError(
-                "fine_tune.adapter adds to trained weights and there are none; set fine_tune.pretrained, or "
-                "architecture.pretrained where the architecture has it"
+                "fine_tune.adapter adds to trained weights and there are none; set fine_tune.pretrained or "
+                "fine_tune.parts, or architecture.pretrained where the architecture has it"
             )
         if self.trainer.precision == "16-mixed" and self.resources.gpus_per_worker == 0:
             raise ValueError(

@@ -1,10 +1,12 @@
-"""Training that starts from a model of ours: which bundle, what fits, and what of it the new model takes over.
+"""Training that starts from models of ours: which bundles, what fits, and what of them the new model takes over.
 
-The driver finds the bundle once, so that every worker and every attempt starts from the same one though an alias moves.
+The driver finds each bundle once, so that every worker and every attempt starts from the same one though an alias
+moves. Modules that start from a bundle of their own (`fine_tune.parts`) do so whatever the rest starts from.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
 from forgeline import plugins
@@ -12,6 +14,7 @@ from forgeline.bundle import Bundle
 from forgeline.bundle.manifest import WEIGHTS
 from forgeline.bundle.weights import read_shapes, read_weights
 from forgeline.errors import ForgelineError, SpecError
+from forgeline_jobs.train import parts
 
 if TYPE_CHECKING:
     from forgeline_architectures.descriptor import Architecture
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from forgeline_jobs.train.spec import TrainSpec
 
 KEY = "fine_tune.pretrained"
+_SHOWN = 4
 
 
 def find(spec: TrainSpec) -> Bundle | None:
@@ -40,15 +44,18 @@ def find(spec: TrainSpec) -> Bundle | None:
 
 
 def check(spec: TrainSpec, data: PreparedData) -> None:
-    """Hold the trained model and the adapter against the model to be trained, before anything starts.
+    """Hold the trained models and the adapter against the model to be trained, before anything starts.
 
     Raises:
         SpecError: they do not fit.
     """
     bundle = find(spec)
     fresh = frozenset() if bundle is None else fresh_names(spec, data, bundle)
+    taken = parts.check(spec, data)
     if spec.fine_tune.adapter is not None:
-        _check_adapter(spec, data, fresh)
+        if taken and bundle is None and not getattr(spec.architecture, "pretrained", None):
+            fresh = _all_names(spec, data)
+        _check_adapter(spec, data, fresh - taken)
 
 
 def fresh_names(spec: TrainSpec, data: PreparedData, bundle: Bundle) -> frozenset[str]:
@@ -83,7 +90,14 @@ def fresh_names(spec: TrainSpec, data: PreparedData, bundle: Bundle) -> frozense
     return fresh
 
 
-def begin(module: TaskModule, spec: TrainSpec, data: PreparedData, *, source: str | None) -> None:
+def begin(
+    module: TaskModule,
+    spec: TrainSpec,
+    data: PreparedData,
+    *,
+    source: str | None,
+    sources_of_parts: Mapping[str, str] | None = None,
+) -> None:
     """Give a fresh module the weights to start from and its adapters.
 
     Args:
@@ -91,10 +105,15 @@ def begin(module: TaskModule, spec: TrainSpec, data: PreparedData, *, source: st
         spec: of the run.
         data: what it learns from.
         source: folder of the bundle to start from; None when a checkpoint brings the weights, or there is none.
+        sources_of_parts: the same of modules that start from a bundle of their own, by their names.
     """
+    weights = parts.read(spec, data, sources_of_parts) if sources_of_parts else {}
     if source is not None:
         bundle = Bundle.load(source)
-        module.start_from(read_weights(bundle.folder / WEIGHTS), fresh=fresh_names(spec, data, bundle))
+        fresh = fresh_names(spec, data, bundle) - weights.keys()
+        module.start_from({**read_weights(bundle.folder / WEIGHTS), **weights}, fresh=fresh)
+    elif weights:
+        module.start_from(weights, fresh=module.model.state_dict().keys() - weights.keys())
     if spec.fine_tune.adapter is not None:
         module.adapt(spec.fine_tune.adapter, trained=_head(spec, data))
 
@@ -114,9 +133,8 @@ def _check_inputs(data: PreparedData, bundle: Bundle) -> None:
 def _answers(side: PreparedData | Bundle) -> object:
     """What a model's outputs mean: classes, targets, or tokens."""
     preprocessing = side.preprocessing
-    tokens = (getattr(preprocessing, "tokenizer", None), getattr(preprocessing, "symbols", None))
     names = preprocessing.target_names if preprocessing.classes is None else preprocessing.classes
-    return names, tokens
+    return names, parts.tokens_of(side)
 
 
 def _check_adapter(spec: TrainSpec, data: PreparedData, fresh: frozenset[str]) -> None:
@@ -135,9 +153,10 @@ def _check_adapter(spec: TrainSpec, data: PreparedData, fresh: frozenset[str]) -
         raise SpecError(str(error), key="fine_tune.adapter") from error
     untrained = sorted((fresh & {name for name, _ in model.named_parameters()}) - whole)
     if untrained:
+        shown = ", ".join(untrained[:_SHOWN]) + (f" and {len(untrained) - _SHOWN} more" if untrained[_SHOWN:] else "")
         raise SpecError(
-            f"{', '.join(untrained)} cannot be taken over from {spec.fine_tune.pretrained!r} and would stay untrained; "
-            "name them here",
+            f"{shown} cannot be taken over from {spec.fine_tune.pretrained or 'fine_tune.parts'!r} and would stay "
+            "untrained; name them here",
             key="fine_tune.adapter.train",
         )
 
@@ -149,6 +168,12 @@ def _head(spec: TrainSpec, data: PreparedData) -> frozenset[str]:
     if data.signature.task == "language_modelling":
         return frozenset()
     return head_of(_family(spec), *_config_and_signature(spec, data))
+
+
+def _all_names(spec: TrainSpec, data: PreparedData) -> frozenset[str]:
+    from forgeline_architectures.transfer import shapes_of
+
+    return frozenset(shapes_of(_family(spec), *_config_and_signature(spec, data)))
 
 
 def _config_and_signature(spec: TrainSpec, data: PreparedData) -> tuple[dict[str, object], dict[str, object]]:

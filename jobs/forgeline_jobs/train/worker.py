@@ -7,7 +7,7 @@ reads them. A dead tracker therefore cannot stop a step.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class Job:
         attempt: number of this attempt, from 1.
         checkpoint: folder to resume from, or None.
         pretrained: folder of the bundle whose weights training starts from, or None.
+        parts: the same of modules that start from a bundle of their own, by their names.
     """
 
     spec: str
@@ -39,6 +40,7 @@ class Job:
     attempt: int
     checkpoint: str | None
     pretrained: str | None = None
+    parts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def paths(self) -> RunPaths:
