@@ -6,6 +6,7 @@ Models are built on the meta device, without memory for their weights.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -59,6 +60,10 @@ class Parts:
 
     def numbered(self, name: str) -> bool:
         """Whether a module has weights for each of the tokens, whose shapes follow from the number of these."""
+        return bool(differences(self._shapes(name), self._of_more_tokens._shapes(name)))
+
+    @cached_property
+    def _of_more_tokens(self) -> Parts:
         promise = Signature.model_validate(dict(self._signature))
         changes: dict[str, Any] = {
             "conditions": {condition: count + 1 for condition, count in promise.conditions.items()},
@@ -66,9 +71,7 @@ class Parts:
         }
         if OUTPUT_DIMENSIONS[promise.task] == ("vocabulary",):
             changes["outputs"] = (promise.outputs[0] + 1,)
-        larger = promise.model_copy(update=changes).model_dump(mode="json")
-        more = Parts(self._family, self._config, larger)
-        return bool(differences(self._shapes(name), more._shapes(name)))
+        return Parts(self._family, self._config, promise.model_copy(update=changes).model_dump(mode="json"))
 
     def check_fits(self, name: str, there: Parts, part: str) -> None:
         """Hold a module of this model against one of another.
@@ -87,23 +90,20 @@ class Parts:
         mine, theirs = self._settings(name), there._settings(part)
         for setting in sorted(mine.keys() & theirs.keys()):
             if mine[setting] != theirs[setting]:
-                raise ValueError(f"{setting} is {_shown(theirs[setting])} there and {_shown(mine[setting])} here")
+                raise ValueError(f"{setting} is {theirs[setting]} there and {mine[setting]} here")
 
     def _shapes(self, name: str) -> dict[str, list[int]]:
         return {inside: list(tensor.shape) for inside, tensor in self._modules[name].state_dict().items()}
 
-    def _settings(self, name: str) -> dict[str, Any]:
+    def _settings(self, name: str) -> dict[str, int | str]:
         return dict(_settings_of(self._modules[name]))
 
 
-def _settings_of(module: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Settings of a module and of those within it, by their place."""
+def _settings_of(module: nn.Module) -> Iterator[tuple[str, int | str]]:
+    """Settings of a module and of those within it, by their place; a function or a module is told by its name."""
     for place, inside in module.named_modules():
         for setting in _SETTINGS:
             value = getattr(inside, setting, None)
-            if isinstance(value, int) or callable(value):
-                yield f"{place}.{setting}".lstrip("."), value
-
-
-def _shown(value: Any) -> str:
-    return getattr(value, "__name__", None) or str(value)
+            told = type(value).__name__ if isinstance(value, nn.Module) else getattr(value, "__name__", value)
+            if isinstance(told, int | str):
+                yield f"{place}.{setting}".lstrip("."), told

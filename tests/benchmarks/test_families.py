@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from shutil import copy
 from typing import cast
 
 import pytest
@@ -30,3 +32,18 @@ def test_every_stage_fits_into_the_steps(spec: str) -> None:
     settings = trained_by(spec).architecture.model_dump()
     assert settings.get("autoencoder_steps", 0) < families.STEPS
     assert settings.get("stage_steps", 0) * len(settings.get("widths") or ()) <= families.STEPS
+
+
+def test_a_spec_of_which_modules_alone_come_from_a_run_is_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "zoo").mkdir()
+    for name in ("dbn-labels.yaml", "imagen.yaml"):
+        copy(SPECS / "zoo" / name, tmp_path / "zoo")
+    with (tmp_path / "zoo" / "imagen.yaml").open("a", encoding="utf-8") as spec:
+        spec.write("fine_tune: {parts: {text: {model: models:/clip@champion}}, freeze: ['text.*']}\n")
+    monkeypatch.setattr(families, "SPECS", tmp_path)
+    assert list(families.specs()) == ["tinyshakespeare.yaml", "zoo/imagen.yaml"]
+    settings = load(tmp_path / "zoo" / "imagen.yaml", set=families.changes("zoo/imagen.yaml")).spec
+    tuning = cast(TrainSpec, settings).fine_tune
+    assert (tuning.parts, tuning.freeze) == ({}, ("text.*",))

@@ -141,6 +141,13 @@ def test_a_model_that_is_half_grown_goes_on_growing(tmp_path: Path) -> None:
         fit(short, tmp_path, epochs=1)
 
 
+def test_a_model_of_which_a_module_alone_is_taken_over_grows_from_the_start() -> None:
+    model = module()
+    weights = {name: tensor for name, tensor in model.model.state_dict().items() if name.startswith("discriminator.")}
+    model.start_from(weights, fresh=model.model.state_dict().keys() - weights.keys())
+    assert weights and model.grown_before == 0
+
+
 def test_a_run_that_ends_before_the_networks_are_grown_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"8 steps .* 2 stages is faded in after 9; change trainer.steps or"):
         fit(module(stage_steps=6), tmp_path)

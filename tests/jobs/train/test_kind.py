@@ -95,12 +95,15 @@ def test_a_local_run_listens_on_loopback_alone(wine: fl.Run, listening: set[str]
 
 
 def test_a_run_starts_from_a_registered_model_and_says_from_which(wine: fl.Run) -> None:
-    change = {"fine_tune.pretrained": "models:/wine@champion", "optimizer.lr": 1e-6, "trainer.epochs": 1}
+    parts = {"hidden": {"model": f"runs:/{wine.id}"}}
+    change: dict[str, Any] = {"fine_tune.pretrained": "models:/wine@champion", "fine_tune.parts": parts}
+    change |= {"optimizer.lr": 1e-6, "trainer.epochs": 1}
     tuned = fl.run(load(WINE, set={**change, "register": None, "resources.workers": 1}))
     assert tuned.state == "succeeded", tuned.message
     assert tuned.metrics["val/loss"] == pytest.approx(wine.metrics["val/loss"], abs=1e-3)
     tracked = open_registry()._tracker.get(tuned.id)
     assert tracked.params["fine_tune.pretrained.digest"] == wine.bundle.digest
+    assert tracked.params["fine_tune.parts.hidden.digest"] == wine.bundle.digest
 
 
 def test_the_tracking_store_has_what_a_person_looks_for(wine: fl.Run) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from shutil import copytree, rmtree
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -21,6 +21,7 @@ from forgeline_jobs.train.fine_tuning import FineTuneConfig
 from forgeline_jobs.train.fitting import Fitting
 from forgeline_jobs.train.kind import TrainKind
 from forgeline_jobs.train.preparation import prepare
+from forgeline_jobs.train.transfer import fresh_names
 from forgeline_jobs.train.worker import Job
 
 TEXT = {"text_layers": 1, "text_heads": 2, "text_width": 16}
@@ -215,20 +216,31 @@ def test_what_does_not_fit_is_refused_before_the_run(
     assert found == key and message in text
 
 
-def test_the_same_number_of_other_words_is_refused_where_tokens_have_weights(clip: Bundle, tmp_path: Path) -> None:
-    manifest = clip.manifest
-    words = [f"{word}s" for word in manifest.preprocessing["words"]]
-    other = Bundle.save(
-        tmp_path / "other",
+def of_other_words(clip: Bundle, folder: Path) -> Bundle:
+    """The same model as if it had learnt other words, of the same number."""
+    words = tuple(f"{word}s" for word in clip.manifest.preprocessing["words"])
+    return Bundle.save(
+        folder / "other",
         model_state=clip.model.state_dict(),
-        architecture=manifest.architecture,
-        signature=manifest.signature,
-        preprocessing=clip.preprocessing.model_copy(update={"words": tuple(words)}),
+        architecture=clip.manifest.architecture,
+        signature=clip.manifest.signature,
+        preprocessing=cast(Any, clip.preprocessing).model_copy(update={"words": words}),
     )
+
+
+def test_the_same_number_of_other_words_is_refused_where_tokens_have_weights(clip: Bundle, tmp_path: Path) -> None:
+    other = of_other_words(clip, tmp_path)
     key, text = refusal(started(other))
     assert key == "fine_tune.parts.text.model" and "the data have other ones" in text
     blocks = {"text.encoder": {"model": str(other.folder), "part": "text_model.encoder"}}
     assert TrainKind().check(started(other, **{"fine_tune.parts": blocks})), "no word has a weight there"
+
+
+def test_a_whole_model_of_other_words_keeps_none_of_their_weights(clip: Bundle, tmp_path: Path) -> None:
+    spec: Any = load(CLIP, set={"fine_tune.pretrained": str(clip.folder)}).spec
+    data = prepare(spec.data)
+    assert fresh_names(spec, data, clip) == frozenset()
+    assert fresh_names(spec, data, of_other_words(clip, tmp_path)) == {"text_model.embeddings.token_embedding.weight"}
 
 
 def test_adapters_of_a_part_need_the_rest_trained_whole(clip: Bundle) -> None:
