@@ -7,9 +7,9 @@ from pathlib import Path
 from shutil import copytree, rmtree
 from typing import Any, cast
 
+import hypothesis
 import pytest
 import torch
-from hypothesis import given
 from hypothesis import strategies as st
 
 from forgeline import plugins
@@ -271,7 +271,8 @@ def test_a_module_of_a_wrapped_network_has_the_librarys_name(home: Path, tmp_pat
 NAMES = st.lists(st.sampled_from(["a", "b", "ab"]), min_size=1, max_size=3).map(".".join)
 
 
-@given(st.dictionaries(NAMES, st.just({"model": "runs:/one"}), max_size=4))
+@hypothesis.settings(deadline=None)
+@hypothesis.given(st.dictionaries(NAMES, st.just({"model": "runs:/one"}), max_size=4))
 def test_modules_within_each_other_are_refused(parts: dict[str, dict[str, str]]) -> None:
     within = any(a != b and a.split(".")[: b.count(".") + 1] == b.split(".") for a in parts for b in parts)
     if within:
