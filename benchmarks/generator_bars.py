@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ class GeneratorBar:
         again: name -> options of the family by which the same model is measured once more; the metrics' names get the
             name before them.
         picture: stem of the report's picture that is kept.
+        after: specs that are run before, whose registered models this one starts from.
     """
 
     name: str
@@ -75,10 +77,13 @@ class GeneratorBar:
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     again: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     picture: str = "samples"
+    after: Sequence[str] = ()
 
 
 def measure(bar: GeneratorBar, say: Say) -> dict[str, Any]:
     """Train and evaluate with each seed; the row for the result file."""
+    for spec in bar.after:
+        _registered(spec)
     measured: dict[str, list[float]] = {}
     seconds: list[float] = []
     for seed in bar.seeds:
@@ -104,6 +109,14 @@ def measure(bar: GeneratorBar, say: Say) -> dict[str, Any]:
         "seconds": [round(second, 1) for second in seconds],
         "met": all(bound.holds(measured[name]) for name, bound in bounds.items()),
     }
+
+
+@cache
+def _registered(spec: str) -> None:
+    """Train what other rows start from, once."""
+    run = fl.run(SPECS / spec)
+    if run.state != "succeeded":
+        raise RuntimeError(f"{spec}: {run.state}, {run.message}")
 
 
 def _evaluated(bar: GeneratorBar, run: fl.Run, *, picture: bool) -> dict[str, float]:

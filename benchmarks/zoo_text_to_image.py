@@ -13,6 +13,7 @@ BARS = (
     GeneratorBar(
         name="captioned shapes latent diffusion",
         spec="zoo/latent_diffusion.yaml",
+        after=("zoo/clip.yaml",),
         metrics=zoo_gans.JUDGED,
         bounds={"judge_accuracy": Bound(at_least=0.85)},
     ),
@@ -25,6 +26,7 @@ BARS = (
     GeneratorBar(
         name="captioned shapes Imagen",
         spec="zoo/imagen.yaml",
+        after=("zoo/clip.yaml",),
         metrics=zoo_gans.JUDGED,
         bounds={"judge_accuracy": Bound(at_least=0.85)},
     ),
