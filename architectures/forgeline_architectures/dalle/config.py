@@ -38,8 +38,8 @@ class DalleConfig(ArchitectureConfig):
     )
     likelihood: Literal["laplace", "normal"] = Field(
         default="laplace",
-        description="How a pixel lies about what the autoencoder gives: by Laplace's density, as in the paper, or by the "
-        "normal one, to which far-off pixels count for more: for small things of strong colour.",
+        description="How a pixel lies about what the autoencoder gives: by Laplace's density, as in the paper, or by "
+        "the normal one, to which far-off pixels count for more: for small things of strong colour.",
     )
     smallest_scale: PositiveFloat = Field(
         default=0.02,

@@ -1,7 +1,7 @@
 """Generation in two stages: one part of a model learns first and then stays as it is, and the others learn from it.
 
-Unusual: Lightning's optimiser is one, over both stages, and its learning rate goes its whole course in each. A part that
-is not learning has no gradient, so that the optimiser leaves it alone, weight decay included.
+Unusual: Lightning's optimiser is one, over both stages, and its learning rate goes its whole course in each. A part
+that is not learning has no gradient, so that the optimiser leaves it alone, weight decay included.
 """
 
 from __future__ import annotations
