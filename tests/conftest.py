@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import settings
+
+# No test holds a time: a busy machine is no fault of the code.
+settings.register_profile("forgeline", deadline=None)
+settings.load_profile("forgeline")
 
 
 def pytest_configure(config: pytest.Config) -> None:

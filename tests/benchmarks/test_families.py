@@ -40,8 +40,6 @@ def test_a_spec_of_which_modules_alone_come_from_a_run_is_a_row(
     (tmp_path / "zoo").mkdir()
     for name in ("dbn-labels.yaml", "imagen.yaml"):
         copy(SPECS / "zoo" / name, tmp_path / "zoo")
-    with (tmp_path / "zoo" / "imagen.yaml").open("a", encoding="utf-8") as spec:
-        spec.write("fine_tune: {parts: {text: {model: models:/clip@champion}}, freeze: ['text.*']}\n")
     monkeypatch.setattr(families, "SPECS", tmp_path)
     assert list(families.specs()) == ["tinyshakespeare.yaml", "zoo/imagen.yaml"]
     settings = load(tmp_path / "zoo" / "imagen.yaml", set=families.changes("zoo/imagen.yaml")).spec

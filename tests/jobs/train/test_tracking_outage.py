@@ -44,6 +44,8 @@ def test_a_finished_training_stays_finished_without_its_tracking_store(
         run_id="r",
         paths=RunPaths(tmp_path, "r"),
         attempt=1,
+        grace_s=30.0,
+        progressed=lambda: None,
         cluster=None,
         resume_from=None,
         tracker=Unreachable(),
