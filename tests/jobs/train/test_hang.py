@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from forgeline_jobs.train import hang
 from forgeline_jobs.train.hang import SLOW_FACTOR, SLOWEST_S, HangWatch
 from forgeline_jobs.train.heartbeat import Beat, Identity, Phase
-from forgeline_jobs.train.strategy import PROCESS_GROUP_TIMEOUT
+from forgeline_jobs.train.strategies.arguments import PROCESS_GROUP_TIMEOUT
 
 AFTER_S = 10.0
 
