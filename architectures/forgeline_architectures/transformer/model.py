@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -150,7 +150,13 @@ class EncoderLayer(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Attention within the target so far, attention to the source, then the feed-forward layer."""
+    """Attention within the target so far, attention to the source, then the feed-forward layer.
+
+    Attributes:
+        called: methods that are called besides `forward`: where its weights are shared out, they are fetched for these.
+    """
+
+    called: ClassVar[tuple[str, ...]] = ("begin",)
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()

@@ -89,6 +89,8 @@ class FSDPStrategy(ModelParallelStrategy):
             self._orders = {f"{MODEL_PREFIX}{name}": order for name, order in orders.items()}
         for block in self._plan.blocks(module.model):
             fully_shard(block, mesh=mesh, mp_policy=policy)
+            for name in getattr(block, "called", ()):
+                register_fsdp_forward_method(block, name)
         fully_shard(module, mesh=mesh, mp_policy=policy)
         for step in STEPS:
             register_fsdp_forward_method(module, step)

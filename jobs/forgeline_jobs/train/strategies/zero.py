@@ -29,6 +29,8 @@ from forgeline_jobs.train.strategies.zero_shares import frozen, grouped, in_memo
 
 LOSS_SCALE = "loss_scaler"
 BUCKET = 200_000_000  # numbers that are sent at once at most: Lightning's default
+ALIGNED = 512
+KEPT_WHOLE = 100_000
 
 
 class ZeROPrecision(DeepSpeedPrecision):
@@ -94,8 +96,10 @@ class ZeROStrategy(DeepSpeedStrategy):
         self.model.to(memory_format=torch.contiguous_format)  # pieces are runs of numbers
         stage = self.config["zero_optimization"]
         numbers = sum(parameter.numel() for parameter in self.model.parameters())
-        # Buffers are made of this size, however small the model is.
-        stage["reduce_bucket_size"] = stage["allgather_bucket_size"] = min(BUCKET, numbers)
+        # Buffers are made of this size, however small the model is; it is aligned for NCCL.
+        stage["reduce_bucket_size"] = stage["allgather_bucket_size"] = min(BUCKET, -(-numbers // ALIGNED) * ALIGNED)
+        # Weights below are kept whole on every worker: DeepSpeed's default, by which a small model would be all of it.
+        stage["stage3_param_persistence_threshold"] = min(KEPT_WHOLE, numbers // 1000)
         self._initialize_deepspeed_train(self.model)
 
     def training_step(self, *arguments: Any, **options: Any) -> Any:

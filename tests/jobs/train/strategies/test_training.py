@@ -92,7 +92,27 @@ def test_a_stopped_run_goes_on_with_as_many_workers_and_with_fewer(
         torch.testing.assert_close(one.whole(key), other.whole(key), rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("architecture", ["gpt", "llama"])
+ODD: Mapping[str, Any] = {"name": "mlp", "hidden": [2]}  # 13 x 2 + 2 + 2 x 3 + 3: an odd number of parameters
+PAIRS: Mapping[str, Any] = {"name": "transformer", "layers": 1, "heads": 2, "width": 16, "feed_forward": 16}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "data", "strategy"),
+    [
+        (ODD, "wine", {"name": "deepspeed", "zero_stage": 2}),  # whose buffers have to be aligned
+        (PAIRS, "reverse-copy", "fsdp"),  # whose decoder's layers are called twice in a step
+    ],
+    ids=["odd", "called-twice"],
+)
+def test_models_that_ask_more_of_a_strategy(
+    home: Path, architecture: Mapping[str, Any], data: str, strategy: Any
+) -> None:
+    spec = {**GPT, "architecture": architecture, "data": {"name": data, "batch_size": 8}, "trainer": {"steps": 5}}
+    one, other = (fit(spec, home, f"{data}-{number}", strategy=asked) for number, asked in enumerate(("ddp", strategy)))
+    assert logged(other) == pytest.approx(logged(one), abs=1e-4)
+
+
+@pytest.mark.parametrize("architecture", ["gpt", pytest.param("llama", marks=pytest.mark.acceptance)])
 def test_workers_that_share_matrices_train_as_ddp_does(home: Path, architecture: str) -> None:
     change = {"architecture.name": architecture, "trainer.steps": 12, "trainer.validate_every": "8step"}
     expected = fit(GPT, home, f"{architecture}-ddp", **change)

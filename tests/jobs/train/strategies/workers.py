@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ def fit(spec: Mapping[str, Any], home: Path, run_id: str, *, resume_from: Path |
         shutil.copytree(resume_from, folder)
         job = Job(spec=loaded.text, run_id=run_id, home=str(home), attempt=2, checkpoint=str(folder))
     job.paths.attempt(job.attempt).mkdir(parents=True)
-    multiprocessing.start_processes(_work, (workers, _free_port(), job.to_dict()), nprocs=workers, start_method="fork")
+    together(_fit, job.to_dict(), workers=workers)
     return job
 
 
@@ -52,7 +52,17 @@ def checkpoint_at(job: Job, step: int) -> Path:
     return folder
 
 
-def _work(rank: int, workers: int, port: int, job: Mapping[str, Any]) -> None:
+def together(work: Callable[..., None], *arguments: Any, workers: int) -> None:
+    """Call a function in so many processes that can meet, each with these arguments."""
+    told = (workers, _free_port(), work, arguments)
+    multiprocessing.start_processes(_work, told, nprocs=workers, start_method="fork")
+
+
+def _fit(job: Mapping[str, Any]) -> None:
+    Fitting(Job(**job)).run()
+
+
+def _work(rank: int, workers: int, port: int, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     torch.set_num_threads(1)
     os.environ.update(
         MASTER_ADDR="127.0.0.1",
@@ -64,7 +74,7 @@ def _work(rank: int, workers: int, port: int, job: Mapping[str, Any]) -> None:
         WORLD_SIZE=str(workers),
         LOCAL_WORLD_SIZE=str(workers),
     )
-    Fitting(Job(**job)).run()
+    work(*arguments)
 
 
 def _free_port() -> int:
