@@ -31,7 +31,7 @@ def test_a_finished_training_stays_finished_without_its_tracking_store(
 ) -> None:
     result = {"metrics": {"val/loss": 0.5}, "fingerprint": "f" * 64}
 
-    def ended_well(job: Job, spec: Any, *, cluster: bool) -> None:
+    def ended_well(job: Job, spec: Any, **settings: Any) -> None:
         folder = job.paths.attempt(job.attempt)
         folder.mkdir(parents=True)
         (folder / RESULT).write_text(json.dumps(result))
