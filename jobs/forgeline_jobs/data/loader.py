@@ -94,18 +94,34 @@ class TrainBatches(Sampler[Request]):
 
 
 class EvalBatches(Sampler[Request]):
-    """Index batches that go over the ranks' shares in order, every sample exactly once."""
+    """Index batches that go over the ranks' shares in order, every sample exactly once.
 
-    def __init__(self, length: int, batch_size: int, *, rank: int, world: int) -> None:
+    Args:
+        length: samples in the split.
+        batch_size: samples over all ranks.
+        rank: this worker's number.
+        world: number of workers.
+        even: give each rank as many batches, as it must have where the model's parts are fetched from all of them. A
+            rank that has a batch less gets a sample once more at the end, which is not to be counted.
+
+    Attributes:
+        counted: batches of samples of its own.
+    """
+
+    def __init__(self, length: int, batch_size: int, *, rank: int, world: int, even: bool = False) -> None:
         self.indices = as_int64(range(rank, length, world))
         self.batch_size = max(1, batch_size // world)
+        self.counted = math.ceil(len(self.indices) / self.batch_size)
+        self._batches = math.ceil(math.ceil(length / world) / self.batch_size) if even else self.counted
 
     def __len__(self) -> int:
-        return math.ceil(len(self.indices) / self.batch_size)
+        return self._batches
 
     def __iter__(self) -> Iterator[Request]:
         for start in range(0, len(self.indices), self.batch_size):
             yield self.indices[start : start + self.batch_size], None
+        for _ in range(self.counted, self._batches):
+            yield as_int64([0]), None
 
 
 class BatchDataset(Dataset[dict[str, torch.Tensor]]):
@@ -140,10 +156,20 @@ def train_loader(
 
 
 def eval_loader(
-    split: Split, batch_size: int, *, rank: int = 0, world: int = 1, workers: int = 0, pin: bool = False
+    split: Split,
+    batch_size: int,
+    *,
+    rank: int = 0,
+    world: int = 1,
+    workers: int = 0,
+    pin: bool = False,
+    even: bool = False,
 ) -> Loader:
-    """Batches in order, not augmented, every sample exactly once over the ranks; some may get one sample less."""
-    return _loader(split, EvalBatches(len(split), batch_size, rank=rank, world=world), workers, pin)
+    """Batches in order, not augmented, every sample exactly once over the ranks; some may get one sample less.
+
+    With `even`, each rank gets as many batches; `loader.sampler` is an `EvalBatches` and tells how many of them count.
+    """
+    return _loader(split, EvalBatches(len(split), batch_size, rank=rank, world=world, even=even), workers, pin)
 
 
 def _loader(split: Split, sampler: Any, workers: int, pin: bool) -> Loader:

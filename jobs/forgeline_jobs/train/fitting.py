@@ -23,7 +23,7 @@ from forgeline_architectures.blocks import compute_twice
 from forgeline_architectures.tasks.base import TaskModule
 from forgeline_architectures.tasks.lightning_import import Trainer
 from forgeline_jobs.data.base import PreparedData
-from forgeline_jobs.data.loader import TrainBatches, eval_loader, train_loader
+from forgeline_jobs.data.loader import EvalBatches, TrainBatches, eval_loader, train_loader
 from forgeline_jobs.train import checkpoint, outcome, transfer
 from forgeline_jobs.train.callbacks.checkpoints import Checkpoints, Policy
 from forgeline_jobs.train.callbacks.heartbeats import Heartbeats
@@ -79,9 +79,7 @@ class Fitting:
             trainer.fit(
                 module,
                 train_dataloaders=self.train_loader,
-                val_dataloaders=eval_loader(
-                    self.data.splits["val"], self.spec.data.batch_size, rank=self.reader, world=self.readers
-                ),
+                val_dataloaders=self.val_loader,
                 ckpt_path=resume,
                 weights_only=True,
             )
@@ -126,6 +124,16 @@ class Fitting:
         if self.resumed is not None:
             cast(TrainBatches, loader.sampler).start_at(self.resumed.epoch, self.resumed.batch)
         return loader
+
+    @cached_property
+    def val_loader(self) -> Any:
+        return eval_loader(
+            self.data.splits["val"],
+            self.spec.data.batch_size,
+            rank=self.reader,
+            world=self.readers,
+            even=self.spec.strategy.shards,
+        )
 
     @cached_property
     def schedule(self) -> Schedule:
@@ -173,7 +181,8 @@ class Fitting:
             describe_batch=cast(TrainBatches, self.train_loader.sampler).describe,
         )
         task = self.data.signature.task
-        validation = Validation(self.spool, data=self.data, epochs=log.epochs)
+        counted = cast(EvalBatches, self.val_loader.sampler).counted
+        validation = Validation(self.spool, data=self.data, epochs=log.epochs, batches=counted)
         policy = Policy(
             root=paths.checkpoints,
             monitor=spec.monitor,

@@ -82,6 +82,18 @@ def test_evaluation_covers_each_sample_once(length: int, batch: int, world: int)
     assert all(len(list(rank)) == len(rank) for rank in ranks)
 
 
+@given(st.integers(1, 50), st.integers(1, 10), worlds)
+def test_even_evaluation_gives_each_rank_as_many_batches_and_says_which_count(
+    length: int, batch: int, world: int
+) -> None:
+    ranks = [EvalBatches(length, batch, rank=rank, world=world, even=True) for rank in range(world)]
+    assert len({len(rank) for rank in ranks}) == 1
+    assert all(len(list(rank)) == len(rank) for rank in ranks)
+    assert all(len(indices) for rank in ranks for indices, _ in rank)
+    seen = [int(i) for rank in ranks for indices, _ in list(rank)[: rank.counted] for i in indices]
+    assert sorted(seen) == list(range(length))
+
+
 def test_refusals() -> None:
     with pytest.raises(DataError, match="multiple of 3"):
         TrainBatches(30, 4, rank=0, world=3, seed=0)

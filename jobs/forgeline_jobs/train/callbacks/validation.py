@@ -85,12 +85,19 @@ class Outputs:
 class Validation(Callback):
     """Collects a validation pass, measures it on every rank alike, and writes it to rank 0's spool.
 
+    Args:
+        spool: rank 0's; None on the others.
+        data: what is validated on.
+        epochs: of the whole run.
+        batches: of a pass that count on this rank.
+
     Attributes:
         measured: newest metrics, with the prefix `val/`.
     """
 
-    def __init__(self, spool: Spool | None, *, data: PreparedData, epochs: int) -> None:
+    def __init__(self, spool: Spool | None, *, data: PreparedData, epochs: int, batches: int) -> None:
         self.spool = spool
+        self.batches = batches
         self.data = data
         self.epochs = epochs
         self.measured: dict[str, float] = {}
@@ -104,7 +111,8 @@ class Validation(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:  # fmt: skip
-        self._pass.add(outputs)
+        if batch_idx < self.batches:
+            self._pass.add(outputs)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.world_size > 1:

@@ -101,8 +101,9 @@ PAIRS: Mapping[str, Any] = {"name": "transformer", "layers": 1, "heads": 2, "wid
     [
         (ODD, "wine", {"name": "deepspeed", "zero_stage": 2}),  # whose buffers have to be aligned
         (PAIRS, "reverse-copy", "fsdp"),  # whose decoder's layers are called twice in a step
+        (ODD, "breast-cancer", "fsdp"),  # whose 57 samples to validate on are 8 batches of one worker, 7 of the other
     ],
-    ids=["odd", "called-twice"],
+    ids=["odd", "called-twice", "uneven"],
 )
 def test_models_that_ask_more_of_a_strategy(
     home: Path, architecture: Mapping[str, Any], data: str, strategy: Any
@@ -141,3 +142,28 @@ def test_half_precision_and_blocks_computed_twice(home: Path, strategy: Any) -> 
     values = logged(job)
     assert values["train/loss", 20] < values["train/loss", 1] - 0.1
     assert {weight.dtype for weight in Shards(checkpoint_at(job, 20)).weights().values()} == {torch.float32}
+
+
+@pytest.mark.acceptance
+@pytest.mark.parametrize("name", ["ddp", *SHARDED])
+def test_what_four_workers_wrote_goes_on_with_two_and_with_one(home: Path, name: str) -> None:
+    strategy = SHARDED.get(name, "ddp")
+    change = {"strategy": strategy, "trainer.steps": 6, "trainer.validate_every": "3step"}
+    four = fit(GPT, home, f"{name}-of-four", **change, **{"resources.workers": 4})
+    expected = logged(four)
+    for workers in (2, 1):
+        again = fit(
+            GPT,
+            home,
+            f"{name}-of-four-{workers}",
+            resume_from=checkpoint_at(four, 3),
+            **change,
+            **{"resources.workers": workers},
+        )
+        found = logged(again)
+        assert ("train/loss", 6) in found
+        assert found == pytest.approx({key: expected[key] for key in found}, abs=1e-5)
+        if name != "ddp":
+            one, other = (Shards(checkpoint_at(job, 6)) for job in (again, four))
+            for key in other.shapes:
+                torch.testing.assert_close(one.whole(key), other.whole(key), rtol=0, atol=1e-5)
