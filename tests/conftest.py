@@ -7,6 +7,12 @@ import os
 import pytest
 from hypothesis import settings
 
+# Ray reads how it authenticates when it is imported, once in a process, and any module may import it first; a local Ray
+# that a test starts in this process has a token.
+with pytest.MonkeyPatch.context() as patch:
+    patch.setenv("RAY_AUTH_MODE", "token")
+    import ray  # noqa: F401
+
 # No test holds a time: a busy machine is no fault of the code.
 settings.register_profile("forgeline", deadline=None)
 settings.load_profile("forgeline")

@@ -9,6 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ray.exceptions import ActorDiedError, OutOfMemoryError
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
+from ray.train.v2.api.exceptions import ControllerError, PreemptionError, WorkerGroupError
+from ray.train.v2.api.preemption import PreemptionInfo
 
 from forgeline.ledger.states import Reason
 from forgeline_jobs.train import causes, notices
@@ -17,15 +21,6 @@ from forgeline_jobs.train.evidence import FAILURE, record_failure
 from forgeline_jobs.train.heartbeat import Heart, Identity
 from forgeline_jobs.train.nodes import NodeGone
 from forgeline_jobs.train.watch import HANG, Death
-
-# Ray reads how it authenticates when it is imported, once in a process; a local Ray that another module starts in this
-# one has a token.
-with pytest.MonkeyPatch.context() as patch:
-    patch.setenv("RAY_AUTH_MODE", "token")
-    from ray.exceptions import ActorDiedError, OutOfMemoryError
-    from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
-    from ray.train.v2.api.exceptions import ControllerError, PreemptionError, WorkerGroupError
-    from ray.train.v2.api.preemption import PreemptionInfo
 
 GLOO = "[third_party/gloo/gloo/transport/tcp/pair.cc:545] Read error [127.0.0.1]:2717: Connection reset by peer."
 NO_MEMORY = "[enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,15 +31,17 @@ SPEC = {
 }
 
 
+TOKEN = secrets.token_hex(32)  # Ray reads it once in a process
+
+
 @pytest.fixture
 def node(faulty: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The second of two nodes, each with room for one worker."""
     import ray
     from ray.cluster_utils import Cluster
 
-    for key, value in {**ENVIRONMENT, "RAY_AUTH_MODE": "disabled"}.items():
+    for key, value in {**ENVIRONMENT, "RAY_AUTH_TOKEN": TOKEN}.items():
         monkeypatch.setenv(key, value)
-    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     second = cluster.add_node(num_cpus=1)
     ray.init(address=cluster.address, log_to_driver=False)
