@@ -100,7 +100,8 @@ PAIRS: Mapping[str, Any] = {"name": "transformer", "layers": 1, "heads": 2, "wid
     ("architecture", "data", "strategy"),
     [
         (ODD, "wine", {"name": "deepspeed", "zero_stage": 2}),  # whose buffers have to be aligned
-        (PAIRS, "reverse-copy", "fsdp"),  # whose decoder's layers are called twice in a step
+        # whose decoder's layers are called twice in a step
+        pytest.param(PAIRS, "reverse-copy", "fsdp", marks=pytest.mark.acceptance),
         (ODD, "breast-cancer", "fsdp"),  # whose 57 samples to validate on are 8 batches of one worker, 7 of the other
     ],
     ids=["odd", "called-twice", "uneven"],
