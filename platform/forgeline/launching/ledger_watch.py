@@ -5,8 +5,10 @@ It has a thread of its own: a ledger that is locked or away makes it wait, and n
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 
 from forgeline.ledger.leases import RENEW_EVERY_S
@@ -41,12 +43,17 @@ class LedgerWatch:
         self._closing.set()
 
     def _run(self) -> None:
+        away = False
         while not self._closing.is_set() and not self.lost:
             try:
                 self.look()
+                away = False
             except Exception:
-                # A ledger that is away for a moment must not end a training; the next look asks again.
-                pass
+                # A ledger that is away for a moment must not end a training; the next look asks again. The driver's
+                # log is told once for as long as it lasts.
+                if not away:
+                    traceback.print_exc(file=sys.stderr)
+                away = True
             self._closing.wait(_POLL_S)
 
     def look(self) -> None:

@@ -15,7 +15,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger_watch, "_POLL_S", 0.01)
 
 
-def test_a_lease_is_renewed_through_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lease_is_renewed_through_an_outage_which_the_log_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(ledger_watch, "RENEW_EVERY_S", 0.0)
     answers: Iterator[object] = iter([True, LedgerError("locked"), LedgerError("gone"), True])
     all_asked, lost = threading.Event(), threading.Event()
@@ -32,6 +34,8 @@ def test_a_lease_is_renewed_through_an_outage(monkeypatch: pytest.MonkeyPatch) -
     assert all_asked.wait(10)
     watch.close()
     assert not lost.is_set() and not watch.lost
+    said = capfd.readouterr().err
+    assert said.count("LedgerError: locked") == 1 and "LedgerError: gone" not in said
 
 
 def test_a_lost_lease_is_told_once() -> None:

@@ -13,7 +13,7 @@ from forgeline_jobs.train.plan.choice import Choice, Need, choose
 from forgeline_jobs.train.plan.devices import Device
 from forgeline_jobs.train.plan.estimate import Estimate, Rate, estimate
 from forgeline_jobs.train.plan.model_states import deepspeed_estimate
-from forgeline_jobs.train.plan.needs import Needs, Rehearsal
+from forgeline_jobs.train.plan.needs import Needs, Rehearsal, as_config
 from forgeline_jobs.train.plan.throughput import earlier_rate, measured_rate
 
 if TYPE_CHECKING:
@@ -72,7 +72,9 @@ class Answer:
         cost = None
         if rate is not None:
             cost = estimate(samples=self._samples, rate=rate, resources=self.spec.resources, price=price)
-        memory = [_memory(need, each, self._estimator(need, needs)) for need in needs.rows]
+        memory = [
+            _memory(need, each, self._estimator(need, needs)) | {"own": need is self._own(needs)} for need in needs.rows
+        ]
         data = {
             "kind": self.spec.kind,
             "name": self.spec.name,
@@ -80,6 +82,7 @@ class Answer:
             "parameters": {"total": needs.size.total, "trainable": needs.size.trainable},
             "workers": self.spec.resources.workers,
             "precision": self.spec.trainer.precision,
+            "strategy": self.spec.strategy.model_dump(mode="json"),
             "batch": {"global": self.spec.data.batch_size, "each": each, "accumulate": self.spec.trainer.accumulate},
             "steps": {"total": self.schedule.total_steps, "epoch": self.schedule.steps_per_epoch},
             "samples": self._samples,
@@ -136,6 +139,19 @@ class Answer:
             largest_layer=needs.largest_layer,
         )
 
+    def _own(self, needs: Needs) -> Need | None:
+        """What the spec's strategy needs; None where its settings are those of no row (nvme, tensor_parallel)."""
+        return next((need for need in needs.rows if as_config(need.strategy) == self.spec.strategy), None)
+
+    def _own_in_words(self, needs: Needs, device: Device | None) -> str:
+        own, each = self._own(needs), self.spec.data.batch_size // self.spec.resources.workers
+        if own is None:
+            return f"{self.spec.strategy.name}, whose settings are not planned for"
+        needed = f"{own.strategy}: {size_in_words(own.device(each))} for a worker"
+        if device is None:
+            return needed
+        return f"{needed}, which {'fits' if own.device(each) <= device.usable else 'does not fit'} {device.name}"
+
     def _facts(
         self, needs: Needs, device: Device | None, chosen: Choice | None, rate: Rate | None, cost: Estimate | None
     ) -> Sequence[tuple[str, str]]:
@@ -149,6 +165,7 @@ class Answer:
             ("batch", f"{spec.data.batch_size}, {each} on each of {spec.resources.workers} workers{accumulated}"),
             ("steps", f"{schedule.total_steps:,} ({schedule.steps_per_epoch:,} an epoch), {self._samples:,} samples"),
             ("device", "unknown: no GPU is here and --gpu names none" if device is None else _in_words(device)),
+            ("strategy", self._own_in_words(needs, device)),
             ("auto", _auto_in_words(device, chosen)),
             *_time_facts(rate, cost),
         ]
@@ -157,11 +174,7 @@ class Answer:
         notes = [needs.uncounted] if needs.uncounted else []
         if any(need.strategy.zero_stage for need in needs.rows):
             notes += [ESTIMATOR_NOTE, HOST_NOTE]
-        else:
-            notes.append(
-                "the spec's averages, adapters or several optimisers are ddp's alone: other strategies are left out"
-            )
-        return notes
+        return notes + [f"{name} is left out, since it would be refused: {why}" for name, why in needs.refused.items()]
 
 
 def _memory(need: Need, each: int, estimator: int | None) -> dict[str, Any]:

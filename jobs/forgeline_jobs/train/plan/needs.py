@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from pydantic import TypeAdapter
 
 from forgeline import plugins
+from forgeline.errors import SpecError
 from forgeline_jobs.data.base import as_int64
 from forgeline_jobs.train import rehearsal, transfer
 from forgeline_jobs.train.plan import activations
@@ -17,8 +19,11 @@ from forgeline_jobs.train.plan.choice import Need
 from forgeline_jobs.train.plan.counting import largest_layer, size_of
 from forgeline_jobs.train.plan.model_states import STRATEGIES, ModelSize, OptimizerState, Strategy, model_states
 from forgeline_jobs.train.preparation import module_options
+from forgeline_jobs.train.strategies.checks import check_architecture
+from forgeline_jobs.train.strategies.config import StrategyConfig, check_run
 
 if TYPE_CHECKING:
+    from forgeline.plugins import ArchitectureDescriptor
     from forgeline_architectures.tasks.base import TaskModule
     from forgeline_jobs.data.base import PreparedData
     from forgeline_jobs.train.plan.activation_count import ActivationCount
@@ -27,6 +32,17 @@ if TYPE_CHECKING:
 
 REAL_SAMPLES = 4
 """Samples of a real step, which takes time and memory, unlike one on fake tensors."""
+
+_OFFLOADED = {"none": {}, "optimizer": {"optimizer": "cpu"}, "all": {"optimizer": "cpu", "parameters": "cpu"}}
+
+
+def as_config(strategy: Strategy) -> StrategyConfig:
+    """A strategy of the plan as a spec asks for it."""
+    value: dict[str, object] = {"name": strategy.name}
+    if strategy.zero_stage is not None:
+        value |= {"zero_stage": strategy.zero_stage, "offload": _OFFLOADED[strategy.offload]}
+    config: StrategyConfig = TypeAdapter(StrategyConfig).validate_python(value)
+    return config
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,12 +53,14 @@ class Needs:
         size: of the model.
         largest_layer: parameters of its largest layer.
         rows: a need for each strategy that can train it, by what they send.
+        refused: why the others cannot, by name.
         uncounted: why activations could not be counted; empty where they could.
     """
 
     size: ModelSize
     largest_layer: int
     rows: tuple[Need, ...]
+    refused: Mapping[str, str]
     uncounted: str = ""
 
 
@@ -80,7 +98,12 @@ class Rehearsal:
         size, optimizer = size_of(module), OptimizerState.of(self.spec.optimizer)
         counts: dict[Arithmetic, ActivationCount | None] = {}
         rows = []
-        for strategy in self.strategies():
+        refused: dict[str, str] = {}
+        for strategy in STRATEGIES:
+            why_not = self._why_not(strategy)
+            if why_not:
+                refused[strategy.name] = why_not
+                continue
             arithmetic = self._arithmetic(strategy)
             if arithmetic not in counts:
                 counts[arithmetic] = self._count(arithmetic, parameters=size.total)
@@ -92,17 +115,31 @@ class Rehearsal:
                 workers=self.spec.resources.workers,
             )
             rows.append(Need(strategy=strategy, states=states, activations=counts[arithmetic]))
-        return Needs(size=size, largest_layer=largest_layer(module), rows=tuple(rows), uncounted=self.uncounted)
-
-    def strategies(self) -> tuple[Strategy, ...]:
-        """Those that can train it: averages, adapters and several optimisers are ddp's alone."""
-        family = plugins.find(plugins.ARCHITECTURES, self.spec.architecture.name, key="architecture.name")
-        whole = (
-            self.spec.trainer.ema is not None
-            or self.spec.fine_tune.adapter is not None
-            or getattr(family, "own_steps", False)
+        return Needs(
+            size=size,
+            largest_layer=largest_layer(module),
+            rows=tuple(rows),
+            refused=refused,
+            uncounted=self.uncounted,
         )
-        return tuple(each for each in STRATEGIES if each.name == "ddp" or not whole)
+
+    def _why_not(self, strategy: Strategy) -> str:
+        """What a run with this strategy would be refused with; empty where it would be taken."""
+        spec, config = self.spec, as_config(strategy)
+        family = plugins.find(plugins.ARCHITECTURES, spec.architecture.name, key="architecture.name")
+        try:
+            check_run(
+                config,
+                trainer=spec.trainer,
+                gpus_per_worker=spec.resources.gpus_per_worker,
+                adapter=spec.fine_tune.adapter is not None,
+            )
+            check_architecture(spec.model_copy(update={"strategy": config}), cast("ArchitectureDescriptor", family))
+        except SpecError as error:
+            return error.message
+        except ValueError as error:
+            return str(error)
+        return ""
 
     def _arithmetic(self, strategy: Strategy) -> Arithmetic:
         """DeepSpeed casts the module, and the others inside autocast."""

@@ -26,7 +26,7 @@ from forgeline_jobs.train.strategies.shards import WEIGHT, Piece, Shards, whole_
 STEPS = ("training_step", "validation_step")
 
 
-class FSDPStrategy(ModelParallelStrategy):
+class FSDPStrategy(saving.SavesShares, ModelParallelStrategy):
     """Shares out what a `TaskModule` is made of.
 
     Args:
@@ -99,12 +99,6 @@ class FSDPStrategy(ModelParallelStrategy):
         assert self.lightning_module is not None
         make_alike(self.lightning_module)
         return super().training_step(*arguments, **options)
-
-    def lightning_module_state_dict(self) -> dict[str, Any]:
-        return {}  # its pieces are written by each worker
-
-    def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
-        return {}
 
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None) -> None:
         [optimizer] = self.optimizers

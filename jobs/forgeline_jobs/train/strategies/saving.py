@@ -8,12 +8,26 @@ from typing import Any
 
 import torch
 from torch import distributed, nn
+from torch.optim import Optimizer
 
 from forgeline_jobs.train.strategies.buffers import stored_buffers
 from forgeline_jobs.train.strategies.shards import WEIGHT, Piece, Shards, whole_piece, write
 
 GROUPS = "optimizer_groups"  # learning rates and the like, by parameter group
 _SETTING = (bool, int, float, str, tuple, type(None))
+
+
+class SavesShares:
+    """A Lightning strategy that keeps weights and optimizer state out of the trainer's own checkpoint.
+
+    Each worker writes its pieces beside it; the whole would fit no worker.
+    """
+
+    def lightning_module_state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
+        return {}
 
 
 def save(checkpoint: dict[str, Any], file: Path, pieces: Iterable[Piece], *, groups: list[dict[str, Any]]) -> None:

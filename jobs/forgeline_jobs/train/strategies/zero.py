@@ -18,7 +18,6 @@ import torch
 from lightning.pytorch.plugins.precision.deepspeed import DeepSpeedPrecision
 from lightning.pytorch.strategies import DeepSpeedStrategy
 from torch import Tensor, distributed
-from torch.optim import Optimizer
 
 from forgeline_architectures.tasks.base import TaskModule
 from forgeline_jobs.train.strategies import saving
@@ -53,7 +52,7 @@ class ZeROPrecision(DeepSpeedPrecision):
         return result
 
 
-class ZeROStrategy(DeepSpeedStrategy):
+class ZeROStrategy(saving.SavesShares, DeepSpeedStrategy):
     """Shares out a `TaskModule` as the stage says.
 
     Args:
@@ -105,12 +104,6 @@ class ZeROStrategy(DeepSpeedStrategy):
     def training_step(self, *arguments: Any, **options: Any) -> Any:
         make_alike(self._module)
         return super().training_step(*arguments, **options)
-
-    def lightning_module_state_dict(self) -> dict[str, Any]:
-        return {}  # its pieces are written by each worker
-
-    def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
-        return {}
 
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None) -> None:
         content = checkpoint | {LOSS_SCALE: dict(_numbers(self._zero.loss_scaler))}

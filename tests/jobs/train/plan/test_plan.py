@@ -111,6 +111,44 @@ def test_what_is_averaged_is_not_shared_out() -> None:
     assert told["memory"][0]["averages"] == 4 * 275
 
 
+@pytest.mark.parametrize(
+    ("changes", "left", "why"),
+    [
+        ({"trainer": {"epochs": 1, "compile": True}}, {"ddp"}, "trainer.compile"),
+        (GPT | {"trainer": {"steps": 9, "precision": "16-mixed"}}, {"ddp", "deepspeed"}, "scales no loss"),
+        (
+            {"architecture": {"name": "dbn", "hidden": [8]}, "data": {"name": "digits", "task": "generation"}},
+            {"ddp"},
+            "weights of dbn are not shared out",
+        ),
+    ],
+    ids=["compiled", "16-mixed", "staged"],
+)
+def test_a_strategy_that_a_run_would_be_refused_with_is_not_planned_for(
+    changes: Mapping[str, Any], left: set[str], why: str
+) -> None:
+    plan = fl.plan(load({**WINE, **changes}), throughput=1.0, gpu="T4")
+    assert {row["strategy"] for row in plan.data["memory"]} == left
+    assert any("is left out, since it would be refused" in note and why in note for note in plan.notes)
+
+
+@pytest.mark.parametrize(
+    "strategy", ["ddp", "fsdp", {"name": "deepspeed", "zero_stage": 3, "offload": {"optimizer": "cpu"}}]
+)
+def test_the_strategy_of_the_spec_is_marked(strategy: Any) -> None:
+    plan = fl.plan(load({**WINE, "strategy": strategy}))
+    [own] = [row for row in plan.data["memory"] if row["own"]]
+    assert own["strategy"] == plan.data["strategy"]["name"] == (strategy if isinstance(strategy, str) else "deepspeed")
+    [told] = [fact for name, fact in plan.facts if name == "strategy"]
+    assert told.startswith(f"{own['label']}: ") and told.endswith("which fits CPU")
+
+
+def test_settings_that_no_row_has_are_said_to_be_none() -> None:
+    plan = fl.plan(load({**WINE, **GPT, "strategy": {"name": "fsdp", "tensor_parallel": 2}}), gpu="H100")
+    assert ("strategy", "fsdp, whose settings are not planned for") in plan.facts
+    assert not any(row["own"] for row in plan.data["memory"])
+
+
 def test_norms_over_samples_are_given_several() -> None:
     """ResNet's last norm sees one pixel a sample of small pictures, and refuses a single sample."""
     told = planned({"architecture": {"name": "test_resnet"}, "data": {"name": "digits", "batch_size": 16}})
