@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from forgeline.spec.envelope import Resources
 from forgeline_jobs.train import causes
 from forgeline_jobs.train.causes import Failure
+from forgeline_jobs.train.places import per_worker
 from forgeline_jobs.train.spec import TrainSpec
 from forgeline_jobs.train.watch import AttemptWatch
 from forgeline_jobs.train.worker import Job, train_worker
@@ -65,18 +65,3 @@ def run_attempt(
         except Exception as error:
             failed = error
     return causes.find(failed, causes.Scene(folder=folder, deaths=watch.deaths))
-
-
-def per_worker(resources: Resources) -> dict[str, float]:
-    """What Ray is to reserve for each worker, under Ray's names.
-
-    >>> per_worker(Resources(cpus_per_worker=2, memory_per_worker="1KiB"))
-    {'CPU': 2.0, 'memory': 1024}
-    """
-    memory = resources.memory_per_worker
-    wanted = {
-        "CPU": resources.cpus_per_worker,
-        "GPU": resources.gpus_per_worker,
-        "memory": memory.bytes if memory is not None else 0,
-    }
-    return {name: amount for name, amount in wanted.items() if amount}

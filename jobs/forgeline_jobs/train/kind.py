@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from forgeline import metrics, plugins
 from forgeline.errors import DataError, RunCancelled, RunFailed, SpecError, TrackingError
-from forgeline.spec.loading import dump
 from forgeline.suggestions import did_you_mean
-from forgeline_jobs.train import checkpoint, rehearsal
-from forgeline_jobs.train.attempt import run_attempt
-from forgeline_jobs.train.causes import Failure
+from forgeline_jobs.train import rehearsal
+from forgeline_jobs.train.course import Course
 from forgeline_jobs.train.preparation import described, numbering_warning, prepare
 from forgeline_jobs.train.schedule import Schedule
 from forgeline_jobs.train.spec import TrainSpec
@@ -26,8 +22,6 @@ if TYPE_CHECKING:
     from forgeline.plugins import ArchitectureDescriptor
     from forgeline_jobs.data.base import PreparedData
 
-BACK_OFF_S = 1.0
-BACK_OFF_LIMIT_S = 60.0
 SMOOTHED = ("classification", "token_classification", "translation")  # tasks whose loss takes `trainer.label_smoothing`
 
 
@@ -196,94 +190,7 @@ class TrainKind:
     def execute(self, context: RunContext) -> dict[str, Any]:
         """Run attempts until one ends well or the retry budget of a cause is spent; then register the model."""
         spec = cast(TrainSpec, context.spec)
-        folder = None
-        if context.resume_from is not None:
-            folder = self._newest(context)
-            context.tell_attempt("resume", step=_step_of(folder))
-        pretrained, parts = (None, {}) if folder is not None else self._bundles(context, spec)
-        spent: dict[str, int] = {}
-        while True:
-            job = Job(
-                spec=dump(spec),
-                run_id=context.run_id,
-                home=str(context.paths.home),
-                attempt=context.attempt,
-                checkpoint=str(folder) if folder else None,
-                pretrained=pretrained,
-                parts=parts,
-            )
-            context.watch_spool(context.paths.spool(attempt=context.attempt, rank=0))
-            failure = run_attempt(
-                job,
-                spec,
-                cluster=bool(context.cluster),
-                grace_s=context.grace_s,
-                progressed=context.progressed,
-            )
-            if failure is None or self._is_whole(context, job):
-                return self._finish(context, job, spec)
-            if context.cancel_requested():
-                # Workers that are being stopped die in many ways.
-                raise RunCancelled(failure.message)
-            self._spend(spec, failure, spent)
-            self._back_off(context, failure, spent[failure.reason.value])
-            folder = self._newest(context)
-            cause = failure.reason.value
-            context.next_attempt(cause, reason=cause, message=failure.message, step=_step_of(folder))
-
-    @staticmethod
-    def _is_whole(context: RunContext, job: Job) -> bool:
-        """Whether the last worker had handed over the model before anything went wrong."""
-        return (context.paths.attempt(job.attempt) / RESULT).exists()
-
-    @staticmethod
-    def _bundles(context: RunContext, spec: TrainSpec) -> tuple[str | None, dict[str, str]]:
-        """Folders of the bundles that the model and its modules start from, which are written down with the run."""
-        if spec.fine_tune.pretrained is None and not spec.fine_tune.parts:
-            return None, {}
-        from forgeline_jobs.train import parts, transfer
-
-        whole, of_parts = transfer.find(spec), parts.find(spec)
-        digests = {f"fine_tune.parts.{name}.digest": bundle.digest for name, bundle in of_parts.items()}
-        if whole is not None:
-            digests["fine_tune.pretrained.digest"] = whole.digest
-        try:
-            context.tracker.log_params(context.run_id, digests)
-        except TrackingError as error:
-            context.message(f"what the run started from did not reach the tracking store: {error}", level="warning")
-        folders = {name: str(bundle.folder.resolve()) for name, bundle in of_parts.items()}
-        return None if whole is None else str(whole.folder.resolve()), folders
-
-    @staticmethod
-    def _newest(context: RunContext) -> Path | None:
-        """The checkpoint to go on from."""
-        folder = checkpoint.newest(context.paths.checkpoints, warn=lambda text: context.message(text, level="warning"))
-        if folder is None:
-            context.message("no checkpoint was written before; training starts from the beginning", level="warning")
-        return folder
-
-    @staticmethod
-    def _spend(spec: TrainSpec, failure: Failure, spent: dict[str, int]) -> None:
-        """Take one restart from the cause's budget; what is left of the others' stays.
-
-        Raises:
-            RunFailed: none is left.
-        """
-        cause = failure.reason.value
-        budget = next((times for known, times in spec.retry.items() if known == cause), 0)
-        if spent.get(cause, 0) >= budget:
-            raise RunFailed(failure.message, reason=cause)
-        spent[cause] = spent.get(cause, 0) + 1
-
-    @staticmethod
-    def _back_off(context: RunContext, failure: Failure, restarts: int) -> None:
-        delay_s = min(BACK_OFF_S * 2 ** (restarts - 1), BACK_OFF_LIMIT_S)
-        context.message(f"{failure.message}; starting again in {delay_s:.0f} s", level="warning")
-        until = time.monotonic() + delay_s
-        while time.monotonic() < until:
-            if context.cancel_requested():
-                raise RunCancelled("cancelled between two attempts")
-            time.sleep(0.1)
+        return self._finish(context, Course(context, spec).run(), spec)
 
     @staticmethod
     def _finish(context: RunContext, job: Job, spec: TrainSpec) -> dict[str, Any]:
@@ -305,8 +212,3 @@ class TrainKind:
 
             result["registered"] = register(context, spec.register_, result, job.spec)
         return result
-
-
-def _step_of(folder: Path | None) -> int | None:
-    """The optimizer step of a checkpoint."""
-    return None if folder is None else checkpoint.Manifest.read(folder).step

@@ -100,7 +100,7 @@ class TrainSpec(Envelope):
         description="Time without progress after which a training step counts as hung; slow phases have 30 times that.",
     )
     strategy: StrategyConfig = Field(
-        default_factory=DDPConfig, description="How workers share the work: `ddp`, `fsdp`, `deepspeed`."
+        default_factory=DDPConfig, description="How workers share the work: `ddp`, `fsdp`, `deepspeed`, or `auto`."
     )
     register_: RegisterConfig | None = Field(default=None, alias="register", description="Registration of the model.")
 

@@ -11,7 +11,10 @@ from forgeline.cli.render import duration, local_time
 if TYPE_CHECKING:
     from forgeline.ledger.records import AttemptRecord
 
-COLUMNS = ("number", "cause", "started", "took", "steps", "redone", "lost", "ended", "message")
+COLUMNS = ("number", "cause", "chosen", "started", "took", "steps", "redone", "lost", "ended", "message")
+
+WHY = "why"
+"""Under which a choice says why."""
 
 
 def rows(attempts: Sequence[AttemptRecord]) -> list[dict[str, Any]]:
@@ -44,6 +47,12 @@ def totals_in_words(told: Mapping[str, Any]) -> str | None:
     return f"{told['steps_redone']} steps done again, {lost} lost" if lost else None
 
 
+def why_in_words(told: Sequence[Mapping[str, Any]]) -> str | None:
+    """Why the last attempt got what was chosen for it; None where nothing was, or nobody said."""
+    chosen = told[-1]["chosen"] if told else None
+    return None if chosen is None else chosen.get(WHY)
+
+
 def _row(attempt: AttemptRecord, following: AttemptRecord | None) -> dict[str, Any]:
     redone = None
     if following is not None and following.first_step is not None and attempt.last_step is not None:
@@ -63,6 +72,7 @@ def _row(attempt: AttemptRecord, following: AttemptRecord | None) -> dict[str, A
         "took_s": attempt.duration_s,
         "workers": workers,
         "gpus": gpus,
+        "chosen": None if attempt.chosen is None else dict(attempt.chosen),
         "lost_s": lost,
         "lost_worker_s": None if lost is None or workers is None else lost * workers,
         "lost_gpu_s": None if lost is None or gpus is None else lost * gpus,
@@ -75,6 +85,7 @@ def _short(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "number": row["number"],
         "cause": row["cause"],
+        "chosen": _chosen(row["chosen"]),
         "started": local_time(row["started"]),
         "took": duration(row["took_s"]),
         "steps": "" if first is None and last is None else f"{first or 0} to {'?' if last is None else last}",
@@ -83,6 +94,10 @@ def _short(row: Mapping[str, Any]) -> dict[str, Any]:
         "ended": "goes on" if outcome is None else (outcome if reason in (None, outcome) else f"{outcome}: {reason}"),
         "message": row["message"],
     }
+
+
+def _chosen(chosen: Mapping[str, Any] | None) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in (chosen or {}).items() if name != WHY)
 
 
 def _lost(row: Mapping[str, Any]) -> str:

@@ -241,7 +241,7 @@ def _pairs(run: Run, details: dict[str, Any]) -> list[tuple[str, Any]]:
     told |= {"cluster": record.cluster, "folder": details["folder"], "created": record.created}
     told |= {"waited": duration(waited) if record.attempts <= 1 else None, "started": record.started}
     told |= {"ended": record.ended, "took": duration(details["took_s"]), "chosen step": details["step"]}
-    told |= {"lost": attempts.totals_in_words(details)}
+    told |= {"lost": attempts.totals_in_words(details), "choice": attempts.why_in_words(details["attempts"])}
     pairs = list(told.items())
     if registered:
         alias = registered.get("alias") or "none: a candidate"

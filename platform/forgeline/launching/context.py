@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +16,7 @@ from forgeline.paths import RunPaths
 
 if TYPE_CHECKING:
     from forgeline.ledger.ledger import Ledger
+    from forgeline.ledger.records import AttemptRecord
     from forgeline.settings import Settings
     from forgeline.tracking.tracker import Tracker
 
@@ -92,6 +93,27 @@ class RunContext:
         """
         self._patiently(lambda: self._write_down_start(step))
         self.emit("attempt", number=self.attempt, cause=cause, step=step)
+
+    def attempts(self) -> list[AttemptRecord]:
+        """The run's attempts, first to last, the open one included."""
+        return self._patiently(lambda: self.ledger.attempts(self.run_id))
+
+    def describe_attempt(self, *, workers: int, chosen: Mapping[str, Any] | None = None) -> None:
+        """Write down what the open attempt has where the specification leaves it open.
+
+        Args:
+            workers: that it has.
+            chosen: what else was chosen, by name; a value under `why` says why.
+        """
+        self._patiently(
+            lambda: self.ledger.describe_attempt(
+                self.run_id,
+                self.attempt,
+                workers=workers,
+                gpus=workers * self.spec.resources.gpus_per_worker,
+                chosen=chosen,
+            )
+        )
 
     def next_attempt(self, cause: str, *, reason: str, message: str = "", step: int | None = None) -> int:
         """Close the open attempt as failed, open the next one, and return its number.

@@ -231,8 +231,8 @@ class Ledger:
             raise LedgerError(f"run {run_id} is {state}, it takes no further attempt; resume it first")
         return number
 
-    def describe_attempt(self, run_id: str, number: int, **told: float | None) -> None:
-        """Write down `first_step`, `last_step`, `workers`, `gpus` or `lost_s` of an attempt in place of what it says.
+    def describe_attempt(self, run_id: str, number: int, **told: float | Mapping[str, Any] | None) -> None:
+        """Write down `first_step`, `last_step`, `workers`, `gpus`, `lost_s` or `chosen` of an attempt anew.
 
         Raises:
             NotFound: no such attempt.

@@ -84,6 +84,7 @@ class AttemptRecord:
         workers: worker processes that it had.
         gpus: GPUs that it had, over all workers.
         lost_s: seconds of it that a later attempt did again; None where none did.
+        chosen: what was chosen for it where the specification leaves it open, by name; None where nothing was.
     """
 
     run_id: str
@@ -99,6 +100,7 @@ class AttemptRecord:
     workers: int | None
     gpus: float | None
     lost_s: float | None
+    chosen: Mapping[str, Any] | None = None
 
     @property
     def duration_s(self) -> float:

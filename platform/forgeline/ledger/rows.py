@@ -15,7 +15,7 @@ from forgeline.ledger.records import AliasMove, AttemptRecord, RunRecord
 from forgeline.ledger.states import Reason, State
 
 _MOMENTS = ("created", "submitted", "started", "ended", "cancel_requested", "moved")
-_OBJECTS = ("labels", "gpus", "metrics", "result")
+_OBJECTS = ("labels", "gpus", "metrics", "result", "chosen")
 
 
 def run_of(row: Mapping[str, Any]) -> RunRecord:

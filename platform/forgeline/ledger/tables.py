@@ -93,6 +93,8 @@ attempts = Table(
     Column("workers", Integer),
     Column("gpus", Float),
     Column("lost_s", Float),
+    # none_as_null: without a value it is an SQL NULL, as in a row from before the column was there.
+    Column("chosen", JSON(none_as_null=True)),
 )
 
 alias_moves = Table(

@@ -46,6 +46,7 @@ FAMILIES: Mapping[str, Mapping[str, Any]] = {
         "architecture": {"name": "lstm", "hidden": 8},
         "data": {"name": "sunspots", "batch_size": 16},
         "trainer": {"epochs": 2},
+        "strategy": "auto",
     },
     "gpt": {
         "architecture": {"name": "gpt", "layers": 1, "heads": 2, "width": 16, "context": 32},
@@ -152,6 +153,12 @@ def test_every_family_trains_with_two_workers(family: str) -> None:
     run = fl.run(load(spec))
     assert run.state == "succeeded", (run.message, run.logs())
     assert run.metrics["val/loss"] > 0
+    if spec.get("strategy") == "auto":
+        [attempt] = run.attempts
+        assert attempt.chosen is not None and attempt.chosen["strategy"] == "ddp"
+        tracked = open_registry()._tracker.get(run.id).params
+        assert (tracked["strategy.name"], tracked["strategy.taken"]) == ("auto", "ddp")
+        assert tracked["strategy.why"].endswith("it fits, and nothing sends less")
 
 
 def test_a_killed_worker_costs_one_attempt_and_changes_nothing(home: Path) -> None:

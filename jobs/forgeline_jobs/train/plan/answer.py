@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from forgeline.launching.admission import machine_memory
 from forgeline.planning import Plan, Question, Table
 from forgeline_jobs.train.plan import devices
-from forgeline_jobs.train.plan.choice import Choice, Need, choose
-from forgeline_jobs.train.plan.devices import Device
+from forgeline_jobs.train.plan.choice import Choice, Need, choose, choose_open, sensible
+from forgeline_jobs.train.plan.devices import Device, size_in_words
 from forgeline_jobs.train.plan.estimate import Estimate, Rate, estimate
 from forgeline_jobs.train.plan.model_states import deepspeed_estimate
-from forgeline_jobs.train.plan.needs import Needs, Rehearsal, as_config
+from forgeline_jobs.train.plan.needs import Needs, Rehearsal
 from forgeline_jobs.train.plan.throughput import earlier_rate, measured_rate
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ class Answer:
         rehearsal = Rehearsal(self.spec, self.data, total_steps=self.schedule.total_steps)
         needs = rehearsal.needs()
         each, fewest = rehearsal.each, rehearsal.fewest
-        chosen = None if device is None else choose(needs.rows, usable=device.usable, each=each, fewest=fewest)
+        chosen = None if device is None else self._chosen(needs, device, fewest)
         fitting = [
             (gpu, choose(needs.rows, usable=gpu.usable, each=each, fewest=fewest))
             for gpu in devices.known_gpus(self.question.settings)
@@ -89,7 +88,7 @@ class Answer:
             "memory": memory,
             "activations": _activations(needs),
             "device": None if device is None else _device(device),
-            "auto": None if chosen is None else _choice(chosen),
+            "auto": None if chosen is None else _choice(chosen) | {"taken": self._is_open},
             "gpus": [_device(gpu) | {"auto": None if found is None else _choice(found)} for gpu, found in fitting],
             "estimate": None if cost is None or rate is None else _estimate(cost, rate, price),
         }
@@ -108,14 +107,21 @@ class Answer:
 
     def _device(self) -> Device | None:
         """Where a worker computes: on the GPU that is named or here, or on CPUs; None where nobody knows."""
-        resources = self.spec.resources
         if self.question.gpu is not None:
             return devices.gpu_named(self.question.gpu, self.question.settings)
-        if not resources.gpus_per_worker:
-            if resources.memory_per_worker is not None:
-                return Device(name="CPU", memory=resources.memory_per_worker.bytes)
-            return Device(name="CPU", memory=machine_memory()).shared_by(resources.workers)
-        return devices.gpu_here()
+        return devices.device_of(self.spec.resources, self.spec.resources.workers)
+
+    def _chosen(self, needs: Needs, device: Device, fewest: int) -> Choice | None:
+        """What the run takes where its spec says `auto`; elsewhere what it would take if it said so."""
+        if self._is_open:
+            return choose_open(self.spec, needs.rows, usable=device.usable, fewest=fewest)
+        each = self.spec.data.batch_size // self.spec.readers
+        return choose(sensible(self.spec, needs.rows), usable=device.usable, each=each, fewest=fewest)
+
+    @property
+    def _is_open(self) -> bool:
+        """Whether the run itself takes what is chosen."""
+        return self.spec.strategy.name == "auto"
 
     def _rate(self, needs: Needs) -> Rate | None:
         given = self.question.throughput
@@ -141,9 +147,11 @@ class Answer:
 
     def _own(self, needs: Needs) -> Need | None:
         """What the spec's strategy needs; None where its settings are those of no row (nvme, tensor_parallel)."""
-        return next((need for need in needs.rows if as_config(need.strategy) == self.spec.strategy), None)
+        return next((need for need in needs.rows if need.strategy.config() == self.spec.strategy), None)
 
     def _own_in_words(self, needs: Needs, device: Device | None) -> str:
+        if self.spec.strategy.name == "auto":
+            return "auto, chosen when the run starts"
         own, each = self._own(needs), self.spec.data.batch_size // self.spec.resources.workers
         if own is None:
             return f"{self.spec.strategy.name}, whose settings are not planned for"
@@ -164,7 +172,7 @@ class Answer:
             ("precision", spec.trainer.precision),
             ("batch", f"{spec.data.batch_size}, {each} on each of {spec.resources.workers} workers{accumulated}"),
             ("steps", f"{schedule.total_steps:,} ({schedule.steps_per_epoch:,} an epoch), {self._samples:,} samples"),
-            ("device", "unknown: no GPU is here and --gpu names none" if device is None else _in_words(device)),
+            ("device", "unknown: no GPU is here and --gpu names none" if device is None else device.in_words),
             ("strategy", self._own_in_words(needs, device)),
             ("auto", _auto_in_words(device, chosen)),
             *_time_facts(rate, cost),
@@ -264,12 +272,6 @@ def _gpu_table(fitting: Sequence[tuple[Device, Choice | None]]) -> Table:
     return Table(title="what fits on each worker's GPU", columns=columns, rows=rows)
 
 
-def _in_words(device: Device) -> str:
-    return (
-        f"{device.name}, {size_in_words(device.memory)} for a worker, of which {size_in_words(device.usable)} are used"
-    )
-
-
 def _auto_in_words(device: Device | None, chosen: Choice | None) -> str:
     if device is None:
         return ""
@@ -298,17 +300,3 @@ def _hours(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
-
-
-def size_in_words(size: int | None) -> str:
-    """Bytes in a column.
-
-    >>> size_in_words(16 * 2**30), size_in_words(1536), size_in_words(0), size_in_words(None)
-    ('16.0 GiB', '1.5 KiB', '', '')
-    """
-    if not size:
-        return ""
-    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if size >= factor:
-            return f"{size / factor:.1f} {unit}"
-    return f"{size} B"

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from forgeline_jobs.train.plan.activation_count import ActivationCount
 from forgeline_jobs.train.plan.model_states import ModelStates, Strategy
+
+if TYPE_CHECKING:
+    from forgeline_jobs.train.spec import TrainSpec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +54,9 @@ class Choice:
         return self.need.device(self.micro_batch)
 
 
-def choose(needs: Sequence[Need], *, usable: int, each: int, fewest: int = 1) -> Choice | None:
+def choose(
+    needs: Sequence[Need], *, usable: int, each: int, fewest: int = 1, fixed: int | None = None
+) -> Choice | None:
     """The first strategy that fits with any micro-batch, and the largest micro-batch that fits with it.
 
     Args:
@@ -58,19 +64,49 @@ def choose(needs: Sequence[Need], *, usable: int, each: int, fewest: int = 1) ->
         usable: bytes of the device.
         each: samples of a batch on each worker.
         fewest: samples that the model takes at least.
+        fixed: the micro-batch, where it is not to be chosen.
 
     Returns:
         None where nothing fits.
     """
+    sizes = list(divisors(each, fewest)) if fixed is None else [fixed]
     passed: list[str] = []
     for need in needs:
-        micro_batch = next((size for size in divisors(each, fewest) if need.device(size) <= usable), None)
+        micro_batch = next((size for size in sizes if need.device(size) <= usable), None)
         if micro_batch is not None:
             return Choice(
-                need=need, micro_batch=micro_batch, pieces=each // micro_batch, why=_why(passed, micro_batch, each)
+                need=need,
+                micro_batch=micro_batch,
+                pieces=each // micro_batch,
+                why=_why(passed, micro_batch, each, fixed),
             )
         passed.append(str(need.strategy))
     return None
+
+
+def choose_open(spec: TrainSpec, needs: Sequence[Need], *, usable: int, fewest: int = 1) -> Choice | None:
+    """What a run takes where its spec leaves it open.
+
+    Args:
+        spec: of the run.
+        needs: of the strategies that can train it, by what they send, least first.
+        usable: bytes of the device.
+        fewest: samples that the model takes at least.
+
+    Returns:
+        None where nothing fits, or nothing is known of the spec's own strategy.
+    """
+    each = spec.data.batch_size // spec.readers
+    needs = sensible(spec, needs)
+    rows = (
+        needs if spec.strategy.name == "auto" else [need for need in needs if need.strategy.config() == spec.strategy]
+    )
+    return choose(rows, usable=usable, each=each, fewest=fewest, fixed=each)
+
+
+def sensible(spec: TrainSpec, needs: Sequence[Need]) -> list[Need]:
+    """Those that help: on CPUs what is kept on the host is where it was."""
+    return [need for need in needs if spec.resources.gpus_per_worker or need.strategy.offload == "none"]
 
 
 def divisors(number: int, fewest: int = 1) -> Iterator[int]:
@@ -83,12 +119,14 @@ def divisors(number: int, fewest: int = 1) -> Iterator[int]:
     yield from (size for size in range(number // 2, max(fewest, 1) - 1, -1) if number % size == 0)
 
 
-def _why(passed: Sequence[str], micro_batch: int, each: int) -> str:
+def _why(passed: Sequence[str], micro_batch: int, each: int, fixed: int | None) -> str:
     first = (
         f"{', '.join(passed)} would not fit; of those that fit it sends least"
         if passed
         else "it fits, and nothing sends less"
     )
+    if fixed is not None:
+        return first
     return f"{first}; " + (
         "the whole batch fits at once"
         if micro_batch == each

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from forgeline.errors import UsageError
-from forgeline.launching.admission import gpu_devices
+from forgeline.launching.admission import gpu_devices, machine_memory
 from forgeline.settings import Settings
+from forgeline.spec.envelope import Resources
 from forgeline.suggestions import did_you_mean
 
 MIB = 2**20
@@ -47,6 +49,11 @@ class Device:
     def usable(self) -> int:
         """Bytes that a plan may use."""
         return int(self.memory * USABLE)
+
+    @property
+    def in_words(self) -> str:
+        """With its memory."""
+        return f"{self.name}, {size_in_words(self.memory)} for a worker, of which {size_in_words(self.usable)} are used"
 
     def shared_by(self, workers: int) -> Device:
         """A worker's part, where several share it."""
@@ -94,7 +101,40 @@ def gpu_here() -> Device | None:
     return min(found, key=lambda gpu: gpu.memory)
 
 
+def device_of(resources: Resources, workers: int) -> Device | None:
+    """Where a worker of this machine computes: on its GPU, or on its part of the machine's memory.
+
+    Args:
+        resources: of the run.
+        workers: of them on this machine.
+
+    Returns:
+        None where GPUs are asked for and none is here.
+    """
+    each = resources.gpus_per_worker
+    if each:
+        gpu = gpu_here()
+        return gpu if gpu is None or each >= 1 else gpu.shared_by(math.floor(1 / each + 1e-9))
+    if resources.memory_per_worker is not None:
+        return Device(name="CPU", memory=resources.memory_per_worker.bytes)
+    return Device(name="CPU", memory=machine_memory()).shared_by(workers)
+
+
 def _short(model: str) -> str:
     """The name that prices have for a model: `NVIDIA H100 80GB HBM3` is an H100."""
     words = {word.lower() for word in model.replace("-", " ").split()}
     return next((name for name in _KNOWN_MIB if set(name.lower().split("-")) <= words), model)
+
+
+def size_in_words(size: int | None) -> str:
+    """Bytes in a column.
+
+    >>> size_in_words(16 * 2**30), size_in_words(1536), size_in_words(0), size_in_words(None)
+    ('16.0 GiB', '1.5 KiB', '', '')
+    """
+    if not size:
+        return ""
+    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size} B"

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from forgeline_architectures.optimisation.options import OptimizerConfig
+from forgeline_jobs.train.strategies.config import DDPConfig, DeepSpeedConfig, FSDPConfig, StrategyConfig
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"]
 StrategyName = Literal["ddp", "fsdp", "deepspeed"]
@@ -45,6 +46,18 @@ class Strategy:
     def __str__(self) -> str:
         stage = "" if self.zero_stage is None else f" zero {self.zero_stage}"
         return f"{self.name}{stage}{_OFFLOADED[self.offload]}"
+
+    def config(self) -> StrategyConfig:
+        """The same as a spec asks for it."""
+        match self.name:
+            case "ddp":
+                return DDPConfig()
+            case "fsdp":
+                return FSDPConfig(name="fsdp")
+            case "deepspeed":
+                kept = {"none": {}, "optimizer": {"optimizer": "cpu"}, "all": {"optimizer": "cpu", "parameters": "cpu"}}
+                told = {"name": self.name, "zero_stage": self.zero_stage, "offload": kept[self.offload]}
+                return DeepSpeedConfig.model_validate(told)
 
 
 _OFFLOADED = {"none": "", "optimizer": ", optimizer on host", "all": ", all on host"}

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from pydantic import TypeAdapter
 
 from forgeline import plugins
 from forgeline.errors import SpecError
@@ -20,7 +19,7 @@ from forgeline_jobs.train.plan.counting import largest_layer, size_of
 from forgeline_jobs.train.plan.model_states import STRATEGIES, ModelSize, OptimizerState, Strategy, model_states
 from forgeline_jobs.train.preparation import module_options
 from forgeline_jobs.train.strategies.checks import check_architecture
-from forgeline_jobs.train.strategies.config import StrategyConfig, check_run
+from forgeline_jobs.train.strategies.config import check_run
 
 if TYPE_CHECKING:
     from forgeline.plugins import ArchitectureDescriptor
@@ -32,17 +31,6 @@ if TYPE_CHECKING:
 
 REAL_SAMPLES = 4
 """Samples of a real step, which takes time and memory, unlike one on fake tensors."""
-
-_OFFLOADED = {"none": {}, "optimizer": {"optimizer": "cpu"}, "all": {"optimizer": "cpu", "parameters": "cpu"}}
-
-
-def as_config(strategy: Strategy) -> StrategyConfig:
-    """A strategy of the plan as a spec asks for it."""
-    value: dict[str, object] = {"name": strategy.name}
-    if strategy.zero_stage is not None:
-        value |= {"zero_stage": strategy.zero_stage, "offload": _OFFLOADED[strategy.offload]}
-    config: StrategyConfig = TypeAdapter(StrategyConfig).validate_python(value)
-    return config
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,7 +113,7 @@ class Rehearsal:
 
     def _why_not(self, strategy: Strategy) -> str:
         """What a run with this strategy would be refused with; empty where it would be taken."""
-        spec, config = self.spec, as_config(strategy)
+        spec, config = self.spec, strategy.config()
         family = plugins.find(plugins.ARCHITECTURES, spec.architecture.name, key="architecture.name")
         try:
             check_run(

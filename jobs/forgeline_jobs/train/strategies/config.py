@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-NAMES = ("ddp", "fsdp", "deepspeed")
+NAMES = ("ddp", "fsdp", "deepspeed", "auto")
 
 
 class _Strategy(BaseModel):
@@ -107,6 +107,17 @@ class DeepSpeedConfig(_Strategy):
         return self
 
 
+class AutoConfig(_Strategy):
+    """One of the others, chosen when the run starts, by the memory of the device that it starts on."""
+
+    name: Literal["auto"]
+
+    @property
+    def shards(self) -> bool:
+        """Not known yet: nothing is asked of the run that only some strategies ask."""
+        return False
+
+
 def _named(value: object) -> object:
     """A plain name is a strategy without settings."""
     if isinstance(value, str):
@@ -117,7 +128,7 @@ def _named(value: object) -> object:
 
 
 StrategyConfig = Annotated[
-    DDPConfig | FSDPConfig | DeepSpeedConfig, Field(discriminator="name"), BeforeValidator(_named)
+    DDPConfig | FSDPConfig | DeepSpeedConfig | AutoConfig, Field(discriminator="name"), BeforeValidator(_named)
 ]
 
 

@@ -143,6 +143,25 @@ def test_the_strategy_of_the_spec_is_marked(strategy: Any) -> None:
     assert told.startswith(f"{own['label']}: ") and told.endswith("which fits CPU")
 
 
+def test_auto_takes_the_whole_batch_and_what_fits_with_it() -> None:
+    free = planned({"strategy": "auto"})
+    assert free["auto"]["strategy"] == "ddp" and free["auto"]["taken"]
+    assert not planned()["auto"]["taken"]
+    needed = {row["label"]: row["total"] for row in free["memory"]}
+    tight = {"workers": 2, "memory_per_worker": f"{int((needed['ddp'] - 1) / 0.9)}B"}
+    told = planned({"strategy": "auto", "resources": tight})["auto"]
+    assert (told["strategy"], told["micro_batch"], told["pieces"]) == ("deepspeed", 8, 1)
+    assert told["zero_stage"] == 1 and told["why"].startswith("ddp would not fit")
+
+
+def test_cpus_are_not_offered_what_is_kept_on_the_host() -> None:
+    """It is the same memory, sent about."""
+    needed = {row["label"]: row["total"] for row in planned()["memory"]}
+    least = min(total for label, total in needed.items() if "host" not in label)
+    tight = {"workers": 2, "memory_per_worker": f"{int((least - 1) / 0.9)}B"}
+    assert planned({"strategy": "auto", "resources": tight})["auto"] is None
+
+
 def test_settings_that_no_row_has_are_said_to_be_none() -> None:
     plan = fl.plan(load({**WINE, **GPT, "strategy": {"name": "fsdp", "tensor_parallel": 2}}), gpu="H100")
     assert ("strategy", "fsdp, whose settings are not planned for") in plan.facts
