@@ -26,6 +26,7 @@ from forgeline.settings import Settings, settings
 if TYPE_CHECKING:
     from forgeline.bundle import Bundle
     from forgeline.launching.launch import Launch
+    from forgeline.launching.series import Replay
     from forgeline.ledger.ledger import Ledger
     from forgeline.ledger.records import AttemptRecord, RunRecord
     from forgeline.planning import Plan
@@ -276,6 +277,25 @@ class Run:
         """
         if not self._ledger.request_cancel(self._id):
             raise UsageError(f"run {self._id} has ended already ({self.state}); there is nothing to cancel")
+
+    def sync(self) -> Replay:
+        """Send the tracking store what it has not got of the run: points that wait on disk, and how it ended.
+
+        Returns:
+            How many points were sent, how many are left, and why.
+
+        Raises:
+            NotFinished: it still goes on, and its driver sends them.
+            NotFound: the store does not know the run.
+        """
+        from forgeline.launching.series import replay
+        from forgeline.tracking.tracker import Tracker
+
+        record = self.record
+        if not record.is_final:
+            raise NotFinished(f"run {self._id} is {record.state}; its driver sends its points while it goes on")
+        tracker = Tracker(self._settings.resolved_tracking_uri, self._settings.artifact_root)
+        return replay(tracker, record, self.paths.root)
 
     def give_up(self) -> None:
         """Write down that the run's driver is gone, where the host that could notice it is gone too.

@@ -49,7 +49,6 @@ class Toy:
 
         spec = context.spec
         path = context.paths.spool(attempt=context.attempt, rank=0)
-        context.watch_spool(path)
 
         @ray.remote
         def environment():
@@ -59,6 +58,9 @@ class Toy:
         seen = ray.get(environment.remote())
         log = context.paths.rank_log(attempt=context.attempt, rank=0)
         first = int(context.resume_from.joinpath("step").read_text()) if context.resume_from else 0
+        if context.resume_from:
+            context.tell_attempt("resume", step=first)
+        context.watch_spool(path)
         context.paths.checkpoints.mkdir(exist_ok=True)
         spool = Spool(path)
         with log.open("w") as file:
@@ -69,6 +71,7 @@ class Toy:
                 file.write(f"step {step}\\n")
                 file.flush()
                 context.paths.checkpoints.joinpath("step").write_text(str(step))
+                spool.event("checkpoint", step=step, path="step")
                 if context.cancel_requested() and not spec.deaf:
                     raise RunCancelled("stopped as asked")
                 if step == 2 and spec.end == "failure":

@@ -12,6 +12,7 @@ from forgeline.cli.commands import SuggestingGroup
 from forgeline.cli.logs import RunLog, Source
 from forgeline.cli.progress import step_text
 from forgeline.cli.render import Format, FormatOption, duration, minute, short_id, show_json, show_pairs, show_rows
+from forgeline.cli.sync import sync
 from forgeline.errors import UsageError
 from forgeline.launching.events import NOT_FINISHED, exit_code, newest_event
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from forgeline.ledger.records import RunRecord
 
 app = typer.Typer(cls=SuggestingGroup, no_args_is_help=True)
+app.command("sync")(sync)
 
 RunArgument = Annotated[
     str,

@@ -42,6 +42,7 @@ class RunContext:
         cluster: address of a remote cluster; None for local Ray.
         grace_s: seconds between a wish to stop and the kill.
         progressed: to be called whenever the work got on; `max_idle` counts from the last time.
+        first_step: optimizer step that the open attempt goes on from; None until it is told.
         deadline_s: seconds from the start of execution to the deadline; None without one.
     """
 
@@ -57,9 +58,10 @@ class RunContext:
     resume_from: Path | None = None
     cluster: str | None = None
     deadline_s: float | None = None
-    watch: Callable[[Path], None] = field(default=lambda path: None)
+    watch: Callable[[Path, int | None], None] = field(default=lambda path, first_step: None)
     grace_s: float = 30.0
     progressed: Callable[[], None] = field(default=lambda: None)
+    first_step: int | None = None
 
     def emit(self, event: str, /, **fields: Any) -> None:
         """Tell whoever follows the run something; `forgeline.cli.progress.describe` knows the usual events."""
@@ -77,8 +79,13 @@ class RunContext:
         return self.stop.requested()
 
     def watch_spool(self, path: Path) -> None:
-        """Ship what a worker appends to this file to MLflow, and show its progress."""
-        self.watch(path)
+        """Ship what a worker of the open attempt appends to this file to MLflow, and show its progress.
+
+        Points go to the run's own keys once an event `checkpoint` covers their step, or the run succeeds; until then
+        they are under `live/`. What comes after the step that an attempt is told to go on from replaces what the
+        attempts before it measured there: tell it first.
+        """
+        self.watch(path, self.first_step)
 
     def begin(self) -> None:
         """Write down what the first attempt of a run has; it begins at the beginning."""
@@ -142,6 +149,7 @@ class RunContext:
 
     def _write_down_start(self, step: int | None) -> None:
         """Where the open attempt begins, and what of the one before is done again."""
+        self.first_step = step or 0
         if self.attempt > 1:
             lost = attempt_loss.measure(
                 self.ledger.attempts(self.run_id)[-2], self.paths.spool(attempt=self.attempt - 1, rank=0), step or 0

@@ -1,90 +1,23 @@
 """Delivery of spooled points to MLflow, in a thread of its own: a store that hangs holds up nothing else.
 
-What waits, waits on disk: an outage costs no memory. Beside each spool stands up to which byte it was delivered; a
-driver that comes later goes on from there.
+What waits, waits on disk: an outage costs no memory. Nobody but the thread touches the series while it lives.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
+import queue
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from forgeline.launching.series import Series
 
 if TYPE_CHECKING:
-    from forgeline.tracking.tracker import Point, Tracker
+    from forgeline.tracking.tracker import Tracker
 
 _SHIP_EVERY_S = 1.0
 _BACK_OFF_LIMIT_S = 30.0
-_CHUNK_BYTES = 2**17
-_MARK = ".delivered"
-
-
-class Backlog:
-    """The points of one spool that the store has not got.
-
-    Args:
-        path: the spool, which may not exist yet.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._mark = path.with_suffix(_MARK)
-        self._offset = _number(self._mark)
-        self._write_mark()
-
-    def deliver(self, tracker: Tracker, run_id: str) -> bool:
-        """Deliver the next points; False when there are none.
-
-        Raises:
-            TrackingError: the store did not take them.
-        """
-        points, end = self._read(self._offset)
-        if end == self._offset:
-            return False
-        if points:
-            tracker.log_points(run_id, points)
-        self._offset = end
-        self._write_mark()
-        return True
-
-    def count(self) -> int:
-        """How many points are left."""
-        number, start = 0, self._offset
-        while True:
-            points, end = self._read(start)
-            if end == start:
-                return number
-            number, start = number + len(points), end
-
-    def _read(self, start: int) -> tuple[list[Point], int]:
-        """The points of the next lines, and where those end."""
-        try:
-            with self._path.open("rb") as file:
-                file.seek(start)
-                content = file.read(_CHUNK_BYTES)
-                content += b"" if content.endswith(b"\n") else file.readline()
-        except FileNotFoundError:
-            return [], start
-        complete = content[: content.rfind(b"\n") + 1]
-        return [point for line in complete.splitlines() for point in _points(line)], start + len(complete)
-
-    def _write_mark(self) -> None:
-        # Without it the points are delivered twice, which MLflow does not mind.
-        with contextlib.suppress(OSError):
-            self._mark.write_text(str(self._offset), encoding="ascii")
-
-
-def leftovers(folder: Path) -> list[Backlog]:
-    """What earlier executions of a run could not deliver.
-
-    Args:
-        folder: of the run.
-    """
-    return [Backlog(mark.with_suffix(".jsonl")) for mark in sorted(folder.glob(f"attempts/*/*{_MARK}"))]
 
 
 class Delivery:
@@ -93,34 +26,51 @@ class Delivery:
     Args:
         tracker: the MLflow store.
         run_id: the run that points belong to.
-        backlogs: spools to begin with.
+        folder: of the run, whose earlier attempts may have left points.
     """
 
-    def __init__(self, tracker: Tracker, run_id: str, backlogs: list[Backlog]) -> None:
+    def __init__(self, tracker: Tracker, run_id: str, folder: Path) -> None:
         self._tracker = tracker
         self._run_id = run_id
-        self._backlogs = backlogs
+        self._folder = folder
+        self._series = Series(tracker, run_id, folder)
+        self._begun: queue.SimpleQueue[tuple[Path, int | None]] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._give_up_at = float("inf")
+        self._well = False
         self._trouble: str | None = None
         self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
         self._thread.start()
 
-    def add(self, path: Path) -> None:
-        """Deliver one more spool, which may not exist yet."""
-        self._backlogs.append(Backlog(path))
+    def begin(self, path: Path, *, first_step: int | None = None) -> None:
+        """Deliver one more spool, which may not exist yet.
 
-    def close(self, *, within_s: float) -> str | None:
-        """Deliver the rest; returns a sentence when something could not be delivered in time."""
+        Args:
+            first_step: optimizer step that its attempt goes on from; None where it is not known.
+        """
+        self._begun.put((path, first_step))
+
+    def close(self, *, within_s: float, well: bool) -> str | None:
+        """Deliver the rest; returns a sentence when something could not be delivered in time.
+
+        Args:
+            well: the last attempt succeeded: none of its steps will be done again.
+        """
+        self._well = well
         self._give_up_at = time.monotonic() + within_s
         self._closing.set()
         self._thread.join(within_s + 1.0)
-        left = sum(backlog.count() for backlog in self._backlogs)
+        series = self._series
+        if self._thread.is_alive():
+            # It waits for the store, and this process for nobody.
+            series = Series(self._tracker, self._run_id, self._folder)
+            self._bring_up_to_date(series)
+        left = series.left()
         if not left:
             return None
         return (
-            f"{left} metric points could not be delivered to the tracking store ({self._trouble or 'it is too slow'}); "
-            "they are kept in the run's folder, in attempts/*/spool-0.jsonl, and delivered when it is resumed"
+            f"{left} metric points did not reach the tracking store ({self._trouble or 'it is too slow'}); they are "
+            f"kept in the run's folder, and `forgeline runs sync {self._run_id}` sends them"
         )
 
     def _run(self) -> None:
@@ -134,31 +84,22 @@ class Delivery:
             pause *= 2
 
     def _ship(self) -> bool:
+        closing = self._closing.is_set()
+        self._bring_up_to_date(self._series)
         try:
-            for backlog in list(self._backlogs):
-                while time.monotonic() < self._give_up_at and backlog.deliver(self._tracker, self._run_id):
-                    pass
+            self._series.deliver(unless=self._is_over if closing else self._closing.is_set)
         except Exception as error:
             self._trouble = str(error)
             return False
         self._trouble = None
         return True
 
+    def _is_over(self) -> bool:
+        return time.monotonic() >= self._give_up_at
 
-def _points(text: bytes) -> Iterator[Point]:
-    from forgeline.tracking.tracker import Point
-
-    # A line that is damaged, or says something else, holds no points.
-    with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
-        line: Any = json.loads(text)
-        if line["kind"] == "metrics":
-            step, moment = int(line["step"]), int(line["time"])
-            for key, value in line["values"].items():
-                yield Point(key=key, value=value, step=step, time_ms=moment)
-
-
-def _number(file: Path) -> int:
-    try:
-        return int(file.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return 0
+    def _bring_up_to_date(self, series: Series) -> None:
+        while not self._begun.empty():
+            path, first_step = self._begun.get()
+            series.begin(path, first_step=first_step)
+        if self._closing.is_set():
+            series.finish(well=self._well)

@@ -16,7 +16,6 @@ from forgeline.errors import ForgelineError
 from forgeline.kinds import get_kind
 from forgeline.launching.cluster_ray import ClusterRay
 from forgeline.launching.context import LEDGER_PATIENCE_S, RunContext
-from forgeline.launching.delivery import leftovers
 from forgeline.launching.events import EventLog, exit_code
 from forgeline.launching.ledger_watch import LedgerWatch
 from forgeline.launching.local_ray import LocalRay
@@ -187,10 +186,10 @@ class Execution:
         self._stream = stream = SpoolStream(
             tracker=self._tracker,
             run_id=self._run_id,
+            folder=paths.root,
             events=self._events,
             on_metrics=lambda metrics: self._ledger.update_metrics(self._run_id, metrics),
             progressed=self._progress,
-            leftovers=leftovers(paths.root) if resumed else [],
         )
         timeout = self._spec.timeout
         self._context_of_kind = context = RunContext(
@@ -252,6 +251,8 @@ class Execution:
             # What is left of Ray ends with this process.
             traceback.print_exc()
         delivering.join(2 * _DELIVERY_S)
+        if delivering.is_alive():
+            self._warn(self._unfinished("it does not answer"))
         if not self._is_lost():
             self._write_ledger(outcome)
         if self._watch is not None:
@@ -262,15 +263,22 @@ class Execution:
 
     def _deliver(self, outcome: Outcome) -> None:
         """What MLflow has not got yet, and the final state there; an outage is told, and costs no more than time."""
-        undelivered = self._stream.close(within_s=_DELIVERY_S) if self._stream is not None else None
+        if self._stream is not None:
+            undelivered = self._stream.close(within_s=_DELIVERY_S, well=outcome.state == State.SUCCEEDED)
+            if undelivered:
+                self._warn(undelivered)
+        if self._is_lost():
+            return
         try:
-            if self._is_lost():
-                return
             self._tracker.finish(self._run_id, outcome.state, reason=outcome.reason)
         except Exception as error:
-            undelivered = undelivered or f"the final state could not be written to the tracking store: {error}"
-        if undelivered:
-            self._warn(undelivered)
+            self._warn(self._unfinished(str(error)))
+
+    def _unfinished(self, why: str) -> str:
+        return (
+            f"the tracking store was not told how the run ended ({why}); the next run, or "
+            f"`forgeline runs sync {self._run_id}`, tells it"
+        )
 
     def _is_lost(self) -> bool:
         """Whether another driver may have the run by now."""

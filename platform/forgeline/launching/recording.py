@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgeline.errors import ForgelineError, NotFound
-from forgeline.launching.delivery import leftovers
 from forgeline.launching.events import EventLog
 from forgeline.launching.request import LOG, Request
+from forgeline.launching.series import replay
 from forgeline.ledger.ledger import Ledger
 from forgeline.ledger.states import FINAL, Reason, State
 from forgeline.masking import masked
@@ -126,10 +126,7 @@ class RunRecorder:
                 continue
             # It may have been resumed since it was listed.
             if running and self._ledger.get(record.id).is_final:
-                for backlog in leftovers(RunPaths(self._settings.home_folder, record.id).root):
-                    while backlog.deliver(self._tracker, record.id):
-                        pass
-                self._tracker.finish(record.id, record.state, reason=record.reason)
+                replay(self._tracker, record, RunPaths(self._settings.home_folder, record.id).root)
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

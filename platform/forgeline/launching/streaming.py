@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forgeline.launching.delivery import Backlog, Delivery
+from forgeline.launching.delivery import Delivery
 from forgeline.launching.events import EventLog
 
 if TYPE_CHECKING:
@@ -30,10 +30,10 @@ class SpoolStream:
     Args:
         tracker: the MLflow store.
         run_id: the run that points belong to.
+        folder: of the run; what earlier executions left there is delivered as well.
         events: where workers' events go.
         on_metrics: gets the newest validation metrics and training loss, now and then, while the run goes on.
         progressed: called when something was measured that a loop at rest does not measure.
-        leftovers: points of earlier executions, to be delivered as well.
     """
 
     def __init__(
@@ -41,10 +41,10 @@ class SpoolStream:
         *,
         tracker: Tracker,
         run_id: str,
+        folder: Path,
         events: EventLog,
         on_metrics: Callable[[Mapping[str, float]], None] = lambda metrics: None,
         progressed: Callable[[], None] = lambda: None,
-        leftovers: list[Backlog] | None = None,
     ) -> None:
         self._events = events
         self._on_metrics = on_metrics
@@ -57,27 +57,39 @@ class SpoolStream:
         self.last_metrics: dict[str, float] = {}
         self.last_step: int | None = None
         """The last step told by the spool that is followed since last: that of the newest attempt."""
-        self._delivery = Delivery(tracker, run_id, leftovers or [])
+        self._delivery = Delivery(tracker, run_id, folder)
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
         self._thread.start()
 
-    def watch(self, path: Path) -> None:
-        """Follow one more file, which may not exist yet."""
+    def watch(self, path: Path, first_step: int | None = None) -> None:
+        """Follow one more file, which may not exist yet.
+
+        Args:
+            first_step: optimizer step that its attempt goes on from; None where it is not known.
+        """
         from forgeline.tracking.spool import SpoolReader
 
         self.last_step = None
         self._readers.append(SpoolReader(path))
-        self._delivery.add(path)
+        self._delivery.begin(path, first_step=first_step)
 
-    def close(self, *, within_s: float) -> str | None:
-        """Read and deliver the rest; returns a sentence when something was lost, or not delivered in time."""
+    def close(self, *, within_s: float, well: bool) -> str | None:
+        """Read and deliver the rest; returns a sentence when something was lost, or not delivered in time.
+
+        Args:
+            well: the last attempt succeeded.
+        """
         self._closing.set()
-        undelivered = self._delivery.close(within_s=within_s)
+        undelivered = self._delivery.close(within_s=within_s, well=well)
         self._thread.join(within_s)
         if self._thread.is_alive():
             self._trouble = "reading its spool takes too long"
         unread = f"some of the run's progress was not shown ({self._trouble})" if self._trouble else None
-        return "; ".join(text for text in (undelivered, unread) if text) or None
+        return "; ".join(text for text in (undelivered, unread, self._damage()) if text) or None
+
+    def _damage(self) -> str | None:
+        lines = sum(reader.damaged + reader.cut_at_end() for reader in self._readers)
+        return told_damage(lines) if lines else None
 
     def _run(self) -> None:
         closing = False
@@ -125,6 +137,14 @@ class SpoolStream:
         with contextlib.suppress(Exception):
             self._on_metrics(told)
             self._told = told
+
+
+def told_damage(lines: int) -> str:
+    """That what some lines said is lost."""
+    return (
+        f"{lines} {'line' if lines == 1 else 'lines'} of the spool cannot be read (altered, or cut when the writer was "
+        "killed); what they said is missing in the tracking store"
+    )
 
 
 def _in_summary(key: str) -> bool:

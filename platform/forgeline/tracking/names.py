@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any
+
+LIVE = "live/"
+"""What the keys of points begin with whose steps may be done again."""
 
 KEY_LIMIT = 250
 PARAM_LIMIT = 6000
@@ -13,6 +17,7 @@ _BRACKETS = re.compile(r"\[([^\[\]]*)\]")
 _REFUSED = re.compile(r"[^/\w.\- :]")
 
 
+@cache
 def tracked_key(key: str) -> str:
     """The name under which MLflow keeps a metric or a parameter; brackets become a level.
 

@@ -226,6 +226,16 @@ class Tracker:
             artifact_uri=run.info.artifact_uri,
         )
 
+    def last_steps(self, run_id: str) -> dict[str, int]:
+        """Of each metric of a run, by its tracked key, the highest step that the store has.
+
+        Raises:
+            NotFound: it has no such run.
+        """
+        with self.guarded():
+            run: Run = self.client.get_run(run_id)
+        return {metric.key: metric.step for metric in run.data.to_proto().metrics}
+
     def metric_history(self, run_id: str, key: str) -> list[Point]:
         """All values of a metric, by step and time."""
         with self.guarded():

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from forgeline.tracking.spool import Spool, SpoolReader
+from forgeline.tracking.spool import Spool, SpoolReader, checked
 
 
 @pytest.fixture
@@ -58,10 +62,87 @@ def test_a_torn_line_waits_and_a_next_writer_begins_a_new_one(path: Path) -> Non
 
 def test_lines_that_are_no_objects_are_counted_and_passed_over(path: Path) -> None:
     path.parent.mkdir(parents=True)
-    path.write_bytes(b'[1]\n\xff\xfe\n\n{"kind":"event","event":"x"}\n')
+    path.write_bytes(b"[1]\n\xff\xfe\n\n" + checked(b'{"kind":"event","event":"x"}'))
     reader = SpoolReader(path)
     assert [line["event"] for line in reader.read_new()] == ["x"]
     assert reader.damaged == 2
+
+
+@given(place=st.integers(0), byte=st.integers(0, 255))
+def test_a_byte_that_was_altered_costs_its_line_and_nothing_else(place: int, byte: int) -> None:
+    lines = [
+        checked(json.dumps({"kind": "metrics", "step": step, "values": {"loss": 0.5}}).encode()) for step in (1, 2)
+    ]
+    content = bytearray(b"".join(lines))
+    place %= len(content) - 1
+    altered = content[place] != byte
+    content[place] = byte
+    with tempfile.TemporaryDirectory() as folder:
+        reader = SpoolReader(Path(folder, "spool"))
+        Path(folder, "spool").write_bytes(content)
+        read = reader.read_new()
+    if place == len(lines[0]) - 1 and altered:
+        # Without its end the first line swallows the second.
+        assert read == [] and reader.damaged == 1
+        return
+    steps = {1, 2} - ({1 if place < len(lines[0]) else 2} if altered else set())
+    assert [line["step"] for line in read] == sorted(steps)
+    assert all(line["values"] == {"loss": 0.5} for line in read)
+    assert reader.damaged == (0 if not altered else 2 if byte == ord("\n") and 0 < place % len(lines[0]) else 1)
+
+
+def test_a_spool_of_an_older_forgeline_has_no_checksums(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b'{"kind":"event","event":"x"}\n{"kind":"event","event":"y"}\n{"kind"\n')
+    first, second = SpoolReader(path), SpoolReader(path, start=29)
+    assert [line["event"] for line in first.read_new()] == ["x", "y"]
+    assert [line["event"] for line in second.read_new()] == ["y"]
+    assert first.damaged == second.damaged == 1
+
+
+def test_a_line_without_a_checksum_among_others_is_damaged(path: Path) -> None:
+    with Spool(path) as spool:
+        spool.event("x")
+    with path.open("ab") as stream:
+        stream.write(b'{"kind":"event","event":"y"}\n')
+    reader = SpoolReader(path)
+    assert [line["event"] for line in reader.read_new()] == ["x"]
+    assert reader.damaged == 1
+
+
+def test_a_line_that_was_cut_at_the_end_is_noticed(path: Path) -> None:
+    with Spool(path) as spool:
+        spool.event("x")
+    reader = SpoolReader(path)
+    reader.read_new()
+    assert not reader.cut_at_end()
+    with path.open("ab") as stream:
+        stream.write(b'{"kind"')
+    reader.read_new()
+    assert reader.cut_at_end() and reader.damaged == 0
+
+
+def test_a_full_disk_costs_no_step_and_no_point(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    room, write = 100, os.write
+
+    def on_a_small_disk(file: int, content: bytes) -> int:
+        if not room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(file, bytes(content[:room]))
+
+    monkeypatch.setattr(os, "write", on_a_small_disk)
+    with Spool(path) as spool:
+        spool.metrics(1, {"loss": 0.5})
+        room = 10  # the disk takes half a line, then nothing
+        spool.metrics(2, {"loss": 0.5})
+        room = 0
+        spool.metrics(3, {"loss": 0.5})
+        reader = SpoolReader(path)
+        assert [line["step"] for line in reader.read_new()] == [1]
+        room = 2**20
+        spool.metrics(4, {"loss": 0.5})
+    assert [line["step"] for line in reader.read_new()] == [2, 3, 4]
+    assert reader.damaged == 0
 
 
 def test_line_separators_inside_a_text_do_not_end_a_line(path: Path) -> None:

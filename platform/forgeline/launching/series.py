@@ -1,0 +1,160 @@
+"""The series of a run in MLflow: every point once, in order, whatever was killed in between.
+
+- Spools are delivered in the order of their attempts, each to its end before the next one.
+- An own key takes a step only after those that it has. Which those are, the store itself is asked, before the first
+  point and after each failure: a process may have been killed, or a connection broken, between sending and noting it.
+- What is sent again all the same is equal in key, step, time and value, and MLflow keeps one of such points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from forgeline.errors import ForgelineError, NotFound
+from forgeline.launching.backlog import Backlog, backlogs
+from forgeline.ledger.states import State
+from forgeline.tracking.names import tracked_key
+
+if TYPE_CHECKING:
+    from forgeline.ledger.records import RunRecord
+    from forgeline.tracking.tracker import Point, Tracker
+
+
+class Series:
+    """Brings the points of one run's spools to the store.
+
+    Args:
+        tracker: the MLflow store.
+        run_id: the run that points belong to.
+        folder: of the run, whose earlier attempts may have left points.
+
+    Attributes:
+        sent: points sent so far.
+    """
+
+    def __init__(self, tracker: Tracker, run_id: str, folder: Path) -> None:
+        self._tracker = tracker
+        self._run_id = run_id
+        self._backlogs = backlogs(folder)
+        self._reached: dict[str, int] | None = None
+        self.sent = 0
+
+    def begin(self, path: Path, *, first_step: int | None) -> None:
+        """Deliver one more spool, which may not exist yet.
+
+        Args:
+            first_step: optimizer step that its attempt goes on from; None where it is not known.
+        """
+        others = [backlog for backlog in self._backlogs if backlog.path != path]
+        for backlog in others:
+            if backlog.path.parent != path.parent:
+                backlog.end(begun_again_at=first_step)
+        self._backlogs = [*others, Backlog(path, first_step=first_step)]
+
+    def finish(self, *, well: bool) -> None:
+        """No spool gets longer.
+
+        Args:
+            well: the last attempt succeeded.
+        """
+        last = self._backlogs[-1].path.parent if self._backlogs else None
+        for backlog in self._backlogs:
+            backlog.finish(well=well and backlog.path.parent == last)
+
+    def deliver(self, *, unless: Callable[[], bool] = lambda: False) -> bool:
+        """Send what can be sent by now, safe points first.
+
+        Args:
+            unless: whether to stop, asked between two batches.
+
+        Returns:
+            Whether everything was sent.
+
+        Raises:
+            TrackingError: the store did not take it.
+        """
+        for deliver in (Backlog.deliver_own, Backlog.deliver_live):
+            send = self._send_own if deliver is Backlog.deliver_own else self._send
+            for backlog in list(self._backlogs):
+                while deliver(backlog, send):
+                    if unless():
+                        return False
+        return True
+
+    def left(self) -> int:
+        """How many points were not sent."""
+        return sum(backlog.count(self._is_new) for backlog in self._backlogs)
+
+    def damaged(self) -> int:
+        """How many lines of the spools are damaged."""
+        return sum(backlog.damaged() for backlog in self._backlogs)
+
+    def _send_own(self, points: list[Point]) -> None:
+        if self._reached is None:
+            self._reached = self._tracker.last_steps(self._run_id)
+        reached, new = dict(self._reached), []
+        for point in points:
+            key = tracked_key(point.key)
+            if point.step > reached.get(key, -1):
+                reached[key] = point.step
+                new.append(point)
+        try:
+            self._send(new)
+        except BaseException:
+            # Some of it may have arrived.
+            self._reached = None
+            raise
+        self._reached = reached
+
+    def _send(self, points: list[Point]) -> None:
+        if points:
+            self._tracker.log_points(self._run_id, points)
+            self.sent += len(points)
+
+    def _is_new(self, point: Point) -> bool:
+        return self._reached is None or point.step > self._reached.get(tracked_key(point.key), -1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Replay:
+    """What became of the points of a run that had ended.
+
+    Attributes:
+        sent: points that the store took now.
+        left: points that it did not take.
+        damaged: lines of the spools that cannot be read.
+        error: why it did not take all.
+    """
+
+    sent: int
+    left: int
+    damaged: int
+    error: str | None = None
+
+
+def replay(tracker: Tracker, record: RunRecord, folder: Path) -> Replay:
+    """Send what the store has not got of a run that ended, and how it ended where the store thinks that it goes on.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        NotFound: the store does not know the run: it was deleted there, or is tracked in another one.
+    """
+    series, error = Series(tracker, record.id, folder), None
+    series.finish(well=record.state == State.SUCCEEDED)
+    try:
+        series.deliver()
+        if tracker.get(record.id).status == "RUNNING":
+            tracker.finish(record.id, record.state, reason=record.reason)
+    except NotFound:
+        raise
+    except ForgelineError as refusal:
+        error = str(refusal)
+    left = series.left()
+    # Told at the end of the run already; it takes reading all again.
+    damaged = series.damaged() if series.sent or left else 0
+    return Replay(sent=series.sent, left=left, damaged=damaged, error=error)
