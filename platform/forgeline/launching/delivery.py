@@ -85,8 +85,8 @@ class Delivery:
 
     def _ship(self) -> bool:
         closing = self._closing.is_set()
-        self._bring_up_to_date(self._series)
         try:
+            self._bring_up_to_date(self._series)
             self._series.deliver(unless=self._is_over if closing else self._closing.is_set)
         except Exception as error:
             self._trouble = str(error)
