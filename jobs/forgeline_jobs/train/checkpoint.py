@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -73,19 +74,29 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def synced(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """The digest of each file, by its name, once its bytes are on the disk."""
+    digests = {}
+    for name in names:
+        digests[name] = sha256(folder / name)
+        _sync(folder / name)
+    return digests
+
+
 def seal(temporary: Path, final: Path, manifest: Manifest) -> None:
-    """Turn a folder of `state.pt` and what lies beside it into a checkpoint: digests, manifest, sync, rename.
+    """Turn a folder of `state.pt` and what lies beside it into a checkpoint: manifest, sync, rename.
 
     An intact one of the same step stays: it holds the same, and between its removal and the rename there would be none.
+
+    Args:
+        temporary: its files are synced.
+        manifest: with their digests.
     """
     if verified(final) is not None:
         shutil.rmtree(temporary)
         return
-    files = sorted(path.name for path in temporary.iterdir())
-    manifest = replace(manifest, digests={name: sha256(temporary / name) for name in files})
     (temporary / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1), encoding="utf-8")
-    for name in (*files, MANIFEST):
-        _sync(temporary / name)
+    _sync(temporary / MANIFEST)
     _sync(temporary)
     if final.exists():
         shutil.rmtree(final)
@@ -111,6 +122,16 @@ def folders(root: Path) -> list[Path]:
 def folder_name(step: int) -> str:
     """Name of the checkpoint at a step; names sort by step."""
     return f"step-{step:010d}"
+
+
+def step_of(name: str) -> int | None:
+    """The step of a checkpoint's folder; None of other names.
+
+    >>> step_of(folder_name(145)), step_of("damaged-step-0000000145")
+    (145, None)
+    """
+    found = re.fullmatch(r"step-(\d+)", name)
+    return None if found is None else int(found[1])
 
 
 def newest(root: Path, *, warn: Callable[[str], None]) -> Path | None:

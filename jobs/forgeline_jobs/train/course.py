@@ -11,6 +11,7 @@ from forgeline.spec.loading import dump
 from forgeline_jobs.train import checkpoint
 from forgeline_jobs.train.attempt import run_attempt
 from forgeline_jobs.train.causes import Failure
+from forgeline_jobs.train.checkpoint_copies import CheckpointCopies
 from forgeline_jobs.train.plan.taking import Taken, take
 from forgeline_jobs.train.spec import TrainSpec
 from forgeline_jobs.train.worker import RESULT, Job
@@ -109,11 +110,17 @@ class Course:
 
     def _newest(self) -> Path | None:
         """The checkpoint to go on from."""
-        context = self._context
-        folder = checkpoint.newest(context.paths.checkpoints, warn=lambda text: context.message(text, level="warning"))
+        context, root = self._context, self._context.paths.checkpoints
+        folder = checkpoint.newest(root, warn=self._warn)
+        if self._spec.checkpoint.copy_to is not None:
+            copies = CheckpointCopies(self._spec.checkpoint.copy_to, context.run_id)
+            folder = copies.newest(root, unless=folder, warn=self._warn)
         if folder is None:
             context.message("no checkpoint was written before; training starts from the beginning", level="warning")
         return folder
+
+    def _warn(self, text: str) -> None:
+        self._context.message(text, level="warning")
 
     def _spend(self, failure: Failure) -> None:
         """Take one restart from the cause's budget; what is left of the others' stays.

@@ -17,6 +17,7 @@ from forgeline import metrics, plugins
 from forgeline.errors import DataError
 from forgeline.plugins import ArchitectureDescriptor
 from forgeline.spec.loading import load
+from forgeline.spec.units import Length
 from forgeline.tracking.spool import Spool
 from forgeline.tracking.system import SystemSampler
 from forgeline_architectures.blocks import compute_twice
@@ -30,10 +31,13 @@ from forgeline_jobs.train.callbacks.heartbeats import Heartbeats
 from forgeline_jobs.train.callbacks.randomness import BatchRandomness
 from forgeline_jobs.train.callbacks.step_log import StepLog
 from forgeline_jobs.train.callbacks.validation import Validation
+from forgeline_jobs.train.checkpoint_copies import CheckpointCopies
+from forgeline_jobs.train.checkpoint_writer import CheckpointWriter
 from forgeline_jobs.train.heartbeat import Heart
 from forgeline_jobs.train.notices import NOTICES
 from forgeline_jobs.train.preparation import module_options, prepare
 from forgeline_jobs.train.rehearsal import without_weights
+from forgeline_jobs.train.retention import Retention
 from forgeline_jobs.train.schedule import Schedule
 from forgeline_jobs.train.spec import TrainSpec
 from forgeline_jobs.train.strategies.arguments import trainer_arguments
@@ -72,8 +76,12 @@ class Fitting:
         _quiet_lightning()
         torch.manual_seed(self.spec.trainer.seed)
         module = self._module()
-        callbacks = self._callbacks()
-        trainer = self._trainer(callbacks, automatic=module.automatic_optimization)
+        with self._writer() as writer:
+            self._fit(module, writer)
+
+    def _fit(self, module: TaskModule, writer: CheckpointWriter) -> None:
+        callbacks = self._callbacks(writer)
+        trainer = self._trainer(callbacks, writer, automatic=module.automatic_optimization)
         resume = None if self.job.checkpoint is None else Path(self.job.checkpoint) / checkpoint.STATE
         with SystemSampler(self.spool, step=lambda: trainer.global_step) if self.spool else nullcontext():
             trainer.fit(
@@ -83,6 +91,7 @@ class Fitting:
                 ckpt_path=resume,
                 weights_only=True,
             )
+        writer.wait()
         if self.rank == 0:
             # Lightning leaves the module on the CPU.
             device = trainer.strategy.root_device
@@ -167,7 +176,11 @@ class Fitting:
             module.compile_model()
         return module
 
-    def _callbacks(self) -> _Callbacks:
+    def _writer(self) -> CheckpointWriter:
+        writers = self.spec.resources.workers if self.spec.strategy.shards else 1
+        return CheckpointWriter(rank=self.rank, writers=writers, asynchronous=self.spec.checkpoint.asynchronous)
+
+    def _callbacks(self, writer: CheckpointWriter) -> _Callbacks:
         spec, paths = self.spec, self.job.paths
         gpu = spec.resources.gpus_per_worker > 0
         log = StepLog(
@@ -187,22 +200,37 @@ class Fitting:
             root=paths.checkpoints,
             monitor=spec.monitor,
             higher_is_better=metrics.metric_info(task, spec.monitor).higher_is_better,
-            keep_last=spec.checkpoint.keep_last,
-            every_steps=self.schedule.steps(spec.checkpoint.every) if spec.checkpoint.every else None,
+            retention=Retention(
+                last=spec.checkpoint.keep_last,
+                best=spec.checkpoint.keep_best,
+                every=self._steps(spec.checkpoint.keep_every),
+            ),
+            every_steps=self._steps(spec.checkpoint.every),
             run_id=self.job.run_id,
             architecture=spec.architecture.model_dump(mode="json"),
             fingerprint=self.data.fingerprint,
             strategy=spec.strategy.name,
         )
-        checkpoints = Checkpoints(policy, spool=self.spool, step_log=log, validation=validation)
+        copy_to = spec.checkpoint.copy_to
+        checkpoints = Checkpoints(
+            policy,
+            writer=writer,
+            spool=self.spool,
+            step_log=log,
+            validation=validation,
+            copies=CheckpointCopies(copy_to, self.job.run_id) if copy_to is not None and self.rank == 0 else None,
+        )
         return _Callbacks(log, validation, checkpoints)
 
-    def _trainer(self, callbacks: _Callbacks, *, automatic: bool) -> Trainer:
+    def _steps(self, length: Length | None) -> int | None:
+        return None if length is None else self.schedule.steps(length)
+
+    def _trainer(self, callbacks: _Callbacks, writer: CheckpointWriter, *, automatic: bool) -> Trainer:
         spec = self.spec.trainer
         every = spec.validate_every
         by_epoch = every.unit == "ep"
         return Trainer(
-            **trainer_arguments(self.spec, plan=self._plan, automatic=automatic),
+            **trainer_arguments(self.spec, plan=self._plan, writer=writer, automatic=automatic),
             max_epochs=spec.epochs if spec.epochs is not None else -1,
             limit_train_batches=self.schedule.batches_per_epoch,
             max_steps=spec.steps if spec.steps is not None else -1,

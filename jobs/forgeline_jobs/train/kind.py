@@ -9,6 +9,7 @@ from forgeline import metrics, plugins
 from forgeline.errors import DataError, RunCancelled, RunFailed, SpecError, TrackingError
 from forgeline.suggestions import did_you_mean
 from forgeline_jobs.train import rehearsal
+from forgeline_jobs.train.checkpoint_copies import CheckpointCopies
 from forgeline_jobs.train.course import Course
 from forgeline_jobs.train.preparation import described, numbering_warning, prepare
 from forgeline_jobs.train.schedule import Schedule
@@ -81,6 +82,8 @@ class TrainKind:
         self._check_options(spec, data.signature.task)
         self._check_own_steps(spec, architecture)
         self._check_compile(spec, architecture)
+        if spec.checkpoint.copy_to is not None:
+            CheckpointCopies(spec.checkpoint.copy_to, spec.name).check()
         check_architecture(spec, architecture)
         check_blocks(spec, architecture)
         tuning = spec.fine_tune

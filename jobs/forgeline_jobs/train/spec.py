@@ -68,7 +68,16 @@ class CheckpointConfig(Part):
     """When checkpoints are written, which are kept, and which one becomes the model."""
 
     every: Length | None = Field(default=None, description="Besides every validation: `500step`; or nothing.")
-    keep_last: int = Field(default=2, ge=1, description="Newest checkpoints to keep (the best one is kept besides).")
+    keep_last: int = Field(default=2, ge=1, description="Newest checkpoints to keep.")
+    keep_best: int = Field(default=1, ge=1, description="Checkpoints of the best validations to keep besides.")
+    keep_every: Length | None = Field(
+        default=None, description="The first checkpoint in each so many steps or epochs stays for good: `10ep`."
+    )
+    asynchronous: bool = Field(default=True, description="Go on training while a checkpoint is written, from a copy.")
+    copy_to: str | None = Field(
+        default=None,
+        description="Folder or URL that checkpoints are copied to as well: `/mnt/safe`, `s3://bucket/folder`.",
+    )
     select: Literal["best", "last"] = Field(default="best", description="Which checkpoint becomes the model.")
     metric: str | None = Field(
         default=None, description="Metric of the validation split that `best` means; the gate's, else `val/loss`."

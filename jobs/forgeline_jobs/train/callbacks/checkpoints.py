@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from forgeline.errors import ForgelineError
+from forgeline.masking import redact
 from forgeline.tracking.spool import Spool
 from forgeline_architectures.tasks.lightning_import import Callback, LightningModule, Trainer
 from forgeline_jobs.train import checkpoint
 from forgeline_jobs.train.callbacks.step_log import StepLog, StopRequested
 from forgeline_jobs.train.callbacks.validation import Validation
+from forgeline_jobs.train.checkpoint_copies import KEY, CheckpointCopies
+from forgeline_jobs.train.checkpoint_writer import CheckpointWriter
+from forgeline_jobs.train.retention import Ranking, Retention
 
 LOSS = "val/loss"
 
@@ -27,7 +31,7 @@ class Policy:
         root: folder of the run's checkpoints.
         monitor: metric that `best` means, such as `val/accuracy`.
         higher_is_better: its direction.
-        keep_last: newest checkpoints to keep; the best one is kept besides.
+        retention: which checkpoints stay.
         every_steps: optimizer steps between checkpoints besides those after a validation; None for none.
         run_id: the run.
         architecture: name and settings of the model.
@@ -38,7 +42,7 @@ class Policy:
     root: Path
     monitor: str
     higher_is_better: bool
-    keep_last: int
+    retention: Retention
     every_steps: int | None
     run_id: str
     architecture: Mapping[str, Any]
@@ -47,21 +51,43 @@ class Policy:
 
 
 class Checkpoints(Callback):
-    """Keeps the newest checkpoints and the best one.
+    """Has checkpoints written, and keeps those that the policy says.
+
+    Args:
+        policy: what to keep, and what the manifest says of the run.
+        writer: of this worker.
+        spool: rank 0's.
+        step_log: knows whether the run is asked to stop.
+        validation: knows what was measured last.
+        copies: where checkpoints are copied to.
 
     Attributes:
-        best: folder name of the best checkpoint, empty before the first validation.
-        best_score: its value of the monitored metric, the better the higher; then the same of its loss.
+        ranking: steps of the best checkpoints, by the monitored metric, the better the higher; then by the loss.
     """
 
-    def __init__(self, policy: Policy, *, spool: Spool | None, step_log: StepLog, validation: Validation) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        writer: CheckpointWriter,
+        spool: Spool | None,
+        step_log: StepLog,
+        validation: Validation,
+        copies: CheckpointCopies | None = None,
+    ) -> None:
         self.policy = policy
+        self.writer = writer
         self.spool = spool
         self.step_log = step_log
         self.validation = validation
-        self.best = ""
-        self.best_score: tuple[float, float] = (-math.inf, -math.inf)
+        self.copies = copies
+        self.ranking = Ranking(policy.retention.best)
         self._written_at = -1
+
+    @property
+    def best(self) -> str:
+        """Folder name of the best checkpoint, empty before the first validation."""
+        return checkpoint.folder_name(self.ranking.steps[0]) if self.ranking.steps else ""
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -74,7 +100,7 @@ class Checkpoints(Callback):
             self.step_log.flush(trainer)
             self._write(trainer)
         if self.step_log.stop_agreed:
-            raise StopRequested
+            self._stop()
         if trainer.global_step == self.step_log.total_steps:
             self._validate_now(trainer)
 
@@ -105,13 +131,16 @@ class Checkpoints(Callback):
 
     def _after_validation(self, trainer: Trainer) -> None:
         self.step_log.flush(trainer)
-        score = self._score()
+        self.ranking.add(trainer.global_step, self._score())
         self.step_log.shown = {name: self.validation.measured[name] for name in self._shown()}
-        if not self.best or score > self.best_score:
-            self.best, self.best_score = checkpoint.folder_name(trainer.global_step), score
         self._write(trainer)
         if self.step_log.stop_agreed:
-            raise StopRequested
+            self._stop()
+
+    def _stop(self) -> None:
+        """Raise StopRequested, once the last checkpoint is on the disk."""
+        self.writer.wait()
+        raise StopRequested
 
     def _score(self) -> tuple[float, float]:
         """What makes a checkpoint the best: the monitored metric and, where that is equal (saturated), the loss.
@@ -140,41 +169,61 @@ class Checkpoints(Callback):
         if trainer.is_global_zero:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
-        trainer.save_checkpoint(temporary / checkpoint.STATE)
+        trainer.save_checkpoint(temporary / checkpoint.STATE)  # the strategy hands it to the writer
+        seal = None
         if trainer.is_global_zero:
-            self._seal(trainer, temporary, step)
+            seal = partial(self._seal, temporary, self._manifest(trainer), self.ranking.steps)
+        self.writer.start(temporary, seal)
         self.step_log.restart_clock()
 
-    def _seal(self, trainer: Trainer, temporary: Path, step: int) -> None:
+    def _manifest(self, trainer: Trainer) -> checkpoint.Manifest:
         progress = trainer.fit_loop.epoch_loop.batch_progress
         finished_epoch = progress.is_last_batch
-        folder = self.policy.root / checkpoint.folder_name(step)
-        manifest = checkpoint.Manifest(
+        return checkpoint.Manifest(
             run_id=self.policy.run_id,
-            step=step,
+            step=trainer.global_step,
             epoch=trainer.current_epoch + 1 if finished_epoch else trainer.current_epoch,
             batch=0 if finished_epoch else progress.current.ready,
-            metrics=self.validation.measured,
+            metrics=dict(self.validation.measured),
             architecture=self.policy.architecture,
             fingerprint=self.policy.fingerprint,
             strategy=self.policy.strategy,
             workers=trainer.world_size,
         )
-        checkpoint.seal(temporary, folder, manifest)
-        self._prune()
-        if self.spool is not None:
-            self.spool.event("checkpoint", step=step, path=folder.name)
 
-    def _prune(self) -> None:
-        for folder in checkpoint.folders(self.policy.root)[: -self.policy.keep_last]:
-            if folder.name != self.best:
-                shutil.rmtree(folder)
+    def _seal(
+        self, temporary: Path, manifest: checkpoint.Manifest, best: list[int], digests: Mapping[str, str]
+    ) -> None:
+        """What the writer's thread does when all files are there: training may be steps ahead by then."""
+        folder = self.policy.root / checkpoint.folder_name(manifest.step)
+        checkpoint.seal(temporary, folder, replace(manifest, digests=digests))
+        if self.spool is not None:
+            self.spool.event("checkpoint", step=manifest.step, path=folder.name)
+        there = {step: path for path in checkpoint.folders(self.policy.root) if (step := checkpoint.step_of(path.name))}
+        kept = self.policy.retention.kept(there, best)
+        for step, path in there.items():
+            if step not in kept:
+                shutil.rmtree(path)
+        self._copy(kept)
+
+    def _copy(self, kept: set[int]) -> None:
+        if self.copies is None:
+            return
+        try:
+            self.copies.update(self.policy.root, kept)
+        except Exception as error:
+            # The checkpoint itself is whole; the next one copies what this one could not.
+            if self.spool is not None:
+                text = f"checkpoints were not copied to {KEY}, and will be with the next one: {error}"
+                self.spool.event("message", text=redact(text), level="warning")
 
     def state_dict(self) -> dict[str, Any]:
-        return {"monitor": self.policy.monitor, "best": self.best, "best_score": self.best_score}
+        return {"monitor": self.policy.monitor, "ranking": [[step, list(score)] for score, step in self.ranking.places]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         # What is no longer there, or was best by another metric, is not the best one now.
-        comparable = state_dict.get("monitor") == self.policy.monitor
-        if comparable and checkpoint.verified(self.policy.root / state_dict["best"]) is not None:
-            self.best, self.best_score = state_dict["best"], state_dict["best_score"]
+        if state_dict.get("monitor") != self.policy.monitor:
+            return
+        for step, score in state_dict.get("ranking", ()):
+            if checkpoint.verified(self.policy.root / checkpoint.folder_name(step)) is not None:
+                self.ranking.add(step, tuple(score))

@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from forgeline_architectures.tasks.base import MODEL_PREFIX, TaskModule
 from forgeline_architectures.tasks.lightning_import import Trainer
+from forgeline_jobs.train.checkpoint_writer import CheckpointWriter
 from forgeline_jobs.train.strategies import saving
 from forgeline_jobs.train.strategies.buffers import make_alike
 from forgeline_jobs.train.strategies.plan import Plan
@@ -37,6 +38,7 @@ class FSDPStrategy(saving.SavesShares, ModelParallelStrategy):
         half: whether weights are fetched in bfloat16.
         backend: of the process group.
         timeout: of a collective operation.
+        writer: of this worker's checkpoints.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class FSDPStrategy(saving.SavesShares, ModelParallelStrategy):
         half: bool,
         backend: str,
         timeout: timedelta,
+        writer: CheckpointWriter,
     ) -> None:
         super().__init__(
             data_parallel_size=workers // tensor_parallel,
@@ -60,6 +63,7 @@ class FSDPStrategy(saving.SavesShares, ModelParallelStrategy):
         self._plan = plan
         self._orders: dict[str, Tensor] = {}  # of rows, by parameters that are not in the order of the files
         self._half = half
+        self._writer = writer
 
     @property
     def root_device(self) -> torch.device:
@@ -102,7 +106,8 @@ class FSDPStrategy(saving.SavesShares, ModelParallelStrategy):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None) -> None:
         [optimizer] = self.optimizers
-        saving.save(checkpoint, Path(filepath), self._held(optimizer), groups=optimizer.param_groups)
+        groups = optimizer.param_groups
+        saving.save(checkpoint, Path(filepath), self._held(optimizer), groups=groups, writer=self._writer)
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
         [optimizer] = self.optimizers

@@ -7,14 +7,37 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import distributed, nn
 from torch.optim import Optimizer
 
+from forgeline_jobs.train.checkpoint_writer import CheckpointWriter
+from forgeline_jobs.train.strategies import shards
 from forgeline_jobs.train.strategies.buffers import stored_buffers
-from forgeline_jobs.train.strategies.shards import WEIGHT, Piece, Shards, whole_piece, write
+from forgeline_jobs.train.strategies.shards import WEIGHT, Piece, Shards, whole_piece
 
 GROUPS = "optimizer_groups"  # learning rates and the like, by parameter group
 _SETTING = (bool, int, float, str, tuple, type(None))
+
+
+def write_state(content: Mapping[str, Any], file: Path) -> None:
+    """Write what one worker writes for all."""
+    torch.save(content, file)
+
+
+class TakenIO(TorchCheckpointIO):
+    """Hands what Lightning would write over to a writer, under the name of the file that it would be.
+
+    Args:
+        writer: of this worker.
+    """
+
+    def __init__(self, writer: CheckpointWriter) -> None:
+        super().__init__()
+        self._writer = writer
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        self._writer.take(Path(path).name, checkpoint, write_state)
 
 
 class SavesShares:
@@ -30,21 +53,28 @@ class SavesShares:
         return {}
 
 
-def save(checkpoint: dict[str, Any], file: Path, pieces: Iterable[Piece], *, groups: list[dict[str, Any]]) -> None:
-    """Write a checkpoint; called by every worker.
+def save(
+    checkpoint: dict[str, Any],
+    file: Path,
+    pieces: Iterable[Piece],
+    *,
+    groups: list[dict[str, Any]],
+    writer: CheckpointWriter,
+) -> None:
+    """Hand a checkpoint over to the writer; called by every worker.
 
     Args:
         checkpoint: what the trainer keeps; weights and optimizer state are not in it.
         file: rank 0 writes it, every worker its pieces beside it.
         pieces: of this worker.
         groups: parameter groups of the optimizer.
+        writer: of this worker.
     """
-    distributed.barrier()  # rank 0 has made the folder
     rank = distributed.get_rank()
-    write(file.parent, pieces, rank=rank, world=distributed.get_world_size())
+    writer.take(shards.file_name(rank, distributed.get_world_size()), shards.content(pieces), shards.write)
     if rank == 0:
         kept = {key: value for key, value in checkpoint.items() if key not in ("state_dict", "optimizer_states")}
-        torch.save({**kept, GROUPS: [dict(_settings(group)) for group in groups]}, file)
+        writer.take(file.name, {**kept, GROUPS: [dict(_settings(group)) for group in groups]}, write_state)
 
 
 def load(file: Path, *, groups: list[dict[str, Any]]) -> tuple[dict[str, Any], Shards]:

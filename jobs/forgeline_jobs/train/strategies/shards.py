@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,13 +52,27 @@ def whole_piece(kind: str, name: str, tensor: Tensor) -> Piece:
     return Piece(kind=kind, name=name, shape=tuple(tensor.shape), start=0, values=tensor.detach().view(-1))
 
 
-def write(folder: Path, pieces: Iterable[Piece], *, rank: int, world: int) -> None:
-    """Write the file of one worker; pieces without numbers are left out."""
-    held = {piece.key: piece for piece in pieces if piece.values.numel()}
-    places = {key: [piece.start, list(piece.shape)] for key, piece in held.items()}
-    # Copies, since safetensors takes no two tensors of one memory, as shares of one flat buffer are.
-    tensors = {key: piece.values.detach().to("cpu", copy=True).contiguous() for key, piece in held.items()}
-    save_file(tensors, folder / f"shard-{rank:05d}-of-{world:05d}.safetensors", {_HEADER: json.dumps(places)})
+def file_name(rank: int, world: int) -> str:
+    """Name of the file of one worker."""
+    return f"shard-{rank:05d}-of-{world:05d}.safetensors"
+
+
+def content(pieces: Iterable[Piece]) -> dict[str, Any]:
+    """What the file of one worker is to hold, on the workers' devices; pieces without numbers are left out."""
+    held = [piece for piece in pieces if piece.values.numel()]
+    return {
+        "places": {piece.key: [piece.start, list(piece.shape)] for piece in held},
+        "tensors": {piece.key: piece.values.detach() for piece in held},
+    }
+
+
+def write(content: Mapping[str, Any], file: Path) -> None:
+    """Write the file of one worker.
+
+    Args:
+        content: as of `content`, with copies of the tensors: safetensors takes no two of one memory.
+    """
+    save_file(content["tensors"], file, {_HEADER: json.dumps(content["places"])})
 
 
 def are_in(folder: Path) -> bool:

@@ -20,6 +20,7 @@ from lightning.pytorch.strategies import DeepSpeedStrategy
 from torch import Tensor, distributed
 
 from forgeline_architectures.tasks.base import TaskModule
+from forgeline_jobs.train.checkpoint_writer import CheckpointWriter
 from forgeline_jobs.train.strategies import saving
 from forgeline_jobs.train.strategies.buffers import make_alike
 from forgeline_jobs.train.strategies.config import DeepSpeedConfig
@@ -60,13 +61,23 @@ class ZeROStrategy(saving.SavesShares, DeepSpeedStrategy):
         device: of this worker.
         backend: of the process group.
         timeout: of a collective operation.
+        writer: of this worker's checkpoints.
     """
 
-    def __init__(self, config: DeepSpeedConfig, *, device: torch.device, backend: str, timeout: timedelta) -> None:
+    def __init__(
+        self,
+        config: DeepSpeedConfig,
+        *,
+        device: torch.device,
+        backend: str,
+        timeout: timedelta,
+        writer: CheckpointWriter,
+    ) -> None:
         if device.type == "cpu":
             os.environ["DS_ACCELERATOR"] = "cpu"  # read when deepspeed is imported
         super().__init__(config=_engine_config(config, gpu=device.type == "cuda"), process_group_backend=backend)
         self._timeout = timeout
+        self._writer = writer
         # DeepSpeed reads the device's number.
         self._device = torch.device("cpu", 0) if device.type == "cpu" else device
 
@@ -107,7 +118,8 @@ class ZeROStrategy(saving.SavesShares, DeepSpeedStrategy):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None) -> None:
         content = checkpoint | {LOSS_SCALE: dict(_numbers(self._zero.loss_scaler))}
-        saving.save(content, Path(filepath), self._held(), groups=self._zero.optimizer.param_groups)
+        groups = self._zero.optimizer.param_groups
+        saving.save(content, Path(filepath), self._held(), groups=groups, writer=self._writer)
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
         zero = self._zero

@@ -9,9 +9,10 @@ import pytest
 
 from forgeline_jobs.train import checkpoint
 from forgeline_jobs.train.callbacks.checkpoints import Checkpoints, Policy
+from forgeline_jobs.train.retention import Retention
 
 BEST = checkpoint.folder_name(7)
-STATE = {"monitor": "val/accuracy", "best": BEST, "best_score": (0.9, -0.2)}
+STATE = {"monitor": "val/accuracy", "ranking": [[7, [0.9, -0.2]]]}
 
 
 def _resumed(root: Path, state: dict[str, Any]) -> Checkpoints:
@@ -19,14 +20,14 @@ def _resumed(root: Path, state: dict[str, Any]) -> Checkpoints:
         root=root,
         monitor="val/accuracy",
         higher_is_better=True,
-        keep_last=1,
+        retention=Retention(last=1),
         every_steps=None,
         run_id="r",
         architecture={"name": "mlp"},
         fingerprint="f",
     )
     nothing: Any = None
-    callback = Checkpoints(policy, spool=None, step_log=nothing, validation=nothing)
+    callback = Checkpoints(policy, writer=nothing, spool=None, step_log=nothing, validation=nothing)
     callback.load_state_dict(state)
     return callback
 
@@ -37,7 +38,14 @@ def root(tmp_path: Path) -> Path:
     temporary.mkdir()
     (temporary / checkpoint.STATE).write_bytes(b"state")
     manifest = checkpoint.Manifest(
-        run_id="r", step=7, epoch=1, batch=0, metrics={}, architecture={"name": "mlp"}, fingerprint="f"
+        run_id="r",
+        step=7,
+        epoch=1,
+        batch=0,
+        metrics={},
+        digests=checkpoint.synced(temporary, [checkpoint.STATE]),
+        architecture={"name": "mlp"},
+        fingerprint="f",
     )
     checkpoint.seal(temporary, tmp_path / BEST, manifest)
     return tmp_path
@@ -45,7 +53,7 @@ def root(tmp_path: Path) -> Path:
 
 def test_the_best_one_stays_the_best(root: Path) -> None:
     callback = _resumed(root, STATE)
-    assert (callback.best, callback.best_score) == (BEST, (0.9, -0.2))
+    assert (callback.best, callback.ranking.places) == (BEST, [((0.9, -0.2), 7)])
 
 
 def test_best_by_another_metric_does_not_count(root: Path) -> None:

@@ -11,7 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forgeline_jobs.train.strategies.shards import WEIGHT, Piece, Shards, are_in, write
+from forgeline_jobs.train.staging import Staging
+from forgeline_jobs.train.strategies import shards
+from forgeline_jobs.train.strategies.shards import WEIGHT, Piece, Shards, are_in
 
 SHAPES = st.lists(st.integers(1, 5), min_size=0, max_size=3).map(tuple)
 
@@ -26,6 +28,11 @@ def pieces_of(tensor: torch.Tensor, cuts: list[int], *, kind: str = WEIGHT) -> l
     ]
 
 
+def write(folder: Path, pieces: list[Piece], *, rank: int, world: int) -> None:
+    """As a worker does it."""
+    shards.write(Staging().copy(shards.content(pieces)), folder / shards.file_name(rank, world))
+
+
 @settings(deadline=None)
 @given(shape=SHAPES, data=st.data())
 def test_what_some_workers_wrote_any_other_number_of_them_reads(shape: tuple[int, ...], data: st.DataObject) -> None:
@@ -37,11 +44,11 @@ def test_what_some_workers_wrote_any_other_number_of_them_reads(shape: tuple[int
         written = pieces_of(tensor, data.draw(cuts))
         for rank, piece in enumerate(written):
             write(folder, [piece], rank=rank, world=len(written))
-        shards = Shards(folder)
-        assert torch.equal(shards.whole("weight/model.w"), tensor)
+        stored = Shards(folder)
+        assert torch.equal(stored.whole("weight/model.w"), tensor)
         read = torch.zeros(shape)
         for piece in pieces_of(read, data.draw(cuts)):
-            shards.fill(piece)
+            stored.fill(piece)
         assert torch.equal(read, tensor)
 
 
@@ -49,10 +56,10 @@ def test_states_of_the_optimizer_lie_beside_the_weights(tmp_path: Path) -> None:
     weight, moment = torch.randn(2, 3), torch.randn(2, 3)
     held = [*pieces_of(weight, []), *pieces_of(moment, [], kind="exp_avg")]
     write(tmp_path, held, rank=0, world=1)
-    shards = Shards(tmp_path)
-    assert list(shards.kinds("model.w")) == ["exp_avg"]
-    assert torch.equal(shards.weights()["model.w"], weight)
-    assert torch.equal(shards.whole("exp_avg/model.w"), moment)
+    stored = Shards(tmp_path)
+    assert list(stored.kinds("model.w")) == ["exp_avg"]
+    assert torch.equal(stored.weights()["model.w"], weight)
+    assert torch.equal(stored.whole("exp_avg/model.w"), moment)
 
 
 def test_half_precision_stays_as_it_is(tmp_path: Path) -> None:

@@ -1,0 +1,150 @@
+"""Copies of a run's checkpoints in another place: a folder, or a URL of any file system that fsspec or Arrow knows.
+
+The manifest is copied last: a copy without one is not whole. What is fetched is held against the manifest's digests.
+"""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from forgeline.errors import SpecError
+from forgeline.masking import redact
+from forgeline_jobs.train import checkpoint
+
+KEY = "checkpoint.copy_to"
+# Arrow's wheels bring their own clients of these.
+_ARROW = ("s3", "gs", "gcs", "hdfs", "abfs", "abfss")
+
+
+class CheckpointCopies:
+    """The copies of one run.
+
+    Args:
+        place: folder or URL; the run's are in a folder of its own below it.
+        run_id: the run.
+
+    Raises:
+        SpecError: nothing here knows such URLs.
+    """
+
+    def __init__(self, place: str, run_id: str) -> None:
+        self._place = place
+        self._files, root = _file_system(place)
+        self._root = f"{root.rstrip('/')}/{run_id}"
+
+    def check(self) -> None:
+        """Write a file where the copies will be, or above, read it and remove it.
+
+        Raises:
+            SpecError: that does not go.
+        """
+        try:
+            probe = f"{self._nearest()}/.forgeline-{uuid.uuid4().hex}"
+            self._files.pipe_file(probe, b"probe")
+            intact = self._files.cat_file(probe) == b"probe"
+            self._files.rm_file(probe)
+        except Exception as error:
+            raise SpecError(
+                f"got {redact(self._place)}, which cannot be written to: {_reason(error)}", key=KEY
+            ) from error
+        if not intact:
+            raise SpecError(f"got {redact(self._place)}, which does not give back what is written to it", key=KEY)
+
+    def _nearest(self) -> str:
+        """The folder that holds the copies, or will: the nearest above them that is there."""
+        folder = self._root.rpartition("/")[0]
+        while folder and not self._files.exists(folder):
+            folder = folder.rpartition("/")[0]
+        return folder
+
+    def steps(self) -> list[int]:
+        """Steps of the copies that are whole, oldest first."""
+        if not self._files.exists(self._root):
+            return []
+        self._files.invalidate_cache(self._root)
+        names = [path.rstrip("/").rpartition("/")[2] for path in self._files.ls(self._root, detail=False)]
+        steps = [step for name in names if (step := checkpoint.step_of(name)) is not None]
+        return sorted(step for step in steps if self._files.exists(f"{self._of(step)}/{checkpoint.MANIFEST}"))
+
+    def update(self, root: Path, kept: Collection[int]) -> None:
+        """Copy the checkpoints of a folder that are not copied yet, and remove copies of those that are not kept."""
+        there = self.steps()
+        for folder in checkpoint.folders(root):
+            step = checkpoint.step_of(folder.name)
+            if step in kept and step not in there:
+                self._put(folder, step)
+        for step in there:
+            if step not in kept:
+                self._files.rm(self._of(step), recursive=True)
+
+    def newest(self, root: Path, *, unless: Path | None, warn: Callable[[str], None]) -> Path | None:
+        """The newest checkpoint there is: the one at hand, or a newer intact copy, which is brought back.
+
+        Args:
+            root: folder of the run's checkpoints.
+            unless: the newest intact checkpoint in it.
+            warn: gets what is wrong with a copy, or with their place.
+        """
+        at_hand = -1 if unless is None else checkpoint.step_of(unless.name) or 0
+        try:
+            for step in reversed([step for step in self.steps() if step > at_hand]):
+                fetched = self.fetch(step, root)
+                if fetched is not None:
+                    warn(f"checkpoint {fetched.name} was brought back from {redact(self._place)}")
+                    return fetched
+                warn(f"the copy of checkpoint {checkpoint.folder_name(step)} is damaged; trying the one before it")
+        except OSError as error:
+            warn(f"copies of checkpoints in {redact(self._place)} cannot be read: {_reason(error)}")
+        return unless
+
+    def fetch(self, step: int, root: Path) -> Path | None:
+        """Bring a copy back into a folder; None, and nothing is left of it, where its bytes are not those written."""
+        temporary = root / f".{checkpoint.folder_name(step)}.fetched"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        self._files.get(f"{self._of(step)}/", f"{temporary}/", recursive=True)
+        if checkpoint.verified(temporary) is None:
+            shutil.rmtree(temporary)
+            return None
+        folder = root / checkpoint.folder_name(step)
+        shutil.rmtree(folder, ignore_errors=True)
+        return temporary.rename(folder)
+
+    def _put(self, folder: Path, step: int) -> None:
+        target = self._of(step)
+        self._files.makedirs(target, exist_ok=True)
+        files = sorted(folder.iterdir(), key=lambda path: path.name == checkpoint.MANIFEST)
+        for file in files:
+            self._files.put_file(str(file), f"{target}/{file.name}")
+
+    def _of(self, step: int) -> str:
+        return f"{self._root}/{checkpoint.folder_name(step)}"
+
+
+def _file_system(place: str) -> tuple[Any, str]:
+    """The file system of a folder or URL, and the path in it."""
+    scheme = urlsplit(place).scheme
+    try:
+        if scheme in _ARROW:
+            from fsspec.implementations.arrow import ArrowFSWrapper
+            from pyarrow.fs import FileSystem
+
+            system, path = FileSystem.from_uri(place)
+            return ArrowFSWrapper(system), path
+        from fsspec.core import url_to_fs
+
+        return url_to_fs(place if scheme else str(Path(place).expanduser().resolve()))
+    except (ImportError, ValueError, OSError) as error:
+        raise SpecError(
+            f"got {redact(place)}: {_reason(error)}; give a folder or a URL such as s3://bucket/folder", key=KEY
+        ) from error
+
+
+def _reason(error: BaseException) -> str:
+    lines = redact(str(error)).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
