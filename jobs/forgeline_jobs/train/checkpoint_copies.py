@@ -76,7 +76,7 @@ class CheckpointCopies:
         there = self.steps()
         for folder in checkpoint.folders(root):
             step = checkpoint.step_of(folder.name)
-            if step in kept and step not in there:
+            if step is not None and step in kept and step not in there:
                 self._put(folder, step)
         for step in there:
             if step not in kept:
@@ -138,7 +138,8 @@ def _file_system(place: str) -> tuple[Any, str]:
             return ArrowFSWrapper(system), path
         from fsspec.core import url_to_fs
 
-        return url_to_fs(place if scheme else str(Path(place).expanduser().resolve()))
+        system, path = url_to_fs(place if scheme else str(Path(place).expanduser().resolve()))
+        return system, path
     except (ImportError, ValueError, OSError) as error:
         raise SpecError(
             f"got {redact(place)}: {_reason(error)}; give a folder or a URL such as s3://bucket/folder", key=KEY
