@@ -9,3 +9,9 @@ EMBED = CommandDescriptor(
     help="Embed samples by a model, or find the nearest among embedded ones.",
     command="forgeline_jobs.embed.command:embed",
 )
+
+VERIFY_RESUME = CommandDescriptor(
+    name="verify-resume",
+    help="Kill a run at a step, let it go on, and compare it with one that nobody killed.",
+    command="forgeline_jobs.verify_resume.command:verify_resume",
+)

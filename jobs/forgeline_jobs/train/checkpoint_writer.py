@@ -55,19 +55,20 @@ class CheckpointWriter:
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
-    def take(self, name: str, content: Mapping[str, Any], write: Write) -> None:
+    def take(self, name: str, content: Mapping[str, Any], write: Write, *, apart: bool = False) -> None:
         """Copy what a file is to hold, once the checkpoint before is written.
 
         Args:
             name: of the file.
             content: nested dicts, lists and tuples; training may change its tensors afterwards.
             write: writes it to a path.
+            apart: whether it can hold no two tensors of the same memory.
 
         Raises:
             CheckpointFailed: the one before could not be written.
         """
         self.wait()
-        copied = self._staging.setdefault(name, Staging()).copy(content)
+        copied = self._staging.setdefault(name, Staging(apart=apart)).copy(content)
         self._files.append(_File(name, copied, write))
 
     def start(self, folder: Path, seal: Seal | None = None) -> None:

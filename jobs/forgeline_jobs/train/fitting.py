@@ -30,6 +30,7 @@ from forgeline_jobs.train.callbacks.checkpoints import Checkpoints, Policy
 from forgeline_jobs.train.callbacks.heartbeats import Heartbeats
 from forgeline_jobs.train.callbacks.randomness import BatchRandomness
 from forgeline_jobs.train.callbacks.step_log import StepLog
+from forgeline_jobs.train.callbacks.step_trace import StepTrace
 from forgeline_jobs.train.callbacks.validation import Validation
 from forgeline_jobs.train.checkpoint_copies import CheckpointCopies
 from forgeline_jobs.train.checkpoint_writer import CheckpointWriter
@@ -242,6 +243,7 @@ class Fitting:
             callbacks=[
                 *([Heartbeats(self.heart)] if self.heart is not None else []),
                 BatchRandomness(spec.seed, rank=self.reader),
+                *([StepTrace(self.job.paths.attempt(self.job.attempt), self.rank)] if spec.trace else []),
                 callbacks.log,
                 callbacks.validation,
                 callbacks.checkpoints,

@@ -43,6 +43,9 @@ class TrainerConfig(Part):
     log_every: int | None = Field(
         default=None, ge=1, description="Steps between writes of metrics; every step by default on CPU, 20 on a GPU."
     )
+    trace: bool = Field(
+        default=False, description="Write digests of samples and weights, and the loss, of every step of every worker."
+    )
     compile: bool = Field(default=False, description="Compile the model with torch.compile.")
     gradient_checkpointing: bool = Field(
         default=False, description="Keep each block's inputs alone and compute it again for the gradient: less memory."

@@ -16,16 +16,18 @@ _Place = tuple[str | int, ...]
 
 
 class Staging:
-    """Copies of one checkpoint at a time: the next one overwrites them."""
+    """Copies of one checkpoint at a time: the next one overwrites them.
 
-    def __init__(self) -> None:
+    Args:
+        apart: copy tensors that share their memory, as tied weights do, each for itself; else they share it again.
+    """
+
+    def __init__(self, *, apart: bool = False) -> None:
+        self._apart = apart
         self._memory: dict[_Place, Tensor] = {}
 
     def copy(self, content: Mapping[str, Any]) -> dict[str, Any]:
-        """The same nested dicts, lists and tuples with copies of their tensors; other values as they are.
-
-        Tensors that share their memory, as tied weights do, are copied once and share it again.
-        """
+        """The same nested dicts, lists and tuples with copies of their tensors; other values as they are."""
         earlier, self._memory = self._memory, {}
         self._earlier = earlier
         self._copied: dict[Any, Tensor] = {}
@@ -46,7 +48,7 @@ class Staging:
 
     def _copy_tensor(self, tensor: Tensor, place: _Place) -> Tensor:
         same = (tensor.device, tensor.dtype, tensor.data_ptr(), tensor.shape, tensor.stride())
-        if tensor.numel() and same in self._copied:
+        if not self._apart and tensor.numel() and same in self._copied:
             return self._copied[same]
         memory = self._earlier.get(place)
         if memory is None or (memory.shape, memory.dtype) != (tensor.shape, tensor.dtype):

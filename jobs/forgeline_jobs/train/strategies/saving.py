@@ -71,7 +71,8 @@ def save(
         writer: of this worker.
     """
     rank = distributed.get_rank()
-    writer.take(shards.file_name(rank, distributed.get_world_size()), shards.content(pieces), shards.write)
+    name = shards.file_name(rank, distributed.get_world_size())
+    writer.take(name, shards.content(pieces), shards.write, apart=True)
     if rank == 0:
         kept = {key: value for key, value in checkpoint.items() if key not in ("state_dict", "optimizer_states")}
         writer.take(file.name, {**kept, GROUPS: [dict(_settings(group)) for group in groups]}, write_state)

@@ -30,7 +30,7 @@ def pieces_of(tensor: torch.Tensor, cuts: list[int], *, kind: str = WEIGHT) -> l
 
 def write(folder: Path, pieces: list[Piece], *, rank: int, world: int) -> None:
     """As a worker does it."""
-    shards.write(Staging().copy(shards.content(pieces)), folder / shards.file_name(rank, world))
+    shards.write(Staging(apart=True).copy(shards.content(pieces)), folder / shards.file_name(rank, world))
 
 
 @settings(deadline=None)
