@@ -26,7 +26,7 @@ from forgeline.settings import Settings, settings
 if TYPE_CHECKING:
     from forgeline.bundle import Bundle
     from forgeline.launching.launch import Launch
-    from forgeline.launching.series import Replay
+    from forgeline.launching.replay import Replay
     from forgeline.ledger.ledger import Ledger
     from forgeline.ledger.records import AttemptRecord, RunRecord
     from forgeline.planning import Plan
@@ -279,7 +279,7 @@ class Run:
             raise UsageError(f"run {self._id} has ended already ({self.state}); there is nothing to cancel")
 
     def sync(self) -> Replay:
-        """Send the tracking store what it has not got of the run: points that wait on disk, and how it ended.
+        """Send the tracking store what it has not got of the run: points that wait on disk, how it ended, parameters.
 
         Returns:
             How many points were sent, how many are left, and why.
@@ -288,7 +288,7 @@ class Run:
             NotFinished: it still goes on, and its driver sends them.
             NotFound: the store does not know the run.
         """
-        from forgeline.launching.series import replay
+        from forgeline.launching.replay import replay
         from forgeline.tracking.tracker import Tracker
 
         record = self.record

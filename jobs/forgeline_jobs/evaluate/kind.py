@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 
 from forgeline.errors import SpecError, TrackingError
-from forgeline.tracking.tracker import Point
+from forgeline.tracking.spool import Spool
 from forgeline_jobs.evaluate.spec import EvaluateSpec
 from forgeline_jobs.remote import run_task
 
@@ -58,10 +57,11 @@ class EvaluateKind:
             inception=spec.inception,
         )
         result = run_task(context, measure_task, asdict(task))
+        _measured(context, result["metrics"])
         try:
             _track(context, result)
         except TrackingError as error:
-            context.message(f"figures and report did not reach the tracking store: {error}", level="warning")
+            context.message(f"the report did not reach the tracking store: {error}", level="warning")
         for note in result["notes"]:
             context.message(note)
         for remark in result["remarks"]:
@@ -70,12 +70,15 @@ class EvaluateKind:
         return result
 
 
+def _measured(context: RunContext, metrics: Mapping[str, float]) -> None:
+    """Write the figures down; they are sent while the tracking store answers."""
+    path = context.paths.spool(attempt=context.attempt, rank=0)
+    with Spool(path) as spool:
+        spool.metrics(0, metrics)
+    context.watch_spool(path)
+
+
 def _track(context: RunContext, result: Mapping[str, Any]) -> None:
-    now_ms = time.time_ns() // 1_000_000
-    context.tracker.log_points(
-        context.run_id,
-        [Point(key=key, value=value, step=0, time_ms=now_ms) for key, value in result["metrics"].items()],
-    )
     context.tracker.log_params(context.run_id, {"data.fingerprint": result["fingerprint"]})
     context.tracker.log_artifacts(context.run_id, context.paths.artifacts, "report")
 

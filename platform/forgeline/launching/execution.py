@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from forgeline.errors import ForgelineError
+from forgeline.errors import ForgelineError, TrackingError
 from forgeline.kinds import get_kind
 from forgeline.launching.cluster_ray import ClusterRay
 from forgeline.launching.context import LEDGER_PATIENCE_S, RunContext
@@ -23,6 +23,7 @@ from forgeline.launching.outcome import Outcome, outcome_of
 from forgeline.launching.patience import patiently
 from forgeline.launching.queueing import HostQueue
 from forgeline.launching.recording import RunRecorder
+from forgeline.launching.replay import finish_abandoned
 from forgeline.launching.request import Request
 from forgeline.launching.stopping import StopControl
 from forgeline.launching.streaming import SpoolStream
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _DELIVERY_S = 20.0
+_DESCRIBE_AGAIN_S = 30.0
 _CLOSING_S = 60.0
 
 
@@ -67,6 +69,7 @@ class Execution:
         if self._spec.grace is not None:
             stop.grace_s = self._spec.grace.total_seconds()
         self._progress = Progress()
+        self._worked = threading.Event()
         self._watch: LedgerWatch | None = None
         self._queue = HostQueue(self._ledger, settings, self._spec.resources)
         self._ray: LocalRay | ClusterRay = ClusterRay() if request.cluster else LocalRay(cpus=settings.available_cpus)
@@ -159,6 +162,7 @@ class Execution:
             progress=self._progress,
         )
         ended = supervisor.run(lambda: kind.execute(context))
+        self._worked.set()
         describing.join(_DELIVERY_S)
         self._result = ended.result or {}
         if ended.error is not None and not isinstance(ended.error, ForgelineError):
@@ -226,13 +230,21 @@ class Execution:
                 self._move("stopping")
 
     def _describe(self) -> None:
-        try:
-            self._recorder.describe(self._run_id)
-        except Exception as error:
-            self._warn(f"the run's parameters and environment could not be tracked: {error}")
+        """Tell the tracking store what the run is; one that is away is asked again for as long as the run works."""
+        told = False
+        while not told:
+            last = self._worked.is_set()
+            try:
+                self._recorder.describe(self._run_id)
+                told = True
+            except Exception as error:
+                if last or not isinstance(error, TrackingError):
+                    self._warn(f"the run's parameters and environment could not be tracked: {error}")
+                    return
+                self._worked.wait(_DESCRIBE_AGAIN_S)
         # Other runs' affairs must not trouble this one; the next driver tries again.
         with contextlib.suppress(ForgelineError):
-            self._recorder.finish_abandoned()
+            finish_abandoned(self._ledger, self._tracker, self._settings.home_folder)
 
     def _move(self, state: str) -> None:
         self._ledger.transition(self._run_id, state)

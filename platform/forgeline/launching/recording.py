@@ -11,12 +11,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forgeline.errors import ForgelineError, NotFound
+from forgeline.errors import ForgelineError
 from forgeline.launching.events import EventLog
 from forgeline.launching.request import LOG, Request
-from forgeline.launching.series import replay
 from forgeline.ledger.ledger import Ledger
-from forgeline.ledger.states import FINAL, Reason, State
+from forgeline.ledger.states import Reason, State
 from forgeline.masking import masked
 from forgeline.paths import RunPaths
 from forgeline.spec.loading import dump_masked
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from forgeline.spec.envelope import Envelope
     from forgeline.tracking.tracker import Tracker
 
-_ABANDONED = 20
 _STAGING_S = 24 * 3600.0
 
 
@@ -112,21 +110,6 @@ class RunRecorder:
         self._tracker.log_params(run_id, dict(flatten(masked(self._spec.resolved()))))
         self._tracker.log_text(run_id, dump_masked(self._spec), "spec.yaml")
         environment.log(self._tracker, run_id)
-
-    def finish_abandoned(self) -> None:
-        """Write the final state of runs to MLflow where they still seem to go on, with the points that wait on disk.
-
-        Their drivers died, or MLflow was away when they ended. The newest few are looked at: every driver does it.
-        """
-        for record in self._ledger.list_runs(state=FINAL, limit=_ABANDONED, elsewhere=False):
-            try:
-                running = self._tracker.get(record.id).status == "RUNNING"
-            except NotFound:
-                # Deleted there, or tracked in another store.
-                continue
-            # It may have been resumed since it was listed.
-            if running and self._ledger.get(record.id).is_final:
-                replay(self._tracker, record, RunPaths(self._settings.home_folder, record.id).root)
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

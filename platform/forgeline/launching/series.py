@@ -9,17 +9,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forgeline.errors import ForgelineError, NotFound
 from forgeline.launching.backlog import Backlog, backlogs
-from forgeline.ledger.states import State
 from forgeline.tracking.names import tracked_key
 
 if TYPE_CHECKING:
-    from forgeline.ledger.records import RunRecord
     from forgeline.tracking.tracker import Point, Tracker
 
 
@@ -115,45 +111,3 @@ class Series:
 
     def _is_new(self, point: Point) -> bool:
         return self._reached is None or point.step > self._reached.get(tracked_key(point.key), -1)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Replay:
-    """What became of the points of a run that had ended.
-
-    Attributes:
-        sent: points that the store took now.
-        left: points that it did not take.
-        damaged: lines of the spools that cannot be read.
-        error: why it did not take all.
-    """
-
-    sent: int
-    left: int
-    damaged: int
-    error: str | None = None
-
-
-def replay(tracker: Tracker, record: RunRecord, folder: Path) -> Replay:
-    """Send what the store has not got of a run that ended, and how it ended where the store thinks that it goes on.
-
-    Args:
-        folder: of the run.
-
-    Raises:
-        NotFound: the store does not know the run: it was deleted there, or is tracked in another one.
-    """
-    series, error = Series(tracker, record.id, folder), None
-    series.finish(well=record.state == State.SUCCEEDED)
-    try:
-        series.deliver()
-        if tracker.get(record.id).status == "RUNNING":
-            tracker.finish(record.id, record.state, reason=record.reason)
-    except NotFound:
-        raise
-    except ForgelineError as refusal:
-        error = str(refusal)
-    left = series.left()
-    # Told at the end of the run already; it takes reading all again.
-    damaged = series.damaged() if series.sent or left else 0
-    return Replay(sent=series.sent, left=left, damaged=damaged, error=error)

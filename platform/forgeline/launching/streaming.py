@@ -115,7 +115,7 @@ class SpoolStream:
 
     def _take(self, line: Mapping[str, Any], *, newest: bool) -> None:
         if line.get("kind") == "metrics":
-            if newest:
+            if newest and line["step"]:
                 self.last_step = max(self.last_step or 0, int(line["step"]))
             self._note_progress(line["values"])
             self.last_metrics.update({key: value for key, value in line["values"].items() if _in_summary(key)})

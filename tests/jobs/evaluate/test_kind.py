@@ -11,6 +11,7 @@ import pytest
 from forgeline.errors import TrackingError
 from forgeline.paths import RunPaths
 from forgeline.spec.loading import load
+from forgeline.tracking.spool import SpoolReader
 from forgeline_jobs.evaluate import kind
 
 
@@ -24,13 +25,20 @@ def test_a_measured_model_stays_measured_without_the_tracking_store(
         raise TrackingError("the tracking server cannot be reached")
 
     told: list[tuple[str, str]] = []
+    watched: list[Path] = []
     context: Any = SimpleNamespace(
         spec=load({"kind": "evaluate", "name": "w", "model": str(wine_bundle)}).spec,
         run_id="r",
         paths=RunPaths(tmp_path, "r"),
-        tracker=SimpleNamespace(log_points=refuse, log_params=refuse, log_artifacts=refuse),
+        attempt=1,
+        watch_spool=watched.append,
+        tracker=SimpleNamespace(log_params=refuse, log_artifacts=refuse),
         message=lambda text, level="info": told.append((level, text)),
     )
     assert kind.EvaluateKind().execute(context) == result
     [warning] = [text for level, text in told if level == "warning"]
     assert "cannot be reached" in warning
+    # The figures wait on disk.
+    [path] = watched
+    [line] = SpoolReader(path).read_new()
+    assert (line["step"], line["values"]) == (0, {"test/loss": 0.5})

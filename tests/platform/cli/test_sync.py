@@ -32,7 +32,7 @@ def ledger(home: Path) -> Iterator[Ledger]:
 def run(home: Path, ledger: Ledger, tracker: Tracker) -> str:
     """A run that goes on, in a store that has none of its three points."""
     run_id = tracker.create_run("forgeline", "digits")
-    ledger.create_run(id=run_id, name="digits", kind="toy", spec="kind: toy\nname: digits\n")
+    ledger.create_run(id=run_id, name="digits", kind="toy", spec="kind: toy\nname: digits\npassword: hunter2\n")
     ledger.transition(run_id, "starting")
     ledger.start_attempt(run_id, "first")
     ledger.transition(run_id, "running")
@@ -71,7 +71,8 @@ def test_what_an_outage_kept_back_is_sent_once(run: str, ledger: Ledger, tracker
         "error": None,
     }
     assert [point.step for point in tracker.metric_history(run, "train/loss")] == [1, 2, 3]
-    assert tracker.get(run).status == "FINISHED"
+    tracked = tracker.get(run)
+    assert (tracked.status, tracked.params) == ("FINISHED", {"kind": "toy", "name": "digits", "password": "***"})
     assert json.loads(call(run[:8], "--format", "json")[1])[0]["sent"] == 0
     assert call("--all") == (0, "nothing is left to be sent\n", "")
     assert [point.step for point in tracker.metric_history(run, "train/loss")] == [1, 2, 3]

@@ -23,7 +23,7 @@ import pytest
 
 from forgeline.launching import delivery
 from forgeline.launching.delivery import Delivery
-from forgeline.launching.series import replay
+from forgeline.launching.replay import replay
 from forgeline.tracking.spool import Spool
 from forgeline.tracking.tracker import Tracker
 
@@ -197,7 +197,7 @@ def test_every_point_arrives_once_whatever_the_server_does(tmp_path: Path, serve
     said = shipping.close(within_s=0.3, well=True)
     assert said is not None and said.startswith("3 metric points did not reach the tracking store")
     assert f"forgeline runs sync {run_id}" in said
-    record: Any = SimpleNamespace(id=run_id, state="succeeded", reason=None)
+    record: Any = SimpleNamespace(id=run_id, state="succeeded", reason=None, spec="kind: toy")
     done = replay(tracker, record, folder)
     assert (done.sent, done.left) == (0, 3) and done.error
     server.start()

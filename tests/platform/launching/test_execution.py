@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from forgeline.errors import LedgerError, NotFound, RunCancelled, RunFailed
+from forgeline.errors import LedgerError, NotFound, RunCancelled, RunFailed, TrackingError
 from forgeline.launching import execution, ledger_watch
 from forgeline.launching.events import Event, EventLog, EventReader
 from forgeline.launching.execution import Execution
@@ -22,6 +22,7 @@ from forgeline.launching.stopping import StopControl
 from forgeline.ledger.ledger import Ledger
 from forgeline.ledger.records import RunRecord
 from forgeline.settings import settings
+from forgeline.tracking.spool import Spool
 
 
 class Ray:
@@ -57,6 +58,12 @@ class Store:
 
     def finish(self, run_id: str, state: str, *, reason: str | None = None) -> None:
         self.finished.append(state)
+
+    def last_steps(self, run_id: str) -> dict[str, int]:
+        return {}
+
+    def log_points(self, run_id: str, points: Any) -> None:
+        """It takes them."""
 
     def log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
         raise NotFound("away")
@@ -224,3 +231,51 @@ def test_a_first_attempt_says_what_it_has(execute: Any) -> None:
     execute(lambda context: {}, resources="{workers: 2}")
     [attempt] = Ledger(settings().resolved_ledger_url).attempts("own")
     assert (attempt.first_step, attempt.workers, attempt.gpus, attempt.lost_s) == (0, 2, 0.0, None)
+
+
+def test_a_store_that_is_away_to_the_end_costs_no_more_than_a_word(
+    execute: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execution, "_DELIVERY_S", 0.2)
+
+    class Away(Store):
+        def last_steps(self, run_id: str) -> dict[str, int]:
+            raise TrackingError("nobody is there")
+
+        def finish(self, run_id: str, state: str, *, reason: str | None = None) -> None:
+            raise TrackingError("nobody is there")
+
+    def work(context: Any) -> dict[str, Any]:
+        path = context.paths.spool(attempt=context.attempt, rank=0)
+        with Spool(path) as spool:
+            spool.metrics(1, {"train/loss": 0.5, "train/rate": 2.0})
+        context.watch_spool(path)
+        return {}
+
+    code, record, events = execute(work, store=Away())
+    assert (code, record.state) == (0, "succeeded")
+    told = [event["text"] for event in events if event["event"] == "message" and event["level"] == "warning"]
+    assert any(text.startswith("2 metric points did not reach") and "runs sync own" in text for text in told)
+    assert any("was not told how the run ended" in text and "runs sync own" in text for text in told)
+
+
+def test_a_store_that_comes_back_is_told_what_the_run_is(execute: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "_DESCRIBE_AGAIN_S", 0.02)
+
+    class Recorder(execution.RunRecorder):
+        calls = 0
+
+        def describe(self, run_id: str) -> None:
+            Recorder.calls += 1
+            if Recorder.calls < 3:
+                raise TrackingError("away")
+
+    def work(context: Any) -> dict[str, Any]:
+        while Recorder.calls < 3:
+            threading.Event().wait(0.01)
+        return {}
+
+    monkeypatch.setattr(execution, "RunRecorder", Recorder)
+    _, _, events = execute(work)
+    assert Recorder.calls == 3
+    assert [event for event in events if "could not be tracked" in event.get("text", "")] == []

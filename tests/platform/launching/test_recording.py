@@ -15,6 +15,7 @@ import pytest
 from forgeline.errors import LedgerError, NotFound, TrackingError
 from forgeline.launching.events import EventLog
 from forgeline.launching.recording import RunRecorder
+from forgeline.launching.replay import finish_abandoned
 from forgeline.launching.request import Request
 from forgeline.ledger.ledger import Ledger
 from forgeline.paths import RunPaths
@@ -36,7 +37,7 @@ class Store:
     def get(self, run_id: str) -> Any:
         if run_id not in self.status:
             raise NotFound(f"no run {run_id!r}")
-        return SimpleNamespace(status=self.status[run_id])
+        return SimpleNamespace(status=self.status[run_id], params={"kind": "train"})
 
     def finish(self, run_id: str, state: str, *, reason: str | None = None) -> None:
         self.finished.append((run_id, state, reason))
@@ -122,7 +123,7 @@ def test_runs_that_ended_unheard_are_finished_in_mlflow_too(ledger: Ledger, tmp_
             # What was written later was never delivered.
             if step == 1:
                 spool.with_suffix(".delivered").write_text(str(spool.stat().st_size))
-    recorder(ledger, store, Request(spec="", token="t"), tmp_path).finish_abandoned()
+    finish_abandoned(ledger, cast(Any, store), tmp_path)
     assert store.finished == [("unheard", "succeeded", None), ("dead", "failed", "platform_error")]
     assert store.points == [("unheard", 2)]
 

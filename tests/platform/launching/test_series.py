@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from forgeline.errors import TrackingError
 from forgeline.launching import backlog
-from forgeline.launching.series import Series, replay
+from forgeline.launching.replay import replay
+from forgeline.launching.series import Series
 from forgeline.tracking.spool import Spool
 from forgeline.tracking.tracker import Point, Tracker
 
@@ -57,7 +58,7 @@ class Store:
         return [(point.step, point.value) for point in self.points if point.key == key]
 
     def get(self, run_id: str) -> Any:
-        return SimpleNamespace(status=self.status)
+        return SimpleNamespace(status=self.status, params={"kind": "toy"})
 
     def finish(self, run_id: str, state: str, *, reason: str | None = None) -> None:
         self.status = state
@@ -72,7 +73,7 @@ def spool(folder: Path, attempt: int) -> Path:
 
 
 def record(run_id: str = "r") -> Any:
-    return SimpleNamespace(id=run_id, state="succeeded", reason=None)
+    return SimpleNamespace(id=run_id, state="succeeded", reason=None, spec="kind: toy")
 
 
 def test_a_step_is_live_until_a_checkpoint_covers_it(tmp_path: Path) -> None:
