@@ -224,6 +224,7 @@ def _summary(found: Rounds) -> dict[str, Any]:
             for peer in peers
         },
         "load_average": [round(load, 1) for load in os.getloadavg()],
+        "niceness": os.nice(0),
         "rounds": dict(found),
     }
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forgeline.errors import ForgelineError
+from forgeline.errors import ForgelineError, TrackingError
 from forgeline.launching.events import EventLog
 from forgeline.launching.request import LOG, Request
 from forgeline.ledger.ledger import Ledger
@@ -47,6 +47,7 @@ class RunRecorder:
         self._spec = spec
         self._ledger = ledger
         self._tracker = tracker
+        self._reopened = True
 
     def open(self) -> str:
         """The run's id, its record being in state `queued` in both stores."""
@@ -81,12 +82,24 @@ class RunRecorder:
         before = self._ledger.get(run_id)
         self._ledger.resume(run_id, **fields)
         try:
-            self._tracker.reopen(run_id)
+            self._reopened = self._told_to_go_on(run_id)
         except BaseException:
             with contextlib.suppress(ForgelineError):
                 self._ledger.transition(run_id, before.state, before.reason, before.message)
             raise
         return run_id
+
+    def _told_to_go_on(self, run_id: str) -> bool:
+        """Whether the store knows that the run goes on; one that is away is told later, and costs the run nothing.
+
+        Raises:
+            NotFound: it has no such run any more.
+        """
+        try:
+            self._tracker.reopen(run_id)
+        except TrackingError:
+            return False
+        return True
 
     def settle(self, run_id: str, events: EventLog) -> RunPaths:
         """Give the run its folder, and what was staged its final place in it."""
@@ -107,6 +120,9 @@ class RunRecorder:
         """Log the specification, every hyperparameter and the environment to MLflow."""
         from forgeline.tracking import environment
 
+        if not self._reopened:
+            self._tracker.reopen(run_id)
+            self._reopened = True
         self._tracker.log_params(run_id, dict(flatten(masked(self._spec.resolved()))))
         self._tracker.log_text(run_id, dump_masked(self._spec), "spec.yaml")
         environment.log(self._tracker, run_id)

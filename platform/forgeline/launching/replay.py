@@ -13,6 +13,7 @@ from forgeline.ledger.states import FINAL, State
 from forgeline.masking import masked
 from forgeline.paths import RunPaths
 from forgeline.spec.source import read_document
+from forgeline.tracking.names import STATE_TAG
 
 if TYPE_CHECKING:
     from forgeline.ledger.ledger import Ledger
@@ -55,6 +56,10 @@ def replay(tracker: Tracker, record: RunRecord, folder: Path) -> Replay:
         tracked = tracker.get(record.id)
         if not tracked.params:
             tracker.log_params(record.id, dict(flatten(masked(read_document(record.spec).data))))
+        if tracked.status != "RUNNING" and tracked.tags.get(STATE_TAG, record.state) != record.state:
+            # It was resumed and ended while the store was away.
+            tracker.reopen(record.id)
+            tracked = tracker.get(record.id)
         if tracked.status == "RUNNING":
             tracker.finish(record.id, record.state, reason=record.reason)
     except NotFound:

@@ -9,6 +9,9 @@ from typing import Any
 LIVE = "live/"
 """What the keys of points begin with whose steps may be done again."""
 
+STATE_TAG = "forgeline.state"
+"""The tag that says how a run ended."""
+
 KEY_LIMIT = 250
 PARAM_LIMIT = 6000
 TAG_LIMIT = 5000

@@ -24,7 +24,7 @@ from forgeline.errors import NotFound, TrackingError
 from forgeline.ledger.sql_reading import sqlite_file
 from forgeline.ledger.states import State
 from forgeline.masking import redact
-from forgeline.tracking.names import PARAM_LIMIT, TAG_LIMIT, tracked_key, tracked_value
+from forgeline.tracking.names import PARAM_LIMIT, STATE_TAG, TAG_LIMIT, tracked_key, tracked_value
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,7 +36,7 @@ T = TypeVar("T")
 MAX_POINTS = 1000
 MAX_PARAMS = 100
 
-_STATE_TAG, _REASON_TAG = "forgeline.state", "forgeline.reason"
+_REASON_TAG = "forgeline.reason"
 
 _STATUS = {
     State.SUCCEEDED: "FINISHED",
@@ -148,7 +148,7 @@ class Tracker:
         with self.guarded():
             self.client.update_run(run_id, status="RUNNING")
             known = self.client.get_run(run_id).data.tags
-            for tag in (_STATE_TAG, _REASON_TAG):
+            for tag in (STATE_TAG, _REASON_TAG):
                 if tag in known:
                     self.client.delete_tag(run_id, tag)
 
@@ -204,7 +204,7 @@ class Tracker:
     def finish(self, run_id: str, state: State | str, *, reason: str | None = None) -> None:
         """Write the final state."""
         final = State(state)
-        tags = {_STATE_TAG: str(final)} | ({_REASON_TAG: str(reason)} if reason else {})
+        tags = {STATE_TAG: str(final)} | ({_REASON_TAG: str(reason)} if reason else {})
         self.set_tags(run_id, tags)
         with self.guarded():
             self.client.set_terminated(run_id, status=_STATUS[final])

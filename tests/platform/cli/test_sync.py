@@ -96,6 +96,17 @@ def test_all_runs_and_damaged_lines(run: str, home: Path, ledger: Ledger, tracke
     assert (code, "gone" in out, "error: run elsewhere" in err) == (1, True, True)
 
 
+def test_a_run_that_was_resumed_and_ended_while_the_store_was_away(
+    run: str, ledger: Ledger, tracker: Tracker, call: Call
+) -> None:
+    tracker.finish(run, "failed", reason="node_lost")
+    ledger.transition(run, "succeeded")
+    assert call("digits")[0] == 0
+    tracked = tracker.get(run)
+    assert (tracked.status, tracked.tags["forgeline.state"]) == ("FINISHED", "succeeded")
+    assert "forgeline.reason" not in tracked.tags
+
+
 def test_a_store_that_is_still_down(run: str, ledger: Ledger, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger.transition(run, "succeeded")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")

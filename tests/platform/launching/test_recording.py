@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
@@ -37,7 +38,7 @@ class Store:
     def get(self, run_id: str) -> Any:
         if run_id not in self.status:
             raise NotFound(f"no run {run_id!r}")
-        return SimpleNamespace(status=self.status[run_id], params={"kind": "train"})
+        return SimpleNamespace(status=self.status[run_id], params={"kind": "train"}, tags={})
 
     def finish(self, run_id: str, state: str, *, reason: str | None = None) -> None:
         self.finished.append((run_id, state, reason))
@@ -45,6 +46,7 @@ class Store:
     def reopen(self, run_id: str) -> None:
         if self.away:
             raise TrackingError("away")
+        self.get(run_id)
         self.status[run_id] = "RUNNING"
 
     def create_run(self, experiment: str, name: str, tags: Any) -> str:
@@ -78,18 +80,35 @@ def test_a_resumed_run_is_written_down_with_the_spec_it_goes_on_with(ledger: Led
     new_run(ledger, "r")
     ledger.transition("r", "cancelled", "cancelled")
     request = Request(spec="kind: train\nsteps: 9\n", token="t", resume="r")
-    assert recorder(ledger, Store(), request).open() == "r"
+    store = Store()
+    store.status["r"] = "KILLED"
+    assert recorder(ledger, store, request).open() == "r"
     record = ledger.get("r")
     assert (record.spec, record.priority, record.labels) == (request.spec, 4, {"a": "b"})
 
 
-def test_a_run_that_mlflow_cannot_take_up_again_stays_as_it_ended(ledger: Ledger) -> None:
+def test_a_run_goes_on_while_mlflow_is_away_and_it_is_told_later(ledger: Ledger) -> None:
+    new_run(ledger, "unheard")
+    ledger.transition("unheard", "timed_out", "deadline", "the run met its deadline")
+    store = Store()
+    store.status["unheard"] = "KILLED"
+    store.away = True
+    writing = recorder(ledger, store, Request(spec="kind: train\n", token="t", resume="unheard"))
+    writing.open()
+    assert ledger.get("unheard").state == "queued"
+    with pytest.raises(TrackingError):
+        writing.describe("unheard")
+    store.away = False
+    with contextlib.suppress(AttributeError):  # of what else is described, which this store does not take
+        writing.describe("unheard")
+    assert store.status["unheard"] == "RUNNING"
+
+
+def test_a_run_that_mlflow_no_longer_has_stays_as_it_ended(ledger: Ledger) -> None:
     new_run(ledger, "r")
     ledger.transition("r", "timed_out", "deadline", "the run met its deadline")
-    store = Store()
-    store.away = True
-    with pytest.raises(TrackingError):
-        recorder(ledger, store, Request(spec="kind: train\n", token="t", resume="r")).open()
+    with pytest.raises(NotFound):
+        recorder(ledger, Store(), Request(spec="kind: train\n", token="t", resume="r")).open()
     record = ledger.get("r")
     assert (record.state, record.reason, record.message) == ("timed_out", "deadline", "the run met its deadline")
 

@@ -58,7 +58,7 @@ class Store:
         return [(point.step, point.value) for point in self.points if point.key == key]
 
     def get(self, run_id: str) -> Any:
-        return SimpleNamespace(status=self.status, params={"kind": "toy"})
+        return SimpleNamespace(status=self.status, params={"kind": "toy"}, tags={})
 
     def finish(self, run_id: str, state: str, *, reason: str | None = None) -> None:
         self.status = state
