@@ -91,7 +91,11 @@ def _logger(logging: str, uri: str, spool_file: Path) -> Callable[[int], None]:
 
     mlflow.set_tracking_uri(uri)
     mlflow.start_run()
-    return lambda step: mlflow.log_metrics({key: step / 7 for key in KEYS}, step=step)
+
+    def send(step: int) -> None:
+        mlflow.log_metrics({key: step / 7 for key in KEYS}, step=step)
+
+    return send
 
 
 def measured(logging: str, products: int, uri: str) -> dict[str, float]:

@@ -12,7 +12,7 @@ import pytest
 from forgeline.errors import TrackingError
 from forgeline.paths import RunPaths
 from forgeline.spec.loading import load
-from forgeline_jobs.train import kind
+from forgeline_jobs.train import course, kind
 from forgeline_jobs.train.worker import RESULT, Job
 
 
@@ -36,7 +36,7 @@ def test_a_finished_training_stays_finished_without_its_tracking_store(
         folder.mkdir(parents=True)
         (folder / RESULT).write_text(json.dumps(result))
 
-    monkeypatch.setattr(kind, "run_attempt", ended_well)
+    monkeypatch.setattr(course, "run_attempt", ended_well)
     told: list[tuple[str, str]] = []
     spec = load({"kind": "train", "name": "w", "architecture": {"name": "mlp"}, "data": {"name": "wine"}}).spec
     context: Any = SimpleNamespace(
