@@ -50,6 +50,8 @@ types: setup ## Check types
 
 bench: setup ## Measure speed against named peers
 	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.logging_overhead
+	$(BIN)/python -m benchmarks.tracking_throughput sqlite
 
 lock: setup ## Write requirements.lock from what is installed
 	$(BIN)/pip freeze --exclude-editable --exclude forgeline | grep -E '^[A-Za-z0-9_.-]+==' | sort -f > requirements.lock

@@ -174,7 +174,7 @@ CONTENDERS: Mapping[str, Callable[[str], float]] = {
     "log_batch of 1,000": log_batch,
 }
 STORES = {"sqlite": sqlite, "postgresql": postgresql}
-Rounds = Mapping[str, list[float]]
+Rounds = Mapping[str, list[dict[str, float]]]
 
 
 def main() -> int:
@@ -202,27 +202,37 @@ def main() -> int:
 
 
 def _measured(uri: str, rounds: int) -> Rounds:
-    found: dict[str, list[float]] = {name: [] for name in CONTENDERS}
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
     for number in range(rounds):
         for name in list(CONTENDERS) if number % 2 == 0 else list(CONTENDERS)[::-1]:
-            found[name].append(round(CONTENDERS[name](uri), 1))
-            print(f"{uri.partition(':')[0]}, round {number + 1}: {name}: {found[name][-1]} points/s", flush=True)
+            started = time.process_time()
+            rate = CONTENDERS[name](uri)
+            points = PEER_STEPS.get(name, STEPS) * len(KEYS)
+            per_cpu_s = points / (time.process_time() - started)
+            found[name].append({"points_per_s": round(rate, 1), "points_per_cpu_s": round(per_cpu_s, 1)})
+            print(f"{uri.partition(':')[0]}, round {number + 1}: {name}: {found[name][-1]}", flush=True)
     return found
 
 
 def _summary(found: Rounds) -> dict[str, Any]:
-    ours = found["forgeline"]
-    peers = [name for name in found if not name.startswith("forgeline")]
+    median = {
+        name: {key: statistics.median(row[key] for row in rows) for key in rows[0]} for name, rows in found.items()
+    }
+    ratios = {
+        f"forgeline against {peer}": round(
+            statistics.median(
+                us["points_per_s"] / them["points_per_s"] for us, them in zip(found["forgeline"], rows, strict=True)
+            ),
+            2,
+        )
+        for peer, rows in found.items()
+        if peer in PEER_STEPS
+    }
     return {
-        "points_per_s": {name: statistics.median(rates) for name, rates in found.items()},
+        "median": median,
+        "ratios": ratios,
         "goal_points_per_s": GOAL_PER_S,
-        "reached": statistics.median(ours) >= GOAL_PER_S,
-        "ratios": {
-            f"forgeline against {peer}": round(
-                statistics.median(us / them for us, them in zip(ours, found[peer], strict=True)), 2
-            )
-            for peer in peers
-        },
+        "reached": median["forgeline"]["points_per_s"] >= GOAL_PER_S,
         "load_average": [round(load, 1) for load in os.getloadavg()],
         "niceness": os.nice(0),
         "rounds": dict(found),

@@ -225,10 +225,7 @@ class Run:
         except TrackingError:
             pass
 
-    def lose_the_driver(self, *, noted: bool) -> None:
-        if not noted:
-            for mark in self.folder.glob("attempts/*/*.delivered"):
-                mark.unlink()
+    def lose_the_driver(self) -> None:
         self.series = series_of(self.store, self.folder)
         self.begin()
 
@@ -254,7 +251,7 @@ def test_every_step_is_there_once_in_order_as_it_was_done_last(
             "save untold": lambda: run.save(told=False),
             "deliver": run.deliver,
             "kill worker": run.begin,
-            "kill driver": lambda: run.lose_the_driver(noted=True),
+            "kill driver": run.lose_the_driver,
         }
         for act in acts:
             doing[act]()
