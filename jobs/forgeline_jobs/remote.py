@@ -26,7 +26,7 @@ class TaskSpec(Envelope):
 
     @model_validator(mode="after")
     def _one_worker_once(self) -> Self:
-        if self.resources.workers > 1:
+        if self.resources.most_workers > 1:
             raise ValueError(
                 f"got resources.workers {self.resources.workers}; kind {self.kind} runs in one worker: leave it out, "
                 "and give that worker more with resources.cpus_per_worker"

@@ -91,7 +91,7 @@ def plan(loaded: LoadedSpec, question: Question) -> Plan:
 
 def _of_any_kind(spec: Envelope, found: Mapping[str, Any]) -> Plan:
     resources = spec.resources
-    needs = {"workers": resources.workers, "cpus": needed_cpus(resources), "gpus": needed_gpus(resources)}
+    needs = {"workers": resources.most_workers, "cpus": needed_cpus(resources), "gpus": needed_gpus(resources)}
     memory = needed_memory(resources)
     return Plan(
         data={

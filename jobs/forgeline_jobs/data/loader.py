@@ -24,36 +24,45 @@ _SHOWN = 8
 
 
 class TrainBatches(Sampler[Request]):
-    """Index batches of one rank, epoch after epoch.
+    """Index batches of one rank, epoch after epoch; its share of a batch may come in equal pieces, one after another.
 
     Args:
         length: samples in the split.
-        batch_size: samples per step over all ranks.
+        batch_size: samples of a batch over all ranks.
         rank: this worker's number.
         world: number of workers.
         seed: seed of order and augmentation.
+        pieces: that a rank's share is cut into.
 
     Raises:
         DataError: the workers cannot share a batch evenly.
     """
 
-    def __init__(self, length: int, batch_size: int, *, rank: int, world: int, seed: int) -> None:
+    def __init__(self, length: int, batch_size: int, *, rank: int, world: int, seed: int, pieces: int = 1) -> None:
         if batch_size % world:
             raise DataError(
                 f"batch_size {batch_size} cannot be shared evenly by {world} workers; set it to a multiple of {world}",
                 key="data.batch_size",
             )
+        if batch_size // world % pieces:
+            raise ValueError(f"{batch_size // world} samples of a worker in {pieces} equal pieces")
         self.length = length
         self.batch_size = batch_size
+        self.pieces = pieces
         self.rank = rank
         self.world = world
         self.seed = seed
         self.epoch = 0
         self._start = (0, 0)
 
-    def __len__(self) -> int:
-        """Batches of a full epoch, whatever batch it was entered at."""
+    @property
+    def batches(self) -> int:
+        """Whole batches of a full epoch, whatever batch it was entered at."""
         return self.length // self.batch_size
+
+    def __len__(self) -> int:
+        """Pieces of a full epoch."""
+        return self.batches * self.pieces
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next pass goes through."""
@@ -65,8 +74,8 @@ class TrainBatches(Sampler[Request]):
         Raises:
             ValueError: the epoch has fewer batches.
         """
-        if not 0 <= batch <= len(self):
-            raise ValueError(f"batch {batch} of an epoch that has {len(self)}")
+        if not 0 <= batch <= self.batches:
+            raise ValueError(f"batch {batch} of an epoch that has {self.batches}")
         self.epoch = epoch
         self._start = (epoch, batch)
 
@@ -85,9 +94,12 @@ class TrainBatches(Sampler[Request]):
         epoch = self.epoch
         start = self._start[1] if self._start[0] == epoch else 0
         order = permutation(self.length, seed=self.seed, epoch=epoch)
-        for batch in range(start, len(self)):
+        for batch in range(start, self.batches):
             chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield chosen[self.rank :: self.world], (self.seed, epoch)
+            own = chosen[self.rank :: self.world]
+            size = len(own) // self.pieces
+            for piece in range(self.pieces):
+                yield own[piece * size : (piece + 1) * size], (self.seed, epoch)
         # Without a caller of `set_epoch`, the pass after a whole one is the next epoch.
         if self.epoch == epoch:
             self.epoch = epoch + 1
@@ -139,20 +151,30 @@ Loader = DataLoader[dict[str, torch.Tensor]]
 
 
 def train_loader(
-    split: Split, batch_size: int, *, rank: int = 0, world: int = 1, seed: int = 0, workers: int = 0, pin: bool = False
+    split: Split,
+    batch_size: int,
+    *,
+    rank: int = 0,
+    world: int = 1,
+    seed: int = 0,
+    workers: int = 0,
+    pin: bool = False,
+    pieces: int = 1,
 ) -> Loader:
     """Shuffled, augmented batches of one rank; `loader.sampler` is a `TrainBatches`.
 
     Args:
         split: the train split.
-        batch_size: samples per step over all ranks.
+        batch_size: samples of a batch over all ranks.
         rank: this worker's number.
         world: number of workers.
         seed: seed of order and augmentation.
+        pieces: that a rank's share of a batch comes in.
         workers: processes that load ahead.
         pin: put batches into page-locked memory, for copies to a GPU.
     """
-    return _loader(split, TrainBatches(len(split), batch_size, rank=rank, world=world, seed=seed), workers, pin)
+    sampler = TrainBatches(len(split), batch_size, rank=rank, world=world, seed=seed, pieces=pieces)
+    return _loader(split, sampler, workers, pin)
 
 
 def eval_loader(

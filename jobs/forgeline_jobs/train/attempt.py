@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from forgeline_jobs.train import causes
 from forgeline_jobs.train.causes import Failure
@@ -11,9 +12,18 @@ from forgeline_jobs.train.spec import TrainSpec
 from forgeline_jobs.train.watch import AttemptWatch
 from forgeline_jobs.train.worker import Job, train_worker
 
+if TYPE_CHECKING:
+    from ray.train.v2.api.config import FailureConfig
+
 
 def run_attempt(
-    job: Job, spec: TrainSpec, *, cluster: bool, grace_s: float, progressed: Callable[[], None]
+    job: Job,
+    spec: TrainSpec,
+    *,
+    cluster: bool,
+    grace_s: float,
+    progressed: Callable[[], None],
+    waits_for_room: bool = True,
 ) -> Failure | None:
     """Run the worker group to its end.
 
@@ -23,12 +33,12 @@ def run_attempt(
         cluster: whether nodes must reach each other; elsewhere everything stays on loopback, as local Ray does.
         grace_s: seconds that workers have for a last checkpoint when they are told to leave.
         progressed: called when all workers got on.
+        waits_for_room: whether it waits for as long as it takes until there is room for the workers; else it fails.
 
     Returns:
         None when the workers ended as they should (finished, or stopped as asked), else the failure.
     """
     from ray.train import RunConfig, ScalingConfig
-    from ray.train.v2.api.config import FailureConfig
     from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
     from forgeline_jobs.train.rendezvous import LOOPBACK, Rendezvous
@@ -39,15 +49,14 @@ def run_attempt(
         train_loop_config=job.to_dict(),
         backend_config=Rendezvous(host=None if cluster else LOOPBACK),
         scaling_config=ScalingConfig(
-            num_workers=resources.workers,
+            num_workers=spec.workers,
             use_gpu=resources.gpus_per_worker > 0,
             resources_per_worker=per_worker(resources),
         ),
         run_config=RunConfig(
             name=f"attempt-{job.attempt}",
             storage_path=str(job.paths.root / "ray"),
-            # Its budgets are the platform's: Ray would go on from the same checkpoint, and tell nobody.
-            failure_config=FailureConfig(max_failures=0, max_preemption_failures=0),
+            failure_config=_failures(waits_for_room=waits_for_room),
         ),
     )
     folder = job.paths.attempt(job.attempt)
@@ -65,3 +74,11 @@ def run_attempt(
         except Exception as error:
             failed = error
     return causes.find(failed, causes.Scene(folder=folder, deaths=watch.deaths))
+
+
+def _failures(*, waits_for_room: bool) -> FailureConfig:
+    """No budgets: they are the platform's, since Ray would go on from the same checkpoint, and tell nobody."""
+    from ray.train.v2.api.config import FailureConfig
+
+    limit = -1 if waits_for_room else 0
+    return FailureConfig(max_failures=0, max_preemption_failures=0, controller_failure_limit=limit)

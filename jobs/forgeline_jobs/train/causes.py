@@ -82,7 +82,16 @@ def find(error: Exception | None, scene: Scene) -> Failure | None:
     first = _dead_ranks(chain) or list(scene.deaths)[:1]
     if first and not leaving.intersection(first):
         notice = None
-    return _memory(chain, scene) or _announced(chain, notice) or _died(error, chain, scene)
+    return _no_room(chain) or _memory(chain, scene) or _announced(chain, notice) or _died(error, chain, scene)
+
+
+def _no_room(chain: list[BaseException]) -> Failure | None:
+    from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
+
+    if any(isinstance(failure, WorkerGroupStartupTimeoutError) for failure in chain):
+        message = "there was no room any more for the workers before they started"
+        return Failure(reason=Reason.NODE_LOST, message=message)
+    return None
 
 
 def _hang(folder: Path) -> Failure | None:

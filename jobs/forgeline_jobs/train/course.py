@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgeline.errors import RunCancelled, RunFailed, TrackingError
+from forgeline.ledger.states import Reason
 from forgeline.spec.loading import dump
 from forgeline_jobs.train import checkpoint
 from forgeline_jobs.train.attempt import run_attempt
 from forgeline_jobs.train.causes import Failure
 from forgeline_jobs.train.checkpoint_copies import CheckpointCopies
-from forgeline_jobs.train.plan.taking import Taken, take
+from forgeline_jobs.train.elasticity import GROW_AFTER_LIMIT_S, GROW_AFTER_S, Growth, wait_for_room
+from forgeline_jobs.train.plan.choice import divisors
+from forgeline_jobs.train.plan.taking import Taken, is_open, take
 from forgeline_jobs.train.spec import TrainSpec
 from forgeline_jobs.train.worker import RESULT, Job
 
@@ -35,6 +39,9 @@ class Course:
         self._context = context
         self._spec = spec
         self._spent: dict[str, int] = {}
+        self._taken: Taken | None = None
+        self._resized = 0
+        self._settles = False
 
     def run(self) -> Job:
         """Run attempts.
@@ -51,9 +58,9 @@ class Course:
             folder = self._newest()
             context.tell_attempt("resume", step=_step_of(folder))
         pretrained, parts = (None, {}) if folder is not None else _bundles(context, self._spec)
-        taken = self._take()
+        self._taken = self._take()
         while True:
-            spec = self._lay_out(taken)
+            spec = self._lay_out()
             job = Job(
                 spec=dump(spec),
                 run_id=context.run_id,
@@ -64,45 +71,133 @@ class Course:
                 parts=parts,
             )
             context.watch_spool(context.paths.spool(attempt=context.attempt, rank=0))
-            failure = run_attempt(
-                job,
-                spec,
-                cluster=bool(context.cluster),
-                grace_s=context.grace_s,
-                progressed=context.progressed,
-            )
-            if failure is None or self._is_whole(job):
+            with self._growth(spec) as growth:
+                failure = run_attempt(
+                    job,
+                    spec,
+                    cluster=bool(context.cluster),
+                    grace_s=context.grace_s,
+                    progressed=context.progressed,
+                    waits_for_room=not self._spec.resources.is_elastic,
+                )
+            if self._is_whole(job):
+                return job
+            if failure is None and (growth.asked_for is None or context.cancel_requested()):
                 return job
             if context.cancel_requested():
                 # Workers that are being stopped die in many ways.
-                raise RunCancelled(failure.message)
-            self._spend(failure)
-            self._back_off(failure)
-            folder = self._newest()
-            cause = failure.reason.value
+                raise RunCancelled(failure.message if failure is not None else "stopped as asked")
+            folder = self._next(failure, spec, growth.asked_for)
+
+    def _next(self, failure: Failure | None, spec: TrainSpec, asked_for: int | None) -> Path | None:
+        """Open a further attempt.
+
+        Args:
+            failure: of the one before; None where it ended to have more workers.
+            spec: that it had.
+            asked_for: workers that it was asked to end for.
+
+        Returns:
+            The checkpoint to go on from.
+
+        Raises:
+            RunFailed: there is to be none.
+        """
+        context, self._settles = self._context, True
+        if failure is not None:
+            self._go_on(failure, spec)
+            folder, cause = self._newest(), failure.reason.value
             context.next_attempt(cause, reason=cause, message=failure.message, step=_step_of(folder))
+            return folder
+        self._resized += 1
+        message = f"there is room for {asked_for} workers in place of {spec.workers}; a checkpoint was written"
+        context.message(message)
+        folder, cause = self._newest(), Reason.RESIZED.value
+        context.next_attempt(cause, reason=cause, message=message, step=_step_of(folder), outcome="cancelled")
+        return folder
+
+    def _growth(self, spec: TrainSpec) -> Growth:
+        """Looks for room while an attempt trains; only a cluster gets nodes. Each time that it grew it waits longer."""
+        context = self._context
+        stop = context.paths.stop_request(attempt=context.attempt)
+        return Growth(
+            context.paths.attempt(context.attempt),
+            resources=spec.resources,
+            now=spec.workers,
+            counts=self._spec.worker_counts if context.cluster else (),
+            after_s=min(GROW_AFTER_S * 2**self._resized, GROW_AFTER_LIMIT_S),
+            ask=stop.touch,
+        )
 
     def _take(self) -> Taken | None:
-        """What `auto` takes, once for the life of the run; its checkpoints belong to that strategy."""
-        context = self._context
-        if self._spec.strategy.name != "auto":
+        """What `auto` takes, once for the life of the run: the checkpoints belong to the strategy."""
+        context, spec = self._context, self._spec
+        if not is_open(spec):
             return None
-        earlier = [attempt.chosen for attempt in context.attempts() if attempt.chosen]
-        known = next((chosen for chosen in reversed(earlier) if "strategy" in chosen), None)
-        if known is not None:
-            return Taken(strategy=known["strategy"], why=known["why"])
-        taken = take(self._spec, stopped=context.cancel_requested)
-        context.message(f"strategy auto takes {taken.strategy}; {taken.why}")
-        _track(context, {"strategy.taken": taken.strategy, "strategy.why": taken.why}, what="what auto took")
+        earlier = next((attempt.chosen for attempt in reversed(context.attempts()) if attempt.chosen), None)
+        if earlier is not None and (spec.strategy.name != "auto" or "strategy" in earlier):
+            known = {name: earlier.get(name) for name in ("strategy", "micro_batch")}
+            return Taken(**known, why=earlier.get("why", ""))
+        taken = take(spec.with_workers(spec.workers), stopped=context.cancel_requested)
+        context.message(f"auto takes {_in_words(taken)}; {taken.why}")
+        if taken.strategy is not None:
+            _track(context, {"strategy.taken": taken.strategy, "strategy.why": taken.why}, what="what auto took")
         return taken
 
-    def _lay_out(self, taken: Taken | None) -> TrainSpec:
+    def _lay_out(self) -> TrainSpec:
         """The spec with what it leaves open filled in, which is written down with the attempt."""
-        if taken is None:
-            return self._spec
-        chosen = {"strategy": taken.strategy, "why": taken.why}
-        self._context.describe_attempt(workers=self._spec.resources.workers, chosen=chosen)
-        return self._spec.model_copy(update={"strategy": taken.config})
+        spec, taken, chosen = self._spec, self._taken, dict[str, Any]()
+        if spec.resources.is_elastic:
+            chosen["workers"] = count = self._place()
+            spec = spec.with_workers(count)
+        if taken is not None and spec.strategy.name == "auto":
+            chosen["strategy"] = taken.strategy
+            spec = spec.model_copy(update={"strategy": taken.config})
+        if taken is not None and spec.trainer.micro_batch == "auto":
+            chosen["micro_batch"] = size = _largest(spec, at_most=taken.micro_batch or spec.share)
+            spec = spec.model_copy(update={"trainer": spec.trainer.model_copy(update={"micro_batch": size})})
+        if chosen:
+            why = {} if taken is None else {"why": taken.why}
+            self._context.describe_attempt(workers=spec.workers, chosen=chosen | why)
+        return spec
+
+    def _place(self) -> int:
+        """How many workers the next attempt has."""
+        context, spec = self._context, self._spec
+        count = wait_for_room(
+            spec.resources,
+            spec.worker_counts,
+            settles=self._settles,
+            stopped=context.cancel_requested,
+            say=context.message,
+        )
+        context.message(f"{count} of {spec.resources.workers} workers")
+        return count
+
+    def _go_on(self, failure: Failure, spec: TrainSpec) -> None:
+        """Pay for a further attempt, and wait before it.
+
+        Raises:
+            RunFailed: there is to be none.
+        """
+        smaller = self._smaller(failure, spec)
+        if smaller is None:
+            self._spend(failure, spec)
+            self._back_off(failure.message, self._spent[failure.reason.value])
+            return
+        size = spec.trainer.micro_batch
+        assert self._taken is not None
+        self._taken = replace(self._taken, micro_batch=smaller, why=f"memory ran out with {size} samples at once")
+        self._back_off(f"{failure.message}; micro-batches of {smaller} in place of {size}", 1)
+
+    def _smaller(self, failure: Failure, spec: TrainSpec) -> int | None:
+        """The micro-batch to go on with when memory ran out; None where there is none, or it is not to be chosen."""
+        size = spec.trainer.micro_batch
+        if failure.reason is not Reason.OUT_OF_MEMORY or self._spec.trainer.micro_batch != "auto":
+            return None
+        assert isinstance(size, int)
+        smaller = _largest(spec, at_most=size // 2)
+        return smaller if smaller < size else None
 
     def _is_whole(self, job: Job) -> bool:
         """Whether the last worker had handed over the model before anything went wrong."""
@@ -122,27 +217,45 @@ class Course:
     def _warn(self, text: str) -> None:
         self._context.message(text, level="warning")
 
-    def _spend(self, failure: Failure) -> None:
+    def _spend(self, failure: Failure, spec: TrainSpec) -> None:
         """Take one restart from the cause's budget; what is left of the others' stays.
 
         Raises:
             RunFailed: none is left.
         """
         cause = failure.reason.value
-        budget = next((times for known, times in self._spec.retry.items() if known == cause), 0)
+        budget = next((times for known, times in self._spec.retry.items() if known == cause), self._implied(failure))
         if self._spent.get(cause, 0) >= budget:
-            raise RunFailed(failure.message, reason=cause)
+            least = failure.reason is Reason.OUT_OF_MEMORY and self._spec.trainer.micro_batch == "auto"
+            more = f"; {spec.trainer.micro_batch} samples at once are the least that trainer.micro_batch can be"
+            raise RunFailed(failure.message + (more if least else ""), reason=cause)
         self._spent[cause] = self._spent.get(cause, 0) + 1
 
-    def _back_off(self, failure: Failure) -> None:
-        restarts = self._spent[failure.reason.value]
+    def _implied(self, failure: Failure) -> int:
+        """The budget of a cause that `retry` leaves out: who gives a range of workers wants to lose some of them."""
+        resources = self._spec.resources
+        lost = failure.reason in (Reason.NODE_LOST, Reason.PREEMPTED)
+        return resources.most_workers - resources.fewest_workers if lost else 0
+
+    def _back_off(self, message: str, restarts: int) -> None:
         delay_s = min(BACK_OFF_S * 2 ** (restarts - 1), BACK_OFF_LIMIT_S)
-        self._context.message(f"{failure.message}; starting again in {delay_s:.0f} s", level="warning")
+        self._context.message(f"{message}; starting again in {delay_s:.0f} s", level="warning")
         until = time.monotonic() + delay_s
         while time.monotonic() < until:
             if self._context.cancel_requested():
                 raise RunCancelled("cancelled between two attempts")
             time.sleep(0.1)
+
+
+def _largest(spec: TrainSpec, *, at_most: int) -> int:
+    """The largest micro-batch of a worker's share that is no larger; the smallest there is where all are."""
+    sizes = list(divisors(spec.share, getattr(spec.architecture, "fewest_samples", 1)))
+    return next((size for size in sizes if size <= at_most), sizes[-1])
+
+
+def _in_words(taken: Taken) -> str:
+    size = f"micro-batches of {taken.micro_batch}" if taken.micro_batch is not None else None
+    return ", ".join(filter(None, (taken.strategy, size)))
 
 
 def _bundles(context: RunContext, spec: TrainSpec) -> tuple[str | None, dict[str, str]]:

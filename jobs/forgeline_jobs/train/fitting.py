@@ -28,6 +28,7 @@ from forgeline_jobs.data.loader import EvalBatches, TrainBatches, eval_loader, t
 from forgeline_jobs.train import checkpoint, outcome, transfer
 from forgeline_jobs.train.callbacks.checkpoints import Checkpoints, Policy
 from forgeline_jobs.train.callbacks.heartbeats import Heartbeats
+from forgeline_jobs.train.callbacks.pieces import Pieces
 from forgeline_jobs.train.callbacks.randomness import BatchRandomness
 from forgeline_jobs.train.callbacks.step_log import StepLog
 from forgeline_jobs.train.callbacks.step_trace import StepTrace
@@ -130,6 +131,7 @@ class Fitting:
             world=self.readers,
             seed=self.spec.trainer.seed,
             workers=self.spec.data.loader_workers,
+            pieces=self.spec.pieces,
         )
         if self.resumed is not None:
             cast(TrainBatches, loader.sampler).start_at(self.resumed.epoch, self.resumed.batch)
@@ -139,7 +141,7 @@ class Fitting:
     def val_loader(self) -> Any:
         return eval_loader(
             self.data.splits["val"],
-            self.spec.data.batch_size,
+            self.spec.data.batch_size // self.spec.pieces,
             rank=self.reader,
             world=self.readers,
             even=self.spec.strategy.shards,
@@ -147,7 +149,7 @@ class Fitting:
 
     @cached_property
     def schedule(self) -> Schedule:
-        return Schedule.of(self.spec.trainer, batches=len(self.train_loader))
+        return Schedule.of(self.spec.trainer, batches=cast(TrainBatches, self.train_loader.sampler).batches)
 
     @cached_property
     def _family(self) -> ArchitectureDescriptor:
@@ -178,7 +180,7 @@ class Fitting:
         return module
 
     def _writer(self) -> CheckpointWriter:
-        writers = self.spec.resources.workers if self.spec.strategy.shards else 1
+        writers = self.spec.workers if self.spec.strategy.shards else 1
         return CheckpointWriter(rank=self.rank, writers=writers, asynchronous=self.spec.checkpoint.asynchronous)
 
     def _callbacks(self, writer: CheckpointWriter) -> _Callbacks:
@@ -193,6 +195,7 @@ class Fitting:
             samples_per_step=spec.data.batch_size * spec.trainer.accumulate,
             every=spec.trainer.log_every or (LOG_EVERY_GPU if gpu else 1),
             describe_batch=cast(TrainBatches, self.train_loader.sampler).describe,
+            pieces=spec.pieces,
         )
         task = self.data.signature.task
         counted = cast(EvalBatches, self.val_loader.sampler).counted
@@ -211,6 +214,7 @@ class Fitting:
             architecture=spec.architecture.model_dump(mode="json"),
             fingerprint=self.data.fingerprint,
             strategy=spec.strategy.name,
+            pieces=spec.pieces,
         )
         copy_to = spec.checkpoint.copy_to
         checkpoints = Checkpoints(
@@ -227,22 +231,23 @@ class Fitting:
         return None if length is None else self.schedule.steps(length)
 
     def _trainer(self, callbacks: _Callbacks, writer: CheckpointWriter, *, automatic: bool) -> Trainer:
-        spec = self.spec.trainer
+        spec, pieces = self.spec.trainer, self.spec.pieces
         every = spec.validate_every
         by_epoch = every.unit == "ep"
         return Trainer(
             **trainer_arguments(self.spec, plan=self._plan, writer=writer, automatic=automatic),
             max_epochs=spec.epochs if spec.epochs is not None else -1,
-            limit_train_batches=self.schedule.batches_per_epoch,
+            limit_train_batches=self.schedule.batches_per_epoch * pieces,
             max_steps=spec.steps if spec.steps is not None else -1,
-            accumulate_grad_batches=spec.accumulate,
+            accumulate_grad_batches=spec.accumulate * pieces,
             # A module that steps its own optimisers clips by its own options, and accumulates nothing.
             gradient_clip_val=spec.gradient_clip if automatic else None,
             check_val_every_n_epoch=every.value if by_epoch else None,
-            val_check_interval=1.0 if by_epoch else every.value * spec.accumulate,
+            val_check_interval=1.0 if by_epoch else every.value * spec.accumulate * pieces,
             callbacks=[
                 *([Heartbeats(self.heart)] if self.heart is not None else []),
-                BatchRandomness(spec.seed, rank=self.reader),
+                BatchRandomness(spec.seed, rank=self.reader, pieces=pieces),
+                Pieces(pieces),
                 *([StepTrace(self.job.paths.attempt(self.job.attempt), self.rank)] if spec.trace else []),
                 callbacks.log,
                 callbacks.validation,

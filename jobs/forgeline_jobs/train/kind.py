@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from forgeline import metrics, plugins
@@ -63,7 +64,15 @@ class TrainKind:
 
         data = prepare(spec.data, verify=False)
         schedule = Schedule.of(spec.trainer, batches=len(data.splits["train"]) // spec.data.batch_size)
-        return Answer(spec=spec, data=data, schedule=schedule, question=question).plan()
+        fixed = spec.with_workers(spec.workers)
+        plan = Answer(spec=fixed, data=data, schedule=schedule, question=question).plan()
+        if not spec.resources.is_elastic:
+            return plan
+        counts = ", ".join(map(str, spec.worker_counts))
+        note = (
+            f"of {spec.resources.workers} workers the run takes {counts}; planned with {spec.workers}, which hold most"
+        )
+        return replace(plan, data={**plan.data, "worker_counts": list(spec.worker_counts)}, notes=[note, *plan.notes])
 
     def _check(self, spec: TrainSpec, *, pretrained: bool) -> dict[str, Any]:
         data = prepare(spec.data)
@@ -112,9 +121,17 @@ class TrainKind:
     def _check_batch(spec: TrainSpec) -> None:
         """That each worker has as many samples in a step as the model takes; frozen norms take any number."""
         fewest = getattr(spec.architecture, "fewest_samples", 1)  # which a config of somebody else may not say
-        workers = spec.readers
+        workers, micro = spec.readers, spec.trainer.micro_batch
         each = spec.data.batch_size // workers
-        if each < fewest and not spec.fine_tune.freeze and spec.fine_tune.adapter is None:
+        if spec.fine_tune.freeze or spec.fine_tune.adapter is not None:
+            return
+        if isinstance(micro, int) and micro < fewest <= each:
+            raise SpecError(
+                f"got {micro}; {spec.architecture.name} normalises samples over one another and takes {fewest} or more "
+                f"together: set it to a divisor of {each} from {fewest} on",
+                key="trainer.micro_batch",
+            )
+        if each < fewest:
             lower = ", or lower resources.workers" if workers > 1 else ""
             raise SpecError(
                 f"got {spec.data.batch_size}, {each} for each worker in a step; {spec.architecture.name} normalises "
@@ -173,6 +190,12 @@ class TrainKind:
                 f"got {spec.trainer.accumulate}; {spec.architecture.name} steps two optimisers in every batch and adds "
                 "up no gradients: set it to 1 and change data.batch_size",
                 key="trainer.accumulate",
+            )
+        if spec.trainer.micro_batch is not None:
+            raise SpecError(
+                f"got {spec.trainer.micro_batch}; {spec.architecture.name} steps two optimisers in every batch and "
+                "adds up no gradients: leave it out and change data.batch_size",
+                key="trainer.micro_batch",
             )
         if spec.trainer.precision == "16-mixed":
             raise SpecError(

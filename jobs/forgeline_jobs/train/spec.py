@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -34,6 +34,11 @@ class TrainerConfig(Part):
     )
     gradient_clip: float | None = Field(default=None, gt=0, description="Largest global L2 norm of the gradient.")
     accumulate: int = Field(default=1, ge=1, description="Batches whose gradients are added up before a step.")
+    micro_batch: Annotated[int, Field(ge=1)] | Literal["auto"] | None = Field(
+        default=None,
+        description="Samples that go through the model together on a worker, a divisor of its share of a batch; "
+        "`auto`: as many as fit, fewer when memory runs out. The whole share without it.",
+    )
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="Share of the target spread over all classes.")
     ema: float | None = Field(
         default=None, gt=0, lt=1, description="Decay of an exponential moving average of the weights, e.g. 0.999."
@@ -117,18 +122,37 @@ class TrainSpec(Envelope):
     register_: RegisterConfig | None = Field(default=None, alias="register", description="Registration of the model.")
 
     @property
-    def readers(self) -> int:
-        """Workers that read samples of their own; those that share matrices read the same.
+    def worker_counts(self) -> tuple[int, ...]:
+        """Numbers of workers that the run can have, of a range those that share a batch evenly, fewest first."""
+        resources = self.resources
+        if not resources.is_elastic:
+            return (resources.most_workers,)
+        return tuple(filter(self._shares_evenly, range(resources.fewest_workers, resources.most_workers + 1)))
 
-        Raises:
-            ValueError: workers are left over.
-        """
-        workers, share = self.resources.workers, self.strategy.readers_share
-        if workers % share:
-            raise ValueError(
-                f"strategy.tensor_parallel {share} does not divide resources.workers {workers}; change one of them"
-            )
-        return workers // share
+    @property
+    def workers(self) -> int:
+        """Workers of the run; of a range the fewest, each of which has most to do and to hold."""
+        return self.worker_counts[0]
+
+    def with_workers(self, count: int) -> TrainSpec:
+        """The same for a certain number of workers."""
+        return self.model_copy(update={"resources": self.resources.with_workers(count)})
+
+    @property
+    def readers(self) -> int:
+        """Workers that read samples of their own; those that share matrices read the same."""
+        return self.workers // self.strategy.readers_share
+
+    @property
+    def share(self) -> int:
+        """Samples of a batch on each worker."""
+        return int(self.data.batch_size) // self.readers
+
+    @property
+    def pieces(self) -> int:
+        """That a worker's share of a batch goes through the model in, one after another, before a step."""
+        size = self.trainer.micro_batch
+        return 1 if size is None or size == "auto" else self.share // size
 
     @property
     def monitor(self) -> str:
@@ -140,14 +164,8 @@ class TrainSpec(Envelope):
 
     @model_validator(mode="after")
     def _crosses(self) -> Self:
-        batch_size, workers = self.data.batch_size, self.readers
-        if batch_size % workers:
-            lower, upper = batch_size // workers * workers, -(-batch_size // workers) * workers
-            near = f"{lower} or {upper}" if lower else f"{upper}"
-            raise ValueError(
-                f"data.batch_size {batch_size} is global and is shared by resources.workers {workers}, "
-                f"which does not divide it; set data.batch_size to {near}, or change resources.workers"
-            )
+        self._check_workers()
+        self._check_micro_batch()
         own = getattr(self.architecture, "pretrained", None)
         if own and self.fine_tune.pretrained is not None:
             raise ValueError(
@@ -167,3 +185,69 @@ class TrainSpec(Envelope):
         gpus, adapter = self.resources.gpus_per_worker, self.fine_tune.adapter is not None
         check_run(self.strategy, trainer=self.trainer, gpus_per_worker=gpus, adapter=adapter)
         return self
+
+    def _shares_evenly(self, workers: int) -> bool:
+        """Whether so many workers share a batch evenly, each with as many samples as the model and its pieces take."""
+        sharing, batch_size = self.strategy.readers_share, int(self.data.batch_size)
+        if workers % sharing or batch_size % (workers // sharing):
+            return False
+        each, size = batch_size // (workers // sharing), self.trainer.micro_batch
+        takes_any = bool(self.fine_tune.freeze) or self.fine_tune.adapter is not None
+        enough = takes_any or each >= getattr(self.architecture, "fewest_samples", 1)
+        return enough and (not isinstance(size, int) or each % size == 0)
+
+    def _check_workers(self) -> None:
+        resources, sharing, batch_size = self.resources, self.strategy.readers_share, int(self.data.batch_size)
+        if resources.is_elastic:
+            if not self.worker_counts:
+                raise ValueError(self._no_count())
+            return
+        workers = resources.most_workers
+        if workers % sharing:
+            raise ValueError(
+                f"strategy.tensor_parallel {sharing} does not divide resources.workers {workers}; change one of them"
+            )
+        readers = workers // sharing
+        if batch_size % readers:
+            raise ValueError(
+                f"data.batch_size {batch_size} is global and is shared by resources.workers {readers}, "
+                f"which does not divide it; set data.batch_size to {_multiples_near(batch_size, readers)}, or change "
+                "resources.workers"
+            )
+
+    def _no_count(self) -> str:
+        """What to say where no number of workers in the range will do."""
+        resources, sharing, batch_size = self.resources, self.strategy.readers_share, int(self.data.batch_size)
+        below = max((n for n in range(1, resources.fewest_workers) if self._shares_evenly(n)), default=None)
+        above = next(
+            (n for n in range(resources.most_workers + 1, batch_size * sharing + 1) if self._shares_evenly(n)), None
+        )
+        counts = " or ".join(str(count) for count in (below, above) if count is not None) or "another range"
+        readers = max(resources.fewest_workers // sharing, 1)
+        return (
+            f"data.batch_size {batch_size} is global and no number of resources.workers {resources.workers} shares it "
+            f"evenly; set resources.workers to a range with {counts} in it, or data.batch_size to "
+            f"{_multiples_near(batch_size, readers)}"
+        )
+
+    def _check_micro_batch(self) -> None:
+        size, share = self.trainer.micro_batch, self.share
+        if not isinstance(size, int) or share % size == 0:
+            return
+        below = max(number for number in range(1, min(size, share) + 1) if share % number == 0)
+        above = next((number for number in range(size, share + 1) if share % number == 0), None)
+        near = f"{below}" if above is None else f"{below} or {above}"
+        raise ValueError(
+            f"trainer.micro_batch {size} does not divide the {share} samples of a batch that each worker has "
+            f"(data.batch_size {self.data.batch_size} by {self.readers} workers); set trainer.micro_batch to {near}"
+        )
+
+
+def _multiples_near(number: int, of: int) -> str:
+    """The multiples below and above.
+
+    >>> _multiples_near(16, 3), _multiples_near(2, 3)
+    ('15 or 18', '3')
+    """
+    lower, upper = number // of * of, -(-number // of) * of
+    return f"{lower} or {upper}" if lower else f"{upper}"

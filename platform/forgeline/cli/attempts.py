@@ -7,6 +7,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from forgeline.cli.render import duration, local_time
+from forgeline.ledger.states import Reason
 
 if TYPE_CHECKING:
     from forgeline.ledger.records import AttemptRecord
@@ -91,9 +92,17 @@ def _short(row: Mapping[str, Any]) -> dict[str, Any]:
         "steps": "" if first is None and last is None else f"{first or 0} to {'?' if last is None else last}",
         "redone": row["steps_redone"],
         "lost": _lost(row),
-        "ended": "goes on" if outcome is None else (outcome if reason in (None, outcome) else f"{outcome}: {reason}"),
+        "ended": _ended(outcome, reason),
         "message": row["message"],
     }
+
+
+def _ended(outcome: str | None, reason: str | None) -> str:
+    if outcome is None:
+        return "goes on"
+    if reason == Reason.RESIZED:
+        return str(reason)  # nothing went wrong
+    return outcome if reason in (None, outcome) else f"{outcome}: {reason}"
 
 
 def _chosen(chosen: Mapping[str, Any] | None) -> str:

@@ -47,6 +47,7 @@ class Capacity:
         Raises:
             SpecError: more CPUs, GPUs or memory than there are, with the number there is.
         """
+        resources = resources.with_workers(resources.fewest_workers)
         cpus = needed_cpus(resources)
         if cpus > self.cpus + 1e-9:
             raise SpecError(
@@ -69,6 +70,16 @@ class Capacity:
                 f"{self.memory / 2**30:.1f} GiB; lower resources.workers or resources.memory_per_worker",
                 key="resources.memory_per_worker",
             )
+
+    def fitted(self, resources: Resources) -> Resources:
+        """The same with a certain number of workers: of a range as many as can ever be had, its fewest at least."""
+        for count in range(resources.most_workers, resources.fewest_workers, -1):
+            try:
+                self.check(tried := resources.with_workers(count))
+            except SpecError:
+                continue
+            return tried
+        return resources.with_workers(resources.fewest_workers)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,23 +109,23 @@ class Claim:
 
 def needed_cpus(resources: Resources) -> float:
     """Logical CPUs that a run holds."""
-    return float(resources.workers * resources.cpus_per_worker)
+    return float(resources.most_workers * resources.cpus_per_worker)
 
 
 def needed_gpus(resources: Resources) -> float:
     """GPUs that a run holds: whole ones, or a share of one when all its workers fit on it."""
     each = resources.gpus_per_worker
-    total = float(resources.workers * each)
+    total = float(resources.most_workers * each)
     if total < 1 or each >= 1:
         return total
     workers_on_one = math.floor(1 / each + 1e-9)
-    return float(math.ceil(resources.workers / workers_on_one))
+    return float(math.ceil(resources.most_workers / workers_on_one))
 
 
 def needed_memory(resources: Resources) -> float:
     """Bytes that are reserved for a run."""
     each = resources.memory_per_worker
-    return 0.0 if each is None else float(resources.workers * each.bytes)
+    return 0.0 if each is None else float(resources.most_workers * each.bytes)
 
 
 def gpu_devices() -> list[str]:

@@ -122,14 +122,17 @@ class RunContext:
             )
         )
 
-    def next_attempt(self, cause: str, *, reason: str, message: str = "", step: int | None = None) -> int:
-        """Close the open attempt as failed, open the next one, and return its number.
+    def next_attempt(
+        self, cause: str, *, reason: str, message: str = "", step: int | None = None, outcome: str = "failed"
+    ) -> int:
+        """Close the open attempt, open the next one, and return its number.
 
         Args:
             cause: why there is another attempt, such as `node_lost`.
             reason: why the open one ended.
             message: the same for a person.
             step: that the next one goes on from.
+            outcome: of the open one, a final state.
 
         Raises:
             RunCancelled: the run was asked to stop meanwhile.
@@ -137,7 +140,7 @@ class RunContext:
         if self.cancel_requested():
             raise RunCancelled("stopped between two attempts")
         self._patiently(
-            lambda: self.ledger.end_attempt(self.run_id, self.attempt, "failed", reason=reason, message=message)
+            lambda: self.ledger.end_attempt(self.run_id, self.attempt, outcome, reason=reason, message=message)
         )
         self.attempt = self._patiently(lambda: self.ledger.start_attempt(self.run_id, cause))
         self.paths.attempt(self.attempt).mkdir(parents=True, exist_ok=True)
@@ -156,13 +159,10 @@ class RunContext:
             )
             self.ledger.describe_attempt(self.run_id, self.attempt - 1, last_step=lost.last_step, lost_s=lost.seconds)
         resources = self.spec.resources
-        self.ledger.describe_attempt(
-            self.run_id,
-            self.attempt,
-            first_step=step or 0,
-            workers=resources.workers,
-            gpus=resources.workers * resources.gpus_per_worker,
-        )
+        told: dict[str, float] = {"first_step": step or 0}
+        if not resources.is_elastic:  # of such a run the kind tells
+            told |= {"workers": resources.most_workers, "gpus": resources.most_workers * resources.gpus_per_worker}
+        self.ledger.describe_attempt(self.run_id, self.attempt, **told)
 
     def _patiently(self, call: Callable[[], T]) -> T:
         """A ledger that is away for a while must not cost the run an attempt."""

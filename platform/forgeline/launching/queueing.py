@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -46,9 +47,9 @@ class HostQueue:
     def __init__(self, ledger: Ledger, settings: Settings, resources: Resources) -> None:
         self._ledger = ledger
         self._settings = settings
-        self._resources = resources
         self._devices = gpu_devices() if resources.gpus_per_worker else []
         self._capacity = Capacity(cpus=settings.available_cpus, gpus=len(self._devices), memory=machine_memory())
+        self._resources = self._capacity.fitted(resources)
 
     def free_now(self) -> Sequence[str] | None:
         """The GPUs that the run would get (none for one that needs none) if it were submitted now; None if it waited.
@@ -111,18 +112,22 @@ class HostQueue:
     def _claims(self) -> list[Claim]:
         host = socket.gethostname()
         active = self._ledger.list_runs(state=ACTIVE, elsewhere=False)
-        return [_claim_of(record) for record in active if record.driver_host == host and record.cluster is None]
+        return [self._claim_of(record) for record in active if record.driver_host == host and record.cluster is None]
 
-
-def _claim_of(record: RunRecord) -> Claim:
-    return _claim(
-        record.id,
-        _resources(record.spec),
-        priority=record.priority,
-        submitted=record.submitted.timestamp(),
-        waiting=record.state is State.QUEUED,
-        devices=record.gpus or (),
-    )
+    def _claim_of(self, record: RunRecord) -> Claim:
+        """What a run holds or waits for; one with a range of workers has as many as this host can hold."""
+        resources = _resources(record.spec)
+        if resources.is_elastic:
+            gpus = len(gpu_devices()) if resources.gpus_per_worker else 0
+            resources = replace(self._capacity, gpus=gpus).fitted(resources)
+        return _claim(
+            record.id,
+            resources,
+            priority=record.priority,
+            submitted=record.submitted.timestamp(),
+            waiting=record.state is State.QUEUED,
+            devices=record.gpus or (),
+        )
 
 
 def _claim(

@@ -39,6 +39,8 @@ class Reason(StrEnum):
     DEADLINE = "deadline"
     IDLE = "idle"
     CANCELLED = "cancelled"
+    # Of an attempt alone: the next one has more workers.
+    RESIZED = "resized"
 
 
 class IllegalTransition(LedgerError):

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from forgeline.spec.units import Size, TimeSpan
+from forgeline.spec.workers import WorkerRange, Workers
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
@@ -33,7 +34,10 @@ class Resources(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    workers: int = Field(default=1, ge=1, description="Worker processes that share the work.")
+    workers: Workers = Field(
+        default=1,
+        description="Worker processes that share the work; or a range, such as `2..4`, of which as many as fit.",
+    )
     cpus_per_worker: float = Field(
         default=1.0, gt=0, allow_inf_nan=False, description="Logical CPUs of each worker; a fraction is allowed."
     )
@@ -43,6 +47,25 @@ class Resources(BaseModel):
     memory_per_worker: Size | None = Field(
         default=None, description="Memory reserved for each worker, such as `16GiB`; nothing is reserved without it."
     )
+
+    @property
+    def fewest_workers(self) -> int:
+        """Workers without which the job does not start."""
+        return self.workers.fewest if isinstance(self.workers, WorkerRange) else self.workers
+
+    @property
+    def most_workers(self) -> int:
+        """Workers that it has where there is room for all."""
+        return self.workers.most if isinstance(self.workers, WorkerRange) else self.workers
+
+    @property
+    def is_elastic(self) -> bool:
+        """Whether the number of workers may change."""
+        return isinstance(self.workers, WorkerRange)
+
+    def with_workers(self, count: int) -> Resources:
+        """The same for a certain number of workers."""
+        return self.model_copy(update={"workers": count})
 
 
 class Envelope(BaseModel):

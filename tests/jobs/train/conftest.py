@@ -34,6 +34,7 @@ RANK, STEP = 1, 12
 class FaultyConfig(MLPConfig):
     name: Literal["faulty"] = Field(default="faulty", description="The model's name.")
     fault: str = Field(default="none", description="What rank 1 does at step 12.")
+    sample_mib: int = Field(default=0, description="MiB of each sample at once, of 1024.")
     step_s: float = Field(default=0.0, description="Seconds that each step from then on waits.")
 
 
@@ -66,6 +67,10 @@ def allocate_tensor():
     kept = [torch.ones(2**24) for _ in range(64)]
 
 
+def limit_once(limits=[]):
+    limits or limits.append(resource.setrlimit(resource.RLIMIT_AS, (own_memory() + 2**30, resource.RLIM_INFINITY)))
+
+
 def overfill_group():
     group = Path(os.environ["FAULTY_GROUP"])
     limit = "memory.limit_in_bytes" if (group / "memory.limit_in_bytes").exists() else "memory.max"
@@ -88,6 +93,9 @@ def build_module(config, signature, options):
         def training_step(self, batch, batch_idx):
             if self.global_step == STEP and torch.distributed.get_rank() == RANK:
                 FAULTS[config.fault]()
+            if config.sample_mib:
+                limit_once()
+                kept = torch.ones(len(batch["target"]) * config.sample_mib * 2**18)
             time.sleep(config.step_s if self.global_step >= STEP else 0)
             return super().training_step(batch, batch_idx)
 

@@ -13,6 +13,7 @@ from forgeline.spec.loading import load
 from forgeline_jobs.data.base import PreparedData
 from forgeline_jobs.train.kind import TrainKind
 from forgeline_jobs.train.preparation import prepare
+from forgeline_jobs.train.spec import TrainSpec
 
 SPECS = sorted((Path(__file__).parents[3] / "jobs" / "specs").rglob("*.yaml"))
 SMALL: dict[str, Any] = {
@@ -60,6 +61,21 @@ def test_ten_epochs_unless_a_length_is_given() -> None:
     [
         ({"trainer.epochs": 1, "trainer.steps": 1}, ["epochs", "steps", "not both"]),
         ({"resources.workers": 3}, ["data.batch_size 16", "15 or 18", "resources.workers"]),
+        ({"resources.workers": "3..3"}, ["data.batch_size 16", "15 or 18", "resources.workers"]),
+        (
+            {"resources.workers": "5..7"},
+            [
+                "data.batch_size 16",
+                "resources.workers 5..7",
+                "a range with 4 or 8 in it",
+                "data.batch_size to 15 or 20",
+            ],
+        ),
+        ({"resources.workers": "4..2"}, ["resources.workers", "reversed", "`2..4`"]),
+        (
+            {"resources.workers": "3..4", "trainer.micro_batch": 3},
+            ["no number of resources.workers 3..4 shares it evenly"],
+        ),
         ({"trainer.precision": "16-mixed"}, ["16-mixed needs a GPU", "bf16-mixed"]),
         ({"optimizer.lrr": 1}, ["optimizer.lrr", "`lr`"]),
         ({"optimizer.name": "adan"}, ["optimizer.name", "adan", "adam"]),
@@ -96,3 +112,26 @@ def test_compiling_is_refused_with_the_familys_reason() -> None:
     compiled = load(SMALL, set={"architecture": {"name": "dsn"}, "trainer.compile": True}).spec
     with pytest.raises(SpecError, match=r"dsn is not compiled \(a step solves linear systems.*set it to false"):
         TrainKind().check(compiled)
+
+
+@pytest.mark.parametrize(
+    ("change", "counts"),
+    [
+        ({"resources.workers": 4}, (4,)),
+        ({"resources.workers": "2..8"}, (2, 4, 8)),
+        ({"resources.workers": "3..8"}, (4, 8)),
+        ({"resources.workers": "1..8", "strategy": {"name": "fsdp", "tensor_parallel": 2}}, (2, 4, 8)),
+        ({"resources.workers": "1..16", "trainer.micro_batch": 4}, (1, 2, 4)),
+        ({"resources.workers": "1..16", "architecture.norm": "batch"}, (1, 2, 4, 8)),
+    ],
+)
+def test_of_a_range_only_numbers_that_share_a_batch_evenly_are_taken(
+    change: dict[str, Any], counts: tuple[int, ...]
+) -> None:
+    spec = load(SMALL, set=change).spec
+    assert isinstance(spec, TrainSpec)
+    assert spec.worker_counts == counts
+    assert spec.workers == counts[0]
+    for count in counts:
+        assert spec.with_workers(count).share * spec.with_workers(count).readers == 16
+    assert load(load(SMALL, set=change).text).spec == spec

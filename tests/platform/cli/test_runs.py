@@ -168,6 +168,22 @@ def test_the_story_of_a_run_has_what_was_done_again_and_what_it_cost(ledger: Led
     assert (told["attempts"][0]["steps_redone"], told["attempts"][0]["reason"]) == (103, "hang")
 
 
+def test_the_story_has_what_was_chosen_and_a_resize_is_no_failure(ledger: Ledger, forgeline: Any) -> None:
+    ledger.describe_attempt(RUN, 1, first_step=0, workers=2, chosen={"workers": 2, "micro_batch": 8, "why": "it fits"})
+    ledger.end_attempt(RUN, 1, "cancelled", "resized", "there is room for 4 workers", last_step=60)
+    ledger.start_attempt(RUN, "resized")
+    ledger.describe_attempt(RUN, 2, first_step=60, workers=4, chosen={"workers": 4, "why": "more fits"})
+    shown = forgeline("runs", "show", RUN).stdout
+    assert re.search(r"choice +more fits\n", shown)
+    first, second = shown[shown.index("number") :].splitlines()[1:3]
+    assert re.fullmatch(
+        r"1 +first +workers 2, micro batch 8 +\S+ \S+ +\d.* +0 to 60 +resized +there is room for 4 workers", first
+    )
+    assert re.fullmatch(r"2 +resized +workers 4 +\S+ \S+ +\d.* +60 to \? +goes on", second)
+    told = json.loads(forgeline("runs", "show", RUN, "--format", "json").stdout)["attempts"]
+    assert told[0]["chosen"] == {"workers": 2, "micro_batch": 8, "why": "it fits"}
+
+
 def test_a_listing_has_short_ids_and_says_when_nothing_matches(ledger: Ledger, forgeline: Any) -> None:
     heading, row = forgeline("runs", "list").stdout.splitlines()
     assert row.startswith(f"{RUN[:8]}  digits  toy   running")

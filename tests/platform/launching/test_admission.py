@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,12 +18,14 @@ from forgeline.launching.admission import (
     queue_lock,
     visible_gpus,
 )
+from forgeline.spec.envelope import Resources
 from forgeline.spec.units import Size
 
 
-def resources(workers: int = 1, cpus: float = 1, gpus: float = 0, memory: str | None = None) -> Any:
+def resources(workers: int | str = 1, cpus: float = 1, gpus: float = 0, memory: str | None = None) -> Any:
     size = Size.parse(memory) if memory else None
-    return SimpleNamespace(workers=workers, cpus_per_worker=cpus, gpus_per_worker=gpus, memory_per_worker=size)
+    told = {"workers": workers, "cpus_per_worker": cpus, "gpus_per_worker": gpus, "memory_per_worker": size}
+    return Resources.model_validate(told)
 
 
 def claim(run_id: str, *, cpus: float = 1, priority: int = 0, submitted: float = 0, waiting: bool = True) -> Claim:
@@ -131,3 +132,12 @@ def test_the_queue_lock_can_be_taken_again(tmp_path: Path) -> None:
         with queue_lock(tmp_path):
             entered += 1
     assert entered == 2
+
+
+def test_a_range_of_workers_takes_what_can_be_had_and_is_refused_below_its_fewest() -> None:
+    wanted = resources(workers="2..4")
+    assert Capacity(cpus=8, gpus=0).fitted(wanted).workers == 4
+    assert Capacity(cpus=3, gpus=0).fitted(wanted).workers == 3
+    Capacity(cpus=2, gpus=0).check(wanted)
+    with pytest.raises(SpecError, match=r"resources\.workers 2 with 1 CPUs each needs 2"):
+        Capacity(cpus=1, gpus=0).check(wanted)

@@ -91,3 +91,14 @@ def test_a_ledger_that_stumbles_costs_no_place(ledger: Ledger, queue: Any, monke
     assert queue().free_now() is None
     assert take(queue(), "own") == []
     assert ledger.get("own").state == "starting"
+
+
+def test_a_range_of_workers_holds_as_many_as_this_host_can_hold(ledger: Ledger, queue: Any) -> None:
+    """Of four CPUs a run of one to eight workers of one CPU holds all; of one to three it leaves one."""
+    new_run(ledger, "a", "{workers: 1..8}")
+    take(queue(workers=Resources.model_validate({"workers": "1..8"}).workers), "a")
+    new_run(ledger, "b")
+    told: list[str] = []
+    with pytest.raises(RunCancelled):
+        take(queue(), "b", told)
+    assert told == ["queued: 4 of 4 CPUs are held by other runs, 0 more are waiting"]

@@ -44,6 +44,10 @@ def fails(body: str, set: Any = (), *, head: str = HEAD) -> list[str]:
         ("labels: {team: 5}", "3: labels.team: got 5; expected a string: put it in quotes"),
         ("priority: true", "3: priority: got a boolean; expected a number"),
         ("resources: {workers: 0}", "3: resources.workers: got 0; expected greater than or equal to 1"),
+        (
+            "resources: {workers: 4..2}",
+            "3: resources.workers: got '4..2', which is reversed; the lower number comes first: `2..4`",
+        ),
         ("resources: {cpus_per_worker: .nan}", "3: resources.cpus_per_worker: got nan; expected a finite number"),
         ("resources: []", "3: resources: got []; expected a mapping"),
         ("register: [{a: 1}]", "3: register: got a list of 1; expected a valid string"),

@@ -37,6 +37,7 @@ class Policy:
         architecture: name and settings of the model.
         fingerprint: of the data.
         strategy: name of the workers' strategy.
+        pieces: that a worker's share of a batch comes in; a checkpoint counts whole batches.
     """
 
     root: Path
@@ -48,6 +49,7 @@ class Policy:
     architecture: Mapping[str, Any]
     fingerprint: str
     strategy: str = "ddp"
+    pieces: int = 1
 
 
 class Checkpoints(Callback):
@@ -183,7 +185,7 @@ class Checkpoints(Callback):
             run_id=self.policy.run_id,
             step=trainer.global_step,
             epoch=trainer.current_epoch + 1 if finished_epoch else trainer.current_epoch,
-            batch=0 if finished_epoch else progress.current.ready,
+            batch=0 if finished_epoch else progress.current.ready // self.policy.pieces,
             metrics=dict(self.validation.measured),
             architecture=self.policy.architecture,
             fingerprint=self.policy.fingerprint,

@@ -1,4 +1,4 @@
-"""Random numbers as a function of (seed, rank, batch), so that a resumed run draws what the uninterrupted one drew.
+"""Random numbers as a function of (seed, rank, batch, piece): a resumed run draws what the uninterrupted one drew.
 
 No generator state is stored: the generator is seeded anew before every batch, as counter-based generators are
 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
@@ -27,11 +27,15 @@ class BatchRandomness(Callback):
     Args:
         seed: of the run.
         rank: of this worker among those that read samples of their own.
+        pieces: that its share of a batch comes in; the first one draws as the whole share would.
     """
 
-    def __init__(self, seed: int, *, rank: int) -> None:
+    def __init__(self, seed: int, *, rank: int, pieces: int = 1) -> None:
         self.seed = seed
         self.rank = rank
+        self.pieces = pieces
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        torch.manual_seed(fold(self.seed, self.rank, trainer.fit_loop.epoch_loop.total_batch_idx))
+        whole, piece = divmod(trainer.fit_loop.epoch_loop.total_batch_idx, self.pieces)
+        seed = fold(self.seed, self.rank, whole)
+        torch.manual_seed(fold(seed, self.rank, piece) if piece else seed)

@@ -41,6 +41,7 @@ class StepLog(Callback):
         steps_per_epoch: optimizer steps of one epoch.
         samples_per_step: samples of an optimizer step, over all ranks and accumulated batches.
         every: steps between reductions.
+        pieces: that a worker's share of a batch comes in; places are told in whole batches.
         describe_batch: (epoch, batch) -> which samples it held, for the message of a non-finite loss.
     """
 
@@ -55,6 +56,7 @@ class StepLog(Callback):
         samples_per_step: int,
         every: int,
         describe_batch: Callable[[int, int], str],
+        pieces: int = 1,
     ) -> None:
         self.spool = spool
         self.stop_request = stop_request
@@ -65,6 +67,7 @@ class StepLog(Callback):
         self.samples_per_step = samples_per_step
         self.every = every
         self.describe_batch = describe_batch
+        self.pieces = pieces
         self.stop_agreed = False
         self.shown: dict[str, float] = {}
         self._losses: list[torch.Tensor] = []
@@ -101,7 +104,7 @@ class StepLog(Callback):
         self._losses.append(self._open)
         self._parts.append(self._open_parts)
         self._norms.append(getattr(pl_module, "last_gradient_norm", None))
-        self._places.append((trainer.global_step, trainer.current_epoch, batch_idx, self._learning_rate))
+        self._places.append((trainer.global_step, trainer.current_epoch, batch_idx // self.pieces, self._learning_rate))
         self._open, self._open_parts = None, {}
         if len(self._losses) >= self.every:
             self.flush(trainer)

@@ -13,6 +13,7 @@ from forgeline_jobs.train.plan.devices import Device, size_in_words
 from forgeline_jobs.train.plan.estimate import Estimate, Rate, estimate
 from forgeline_jobs.train.plan.model_states import deepspeed_estimate
 from forgeline_jobs.train.plan.needs import Needs, Rehearsal
+from forgeline_jobs.train.plan.taking import is_open
 from forgeline_jobs.train.plan.throughput import earlier_rate, measured_rate
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Answer:
             "name": self.spec.name,
             "architecture": self.spec.architecture.name,
             "parameters": {"total": needs.size.total, "trainable": needs.size.trainable},
-            "workers": self.spec.resources.workers,
+            "workers": self.spec.workers,
             "precision": self.spec.trainer.precision,
             "strategy": self.spec.strategy.model_dump(mode="json"),
             "batch": {"global": self.spec.data.batch_size, "each": each, "accumulate": self.spec.trainer.accumulate},
@@ -109,7 +110,7 @@ class Answer:
         """Where a worker computes: on the GPU that is named or here, or on CPUs; None where nobody knows."""
         if self.question.gpu is not None:
             return devices.gpu_named(self.question.gpu, self.question.settings)
-        return devices.device_of(self.spec.resources, self.spec.resources.workers)
+        return devices.device_of(self.spec.resources, self.spec.workers)
 
     def _chosen(self, needs: Needs, device: Device, fewest: int) -> Choice | None:
         """What the run takes where its spec says `auto`; elsewhere what it would take if it said so."""
@@ -121,7 +122,7 @@ class Answer:
     @property
     def _is_open(self) -> bool:
         """Whether the run itself takes what is chosen."""
-        return self.spec.strategy.name == "auto"
+        return is_open(self.spec)
 
     def _rate(self, needs: Needs) -> Rate | None:
         given = self.question.throughput
@@ -141,7 +142,7 @@ class Answer:
         return deepspeed_estimate(
             needs.size.total,
             stage=need.strategy.zero_stage,
-            workers=self.spec.resources.workers,
+            workers=self.spec.workers,
             largest_layer=needs.largest_layer,
         )
 
@@ -152,7 +153,7 @@ class Answer:
     def _own_in_words(self, needs: Needs, device: Device | None) -> str:
         if self.spec.strategy.name == "auto":
             return "auto, chosen when the run starts"
-        own, each = self._own(needs), self.spec.data.batch_size // self.spec.resources.workers
+        own, each = self._own(needs), self.spec.data.batch_size // self.spec.workers
         if own is None:
             return f"{self.spec.strategy.name}, whose settings are not planned for"
         needed = f"{own.strategy}: {size_in_words(own.device(each))} for a worker"
@@ -164,13 +165,13 @@ class Answer:
         self, needs: Needs, device: Device | None, chosen: Choice | None, rate: Rate | None, cost: Estimate | None
     ) -> Sequence[tuple[str, str]]:
         spec, schedule = self.spec, self.schedule
-        each = spec.data.batch_size // spec.resources.workers
+        each = spec.data.batch_size // spec.workers
         accumulated = f", {spec.trainer.accumulate} batches a step" if spec.trainer.accumulate > 1 else ""
         return [
             ("job", f"{spec.kind} {spec.name}: {spec.architecture.name}, {self.data.signature.task}"),
             ("parameters", f"{needs.size.total:,} ({needs.size.trainable:,} trained)"),
             ("precision", spec.trainer.precision),
-            ("batch", f"{spec.data.batch_size}, {each} on each of {spec.resources.workers} workers{accumulated}"),
+            ("batch", f"{spec.data.batch_size}, {each} on each of {spec.workers} workers{accumulated}"),
             ("steps", f"{schedule.total_steps:,} ({schedule.steps_per_epoch:,} an epoch), {self._samples:,} samples"),
             ("device", "unknown: no GPU is here and --gpu names none" if device is None else device.in_words),
             ("strategy", self._own_in_words(needs, device)),

@@ -96,12 +96,13 @@ def choose_open(spec: TrainSpec, needs: Sequence[Need], *, usable: int, fewest: 
     Returns:
         None where nothing fits, or nothing is known of the spec's own strategy.
     """
-    each = spec.data.batch_size // spec.readers
+    size = spec.trainer.micro_batch
+    fixed = None if size == "auto" else size or spec.share
     needs = sensible(spec, needs)
     rows = (
         needs if spec.strategy.name == "auto" else [need for need in needs if need.strategy.config() == spec.strategy]
     )
-    return choose(rows, usable=usable, each=each, fewest=fewest, fixed=each)
+    return choose(rows, usable=usable, each=spec.share, fewest=fewest, fixed=fixed)
 
 
 def sensible(spec: TrainSpec, needs: Sequence[Need]) -> list[Need]:

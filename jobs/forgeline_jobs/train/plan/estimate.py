@@ -48,10 +48,10 @@ def estimate(*, samples: int, rate: Rate, resources: Resources, price: float | N
     """
     seconds = samples / rate.samples_per_s
     hours = seconds / 3600
-    gpu_hours = hours * resources.workers * resources.gpus_per_worker
+    gpu_hours = hours * resources.most_workers * resources.gpus_per_worker
     return Estimate(
         seconds=seconds,
         gpu_hours=gpu_hours,
-        cpu_hours=hours * resources.workers * resources.cpus_per_worker,
+        cpu_hours=hours * resources.most_workers * resources.cpus_per_worker,
         cost=gpu_hours * price if price is not None and gpu_hours else None,
     )

@@ -76,7 +76,7 @@ class Rehearsal:
     def each(self) -> int:
         """Samples of a batch on each worker."""
         batch_size: int = self.spec.data.batch_size
-        return batch_size // self.spec.resources.workers
+        return batch_size // self.spec.workers
 
     def needs(self) -> Needs:
         """For every strategy that can train it."""
@@ -100,7 +100,7 @@ class Rehearsal:
                 optimizer,
                 precision=self.spec.trainer.precision,
                 strategy=strategy,
-                workers=self.spec.resources.workers,
+                workers=self.spec.workers,
             )
             rows.append(Need(strategy=strategy, states=states, activations=counts[arithmetic]))
         return Needs(

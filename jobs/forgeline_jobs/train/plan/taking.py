@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from forgeline.errors import ForgelineError, RunCancelled, RunFailed, SpecError
 from forgeline.spec.loading import dump, load
 from forgeline_jobs.train.places import all_rooms, per_worker
+from forgeline_jobs.train.plan.choice import divisors, sensible
 from forgeline_jobs.train.plan.devices import Device, device_of, size_in_words
 from forgeline_jobs.train.plan.model_states import STRATEGIES
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ray import ObjectRef
 
     from forgeline.spec.envelope import Resources
+    from forgeline_jobs.train.plan.needs import Needs
     from forgeline_jobs.train.spec import TrainSpec
     from forgeline_jobs.train.strategies.config import StrategyConfig
 
@@ -31,44 +33,57 @@ class Taken:
     """What a run takes.
 
     Attributes:
-        strategy: in words, one of those of `STRATEGIES`.
-        why: it was taken, in words.
+        strategy: in words, one of those of `STRATEGIES`; None where the spec says it.
+        micro_batch: samples that fit together; None where the spec says it.
+        why: they were taken, in words.
     """
 
-    strategy: str
+    strategy: str | None = None
+    micro_batch: int | None = None
     why: str
 
     @property
-    def config(self) -> StrategyConfig:
-        """As a spec asks for it.
+    def config(self) -> StrategyConfig | None:
+        """The strategy as a spec asks for it.
 
         Raises:
             RunFailed: it was written down by a Forgeline that has others.
         """
+        if self.strategy is None:
+            return None
         found = next((strategy for strategy in STRATEGIES if str(strategy) == self.strategy), None)
         if found is None:
             raise RunFailed(f"strategy auto: the run has {self.strategy!r}, which this Forgeline does not know")
         return found.config()
 
 
+def is_open(spec: TrainSpec) -> bool:
+    """Whether anything is to be taken."""
+    return spec.strategy.name == "auto" or spec.trainer.micro_batch == "auto"
+
+
 def take(spec: TrainSpec, *, stopped: Callable[[], bool]) -> Taken:
     """What fits where the workers will be; Ray is up.
 
     Args:
-        spec: with `strategy: auto`.
+        spec: of the run, with a certain number of workers.
         stopped: whether the run was asked to stop.
 
     Raises:
-        SpecError: nothing fits.
+        SpecError: the strategy is to be taken, and none fits.
         RunCancelled: the run was asked to stop.
         RunFailed: it could not be found out.
     """
     device = _smallest(spec.resources, stopped=stopped)
     cpus = {"num_cpus": spec.resources.cpus_per_worker}
     [told] = _answers([_ask(_choose, dump(spec), device.name, device.memory, options=cpus)], stopped=stopped)
-    if told["strategy"] is None:
+    if told["micro_batch"] is None:
         raise SpecError(f"got auto, and nothing fits {device.in_words}: {told['why']}", key="strategy")
-    return Taken(strategy=told["strategy"], why=f"{device.in_words}: {told['why']}")
+    return Taken(
+        strategy=told["strategy"] if spec.strategy.name == "auto" else None,
+        micro_batch=told["micro_batch"] if spec.trainer.micro_batch == "auto" else None,
+        why=f"{device.in_words}: {told['why']}",
+    )
 
 
 def _smallest(resources: Resources, *, stopped: Callable[[], bool]) -> Device:
@@ -79,7 +94,9 @@ def _smallest(resources: Resources, *, stopped: Callable[[], bool]) -> Device:
     """
     gpus = {"num_gpus": min(resources.gpus_per_worker, 1.0)} if resources.gpus_per_worker else {}
     asked = [
-        _ask(device_of, resources, min(room, resources.workers), options={"num_cpus": 0, **gpus, **_bound_to(node)})
+        _ask(
+            device_of, resources, min(room, resources.most_workers), options={"num_cpus": 0, **gpus, **_bound_to(node)}
+        )
         for node, room in all_rooms(per_worker(resources)).items()
     ]
     found = [device for device in _answers(asked, stopped=stopped) if device is not None]
@@ -96,7 +113,7 @@ def _choose(text: str, name: str, memory: int) -> Mapping[str, Any]:
         name: of the device.
         memory: bytes of it for a worker.
     """
-    from forgeline_jobs.train.plan.choice import choose_open, sensible
+    from forgeline_jobs.train.plan.choice import choose_open
     from forgeline_jobs.train.plan.needs import Rehearsal
     from forgeline_jobs.train.preparation import prepare
     from forgeline_jobs.train.schedule import Schedule
@@ -109,14 +126,27 @@ def _choose(text: str, name: str, memory: int) -> Mapping[str, Any]:
     device = Device(name=name, memory=memory)
     chosen = choose_open(spec, needs.rows, usable=device.usable, fewest=rehearsal.fewest)
     if chosen is not None:
-        return {"strategy": str(chosen.need.strategy), "why": "; ".join(filter(None, (chosen.why, needs.uncounted)))}
-    least = min(sensible(spec, needs.rows), key=lambda need: need.device(rehearsal.each))
-    needed = size_in_words(least.device(rehearsal.each))
+        why = "; ".join(filter(None, (chosen.why, needs.uncounted)))
+        return {"strategy": str(chosen.need.strategy), "micro_batch": chosen.micro_batch, "why": why}
+    return _if_nothing_fits(spec, needs, fewest=rehearsal.fewest)
+
+
+def _if_nothing_fits(spec: TrainSpec, needs: Needs, *, fewest: int) -> Mapping[str, Any]:
+    if spec.strategy.name != "auto":
+        known = any(need.strategy.config() == spec.strategy for need in needs.rows)
+        smallest = min(divisors(spec.share, fewest))
+        if known:
+            return {"strategy": None, "micro_batch": smallest, "why": f"{smallest} is the least, and would not fit"}
+        why = f"{spec.strategy.name} has settings that are not planned for; it starts with all samples at once"
+        return {"strategy": None, "micro_batch": spec.share, "why": why}
+    size = spec.trainer.micro_batch
+    samples = min(divisors(spec.share, fewest)) if size == "auto" else size or spec.share
+    least = min(sensible(spec, needs.rows), key=lambda need: need.device(samples))
     why = (
-        f"{least.strategy} needs least, {needed} with {rehearsal.each} samples at once; take more workers, a smaller "
-        "data.batch_size or trainer.gradient_checkpointing, or name a strategy to try it all the same"
+        f"{least.strategy} needs least, {size_in_words(least.device(samples))} with {samples} samples at once; take "
+        "more workers, trainer.micro_batch or trainer.gradient_checkpointing, or name a strategy to try it all the same"
     )
-    return {"strategy": None, "why": why}
+    return {"strategy": None, "micro_batch": None, "why": why}
 
 
 def _bound_to(node: str) -> dict[str, Any]:

@@ -46,11 +46,13 @@ def earlier_rate(spec: TrainSpec, settings: Settings) -> Rate | None:
                 continue
             # The first steps load, compile and warm up.
             rate = statistics.median(points[len(points) // 4 :])
-            workers = int(stored["resources"]["workers"])
+            workers = stored["resources"]["workers"]
+            if not isinstance(workers, int):  # a range: its rate is of several numbers of workers
+                continue
             source = f"run {record.id[:8]} ({record.name})" + (
-                f" on {workers} workers, taken to scale linearly" if workers != spec.resources.workers else ""
+                f" on {workers} workers, taken to scale linearly" if workers != spec.workers else ""
             )
-            return Rate(samples_per_s=rate / workers * spec.resources.workers, source=source)
+            return Rate(samples_per_s=rate / workers * spec.workers, source=source)
     except (ForgelineError, KeyError, TypeError):  # stores that are away, a record of another version
         return None
     return None
@@ -80,7 +82,7 @@ def measured_rate(spec: TrainSpec, *, task: str, parameters: int) -> Rate | None
     family: Any = plugins.find(plugins.ARCHITECTURES, spec.architecture.name, key="architecture.name")
     for row in family.measurements():
         if (row.model, row.task, row.parameters) == (spec.architecture.name, task, parameters) and row.samples_per_s:
-            cores = spec.resources.workers * spec.resources.cpus_per_worker
+            cores = spec.workers * spec.resources.cpus_per_worker
             return Rate(
                 samples_per_s=row.samples_per_s * cores,
                 source=f"{row.samples_per_s:g} samples/s a core measured for {row.spec}, taken to scale linearly",

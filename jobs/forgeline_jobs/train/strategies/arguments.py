@@ -33,7 +33,7 @@ def trainer_arguments(
     """
     gpu = spec.resources.gpus_per_worker > 0
     accelerator = {"accelerator": "gpu" if gpu else "cpu", "devices": 1}
-    if spec.resources.workers == 1 and not spec.strategy.shards:
+    if spec.workers == 1 and not spec.strategy.shards:
         from forgeline_jobs.train.strategies.saving import TakenIO
 
         taken = TakenIO(writer)
@@ -56,7 +56,7 @@ def trainer_arguments(
         from forgeline_jobs.train.strategies.fsdp import FSDPStrategy
 
         half = spec.trainer.precision == "bf16-mixed"
-        workers, sharing = spec.resources.workers, spec.strategy.tensor_parallel
+        workers, sharing = spec.workers, spec.strategy.tensor_parallel
         strategy = FSDPStrategy(workers=workers, tensor_parallel=sharing, plan=plan, half=half, writer=writer, **common)
     else:
         strategy = _ddp(find_unused=not automatic, writer=writer, **common)

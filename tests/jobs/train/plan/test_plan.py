@@ -162,6 +162,13 @@ def test_cpus_are_not_offered_what_is_kept_on_the_host() -> None:
     assert planned({"strategy": "auto", "resources": tight})["auto"] is None
 
 
+def test_a_range_of_workers_is_planned_for_with_the_fewest_that_share_a_batch() -> None:
+    plan = fl.plan(load({**WINE, "resources": {"workers": "3..8"}}))
+    assert (plan.data["workers"], plan.data["worker_counts"]) == (4, [4, 8])
+    assert plan.data["memory"] == planned({"resources": {"workers": 4}})["memory"]
+    assert any("of 3..8 workers the run takes 4, 8; planned with 4" in note for note in plan.notes)
+
+
 def test_settings_that_no_row_has_are_said_to_be_none() -> None:
     plan = fl.plan(load({**WINE, **GPT, "strategy": {"name": "fsdp", "tensor_parallel": 2}}), gpu="H100")
     assert ("strategy", "fsdp, whose settings are not planned for") in plan.facts
