@@ -51,7 +51,7 @@ def test_a_step_that_the_run_does_not_have_is_refused(spec: Path, capsys: pytest
 def test_another_kind_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = tmp_path / "predict.yaml"
     spec.write_text(
-        "kind: predict\nname: p\nmodel: models:/m@champion\ninput: x.csv\noutput: y.csv\n", encoding="utf-8"
+        "kind: predict\nname: p\nmodel: models:/m@champion\ninput: x.csv\noutput: y.parquet\n", encoding="utf-8"
     )
     assert _exit_code(spec, "--at", 3) == 2
     assert "verify-resume is for kind train" in capsys.readouterr().err
