@@ -20,6 +20,7 @@ from benchmarks import (
     bars,
     exactness,
     families,
+    faults,
     generator_bars,
     results_file,
     zoo_autoencoders,
@@ -61,6 +62,7 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
         "killed in epoch 3 and resumed": partial(exactness.resumed, _say),
     },
     "families": families.rows(_say),
+    "faults": faults.rows(_say),
     "gan": {bar.name: partial(generator_bars.measure, bar, _say) for bar in zoo_gans.BARS},
     "graphs": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_graphs.BARS},
     "images": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_images.BARS},
@@ -100,7 +102,7 @@ def main() -> int:
                 results_file.write(group, rows)
             _say(f"{'met   ' if rows[name]['met'] else 'MISSED'}  {group}: {name}: {_figures(rows[name])}")
             missed += [] if rows[name]["met"] else [name]
-    _say(f"wrote {zoo_page.write()}")
+    _say(f"wrote {zoo_page.write()} and {faults.write()}")
     return 1 if missed else 0
 
 

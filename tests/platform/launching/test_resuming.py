@@ -21,10 +21,14 @@ def test_the_rest_may_change(given: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("train", "toy", "another kind;"),
-        ("width: 8", "width: 9", "another architecture.width;"),
-        ("name: mlp, width: 8", "name: cnn", "another architecture.name, architecture.width;"),
-        ("{name: digits}", "{name: digits, seed: 1}", "another data.seed;"),
+        ("train", "toy", r'another kind \("train", now "toy"\);'),
+        ("width: 8", "width: 9", r"another architecture.width \(8, now 9\);"),
+        (
+            "name: mlp, width: 8",
+            "name: cnn",
+            r'another architecture.name \("mlp", now "cnn"\), architecture.width \(8, now null\);',
+        ),
+        ("{name: digits}", "{name: digits, seed: 1}", r"another data.seed \(null, now 1\);"),
     ],
 )
 def test_kind_architecture_and_data_may_not(old: str, new: str, said: str) -> None:
