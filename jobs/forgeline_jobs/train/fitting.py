@@ -245,7 +245,7 @@ class Fitting:
             check_val_every_n_epoch=every.value if by_epoch else None,
             val_check_interval=1.0 if by_epoch else every.value * spec.accumulate * pieces,
             callbacks=[
-                *([Heartbeats(self.heart)] if self.heart is not None else []),
+                *([Heartbeats(self.heart, compiles=spec.compile)] if self.heart is not None else []),
                 BatchRandomness(spec.seed, rank=self.reader, pieces=pieces),
                 Pieces(pieces),
                 *([StepTrace(self.job.paths.attempt(self.job.attempt), self.rank)] if spec.trace else []),

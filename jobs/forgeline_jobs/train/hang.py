@@ -2,7 +2,7 @@
 
 Progress is told by beats, never by time of day. A rank that waits for another stands still as well; to blame are those
 with the least progress, and their phase decides how long it may last. What is slow by nature (imports and connections,
-the first time of each phase with its compilation, measuring, writing a checkpoint, handing over) has longer. So have
+the first time of each phase, compiling, measuring, writing a checkpoint, handing over) has longer. So have
 steps that have been slow before: five times the longest pause that ended by itself.
 """
 
@@ -18,7 +18,7 @@ SLOWEST_S = 1500.0
 """No wait is longer: the collectives' own timeout, half an hour, would come first and name nobody."""
 
 _PATIENCE = 5
-_SLOW = frozenset({Phase.STARTING, Phase.MEASURING, Phase.SAVING, Phase.FINISHING})
+_SLOW = frozenset({Phase.STARTING, Phase.MEASURING, Phase.SAVING, Phase.FINISHING, Phase.COMPILING})
 
 
 @dataclass

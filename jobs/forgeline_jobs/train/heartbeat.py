@@ -36,6 +36,7 @@ class Phase(IntEnum):
     SAVING = 7
     FINISHING = 8
     DONE = 9
+    COMPILING = 10
 
     @property
     def word(self) -> str:
@@ -53,6 +54,7 @@ _WORDS: Mapping[Phase, str] = {
     Phase.SAVING: "writing a checkpoint",
     Phase.FINISHING: "handing over the model",
     Phase.DONE: "done",
+    Phase.COMPILING: "compiling the model",
 }
 
 
@@ -151,6 +153,17 @@ class Heart:
             self._seen.add(self._phase)
         self._phase = phase
         self._count += 1
+        self._write(phase, fresh=fresh)
+
+    def begin_compiling(self) -> None:
+        """Tell that the worker compiles, wherever it is; not counted, since others may have nothing to compile there."""
+        self._write(Phase.COMPILING, fresh=False)
+
+    def end_compiling(self) -> None:
+        """Tell that the worker goes on where it was."""
+        self._write(self._phase, fresh=self._phase not in self._seen)
+
+    def _write(self, phase: Phase, *, fresh: bool) -> None:
         os.pwrite(self._file, _PLACE.pack(phase, fresh, self._batch, self._count, self._step), 0)
 
 

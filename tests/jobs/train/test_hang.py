@@ -44,7 +44,7 @@ def test_ranks_that_are_stuck_at_the_same_place_are_all_named() -> None:
     assert blamed(watch, both, AFTER_S) == [0, 1]
 
 
-@pytest.mark.parametrize("phase", [Phase.STARTING, Phase.MEASURING, Phase.SAVING, Phase.FINISHING])
+@pytest.mark.parametrize("phase", [Phase.STARTING, Phase.MEASURING, Phase.SAVING, Phase.FINISHING, Phase.COMPILING])
 def test_what_is_slow_by_nature_has_longer_and_so_have_those_who_wait_for_it(phase: Phase) -> None:
     watch = HangWatch(AFTER_S)
     saving = ranks(beat(0, 5, phase, count=7), beat(1, 6, Phase.BACKWARD))

@@ -20,10 +20,32 @@ class Heartbeats(Callback):
 
     Args:
         heart: of this process.
+        compiles: whether the model is compiled, at its first step or at any later one that meets something new.
     """
 
-    def __init__(self, heart: Heart) -> None:
+    def __init__(self, heart: Heart, *, compiles: bool = False) -> None:
         self._heart = heart
+        self._compiles = compiles
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if self._compiles:
+            from torch._dynamo import callback  # takes a while
+
+            callback.on_compile_start(self._begin_compiling)
+            callback.on_compile_end(self._end_compiling)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if self._compiles:
+            from torch._dynamo.callback import callback_handler
+
+            callback_handler.remove_start_callback(self._begin_compiling)
+            callback_handler.remove_end_callback(self._end_compiling)
+
+    def _begin_compiling(self, told: Any) -> None:
+        self._heart.begin_compiling()
+
+    def _end_compiling(self, told: Any) -> None:
+        self._heart.end_compiling()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._heart.beat(Phase.LOADING)
