@@ -51,6 +51,9 @@ types: setup ## Check types
 bench: setup ## Measure speed against named peers
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.logging_overhead
+	$(BIN)/python -m benchmarks.checkpoint_stall
+	$(BIN)/python -m benchmarks.recovery
+	$(BIN)/python -m benchmarks.decoder_throughput
 	$(BIN)/python -m benchmarks.tracking_throughput sqlite
 
 lock: setup ## Write requirements.lock from what is installed

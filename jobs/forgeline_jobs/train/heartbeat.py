@@ -156,7 +156,7 @@ class Heart:
         self._write(phase, fresh=fresh)
 
     def begin_compiling(self) -> None:
-        """Tell that the worker compiles, wherever it is; not counted, since others may have nothing to compile there."""
+        """Tell that the worker compiles, wherever it is; not counted: others may have nothing to compile there."""
         self._write(Phase.COMPILING, fresh=False)
 
     def end_compiling(self) -> None:
