@@ -25,6 +25,7 @@ _OUT_OF_MEMORY = ("OutOfMemoryError", "MemoryError")
 # torch on CPU, the C++ library and the C library, none of which has a type of its own.
 _OUT_OF_MEMORY_MARKS = ("can't allocate memory", "Cannot allocate memory", "std::bad_alloc", "CUDA out of memory")
 _NON_FINITE = ("NonFiniteLoss",)
+_NOT_WRITTEN = ("CheckpointFailed",)
 # What a collective raises when a peer is gone (torch.distributed with NCCL, and with gloo).
 _LOST_CONTACT = ("DistBackendError", "DistNetworkError")
 _LOST_CONTACT_MARKS = ("gloo/transport",)
@@ -116,6 +117,8 @@ def _lost_contact(one: Evidence) -> bool:
 def _own_cause(one: Evidence) -> Failure:
     if one.type in _NON_FINITE:
         return Failure(reason=Reason.NON_FINITE_LOSS, message=one.message, rank=one.rank)
+    if one.type in _NOT_WRITTEN:
+        return Failure(reason=Reason.PLATFORM_ERROR, message=one.message, rank=one.rank)
     memory = one.type in _OUT_OF_MEMORY or any(mark in one.message for mark in _OUT_OF_MEMORY_MARKS)
     reason = Reason.OUT_OF_MEMORY if memory else Reason.USER_ERROR
     return Failure(reason=reason, message=f"{one.type} on rank {one.rank}: {one.message}", rank=one.rank)

@@ -63,6 +63,7 @@ def beating(tmp_path: Path) -> Callable[..., None]:
         ("RuntimeError", NO_MEMORY, Reason.OUT_OF_MEMORY),
         ("OSError", "[Errno 12] Cannot allocate memory", Reason.OUT_OF_MEMORY),
         ("NonFiniteLoss", "the loss became nan at step 3", Reason.NON_FINITE_LOSS),
+        ("CheckpointFailed", "[Errno 28] No space left on device", Reason.PLATFORM_ERROR),
         ("RuntimeError", GLOO, Reason.NODE_LOST),
         ("DistBackendError", "NCCL error", Reason.NODE_LOST),
     ],
