@@ -33,6 +33,7 @@ ESTIMATOR_NOTE = (
     "DeepSpeed's own estimator has 2 N + 18 N / n bytes at stage 2 where the paper has 2 N + 14 N / n: it counts "
     "32-bit gradients beside the 16-bit ones, and always a training at 16 bits with Adam"
 )
+BFLOAT16_NOTE = "T4 and V100 have no arithmetic of bfloat16: torch emulates it there, slowly; use 16-mixed on them"
 HOST_NOTE = "what is offloaded needs as much memory of the host, for each worker"
 
 
@@ -183,6 +184,8 @@ class Answer:
         notes = [needs.uncounted] if needs.uncounted else []
         if any(need.strategy.zero_stage for need in needs.rows):
             notes += [ESTIMATOR_NOTE, HOST_NOTE]
+        if self.spec.trainer.precision.startswith("bf16") and self.spec.resources.gpus_per_worker:
+            notes.append(BFLOAT16_NOTE)
         return notes + [f"{name} is left out, since it would be refused: {why}" for name, why in needs.refused.items()]
 
 
