@@ -193,12 +193,16 @@ def main() -> int:
     for name in arguments.stores or list(STORES):
         with tempfile.TemporaryDirectory(prefix="fl") as folder, STORES[name](Path(folder)) as uri:
             Tracker(uri).check()  # which creates its tables
-            rows[name] = _summary(_measured(uri, arguments.rounds))
+            _keep(rows, name, _summary(_measured(uri, arguments.rounds)))
             with served(uri, Path(folder)) as address:
-                rows[f"{name}, behind mlflow server"] = _summary(_measured(address, arguments.rounds))
-        print(json.dumps({key: row for key, row in rows.items() if key.startswith(name)}, indent=1))
-        print(f"wrote {results_file.write('tracking_throughput', rows)}", flush=True)
+                _keep(rows, f"{name}, behind mlflow server", _summary(_measured(address, arguments.rounds)))
     return 0
+
+
+def _keep(rows: dict[str, Any], name: str, row: dict[str, Any]) -> None:
+    rows[name] = row
+    print(json.dumps({name: {key: value for key, value in row.items() if key != "rounds"}}, indent=1))
+    print(f"wrote {results_file.write('tracking_throughput', rows)}", flush=True)
 
 
 def _measured(uri: str, rounds: int) -> Rounds:
