@@ -74,7 +74,8 @@ class Answer:
         if rate is not None:
             cost = estimate(samples=self._samples, rate=rate, resources=self.spec.resources, price=price)
         memory = [
-            _memory(need, each, self._estimator(need, needs)) | {"own": need is self._own(needs)} for need in needs.rows
+            _memory(need, self._at_once, self._estimator(need, needs)) | {"own": need is self._own(needs)}
+            for need in needs.rows
         ]
         data = {
             "kind": self.spec.kind,
@@ -97,7 +98,7 @@ class Answer:
         return Plan(
             data=data,
             facts=self._facts(needs, device, chosen, rate, cost),
-            tables=[_memory_table(memory, each), *([] if not fitting else [_gpu_table(fitting)])],
+            tables=[_memory_table(memory, self._at_once), *([] if not fitting else [_gpu_table(fitting)])],
             notes=[*NOTES, *self._notes(needs)],
         )
 
@@ -106,6 +107,12 @@ class Answer:
         """That the run goes through."""
         per_step: int = self.spec.trainer.accumulate * self.spec.data.batch_size
         return self.schedule.total_steps * per_step
+
+    @property
+    def _at_once(self) -> int:
+        """Samples that go through the model together on a worker, where that is not left to `auto`."""
+        size = self.spec.trainer.micro_batch
+        return size if isinstance(size, int) else self.spec.share
 
     def _device(self) -> Device | None:
         """Where a worker computes: on the GPU that is named or here, or on CPUs; None where nobody knows."""
@@ -154,7 +161,7 @@ class Answer:
     def _own_in_words(self, needs: Needs, device: Device | None) -> str:
         if self.spec.strategy.name == "auto":
             return "auto, chosen when the run starts"
-        own, each = self._own(needs), self.spec.data.batch_size // self.spec.workers
+        own, each = self._own(needs), self._at_once
         if own is None:
             return f"{self.spec.strategy.name}, whose settings are not planned for"
         needed = f"{own.strategy}: {size_in_words(own.device(each))} for a worker"
@@ -168,6 +175,7 @@ class Answer:
         spec, schedule = self.spec, self.schedule
         each = spec.data.batch_size // spec.workers
         accumulated = f", {spec.trainer.accumulate} batches a step" if spec.trainer.accumulate > 1 else ""
+        accumulated += f", in micro-batches of {self._at_once}" if spec.pieces > 1 else ""
         return [
             ("job", f"{spec.kind} {spec.name}: {spec.architecture.name}, {self.data.signature.task}"),
             ("parameters", f"{needs.size.total:,} ({needs.size.trainable:,} trained)"),

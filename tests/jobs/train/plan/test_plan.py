@@ -169,6 +169,14 @@ def test_a_range_of_workers_is_planned_for_with_the_fewest_that_share_a_batch() 
     assert any("of 3..8 workers the run takes 4, 8; planned with 4" in note for note in plan.notes)
 
 
+def test_a_micro_batch_is_what_memory_is_told_of() -> None:
+    whole, pieces = planned(), fl.plan(load(WINE, set={"trainer.micro_batch": 2}))
+    first, smaller = whole["memory"][0], pieces.data["memory"][0]
+    assert (first["weights"], first["optimizer"]) == (smaller["weights"], smaller["optimizer"])
+    assert first["activations"] > 3 * smaller["activations"] > 0
+    assert any(name == "batch" and value.endswith(", in micro-batches of 2") for name, value in pieces.facts)
+
+
 def test_settings_that_no_row_has_are_said_to_be_none() -> None:
     plan = fl.plan(load({**WINE, **GPT, "strategy": {"name": "fsdp", "tensor_parallel": 2}}), gpu="H100")
     assert ("strategy", "fsdp, whose settings are not planned for") in plan.facts
