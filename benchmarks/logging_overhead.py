@@ -156,13 +156,16 @@ def _summary(found: Mapping[str, list[dict[str, float]]]) -> dict[str, Any]:
         )
         for key in found[OURS][0]
     }
+    # A worker that waits for a core measures the machine's other work; such a run decides nothing.
+    disturbed = any(row["median"] > 1.05 * row["cpu_median"] for row in found[NONE])
     return {
         "step_ms": {
             name: {key: statistics.median(row[key] for row in rows) for key in ratios} for name, rows in found.items()
         },
         "ratios": ratios,
         "goals": GOALS,
-        "reached": {key: ratios[key] <= goal for key, goal in GOALS.items()},
+        "disturbed": disturbed,
+        "reached": {key: None if disturbed else ratios[key] <= goal for key, goal in GOALS.items()},
         "load_average": [round(load, 1) for load in os.getloadavg()],
         "niceness": os.nice(0),
         "rounds": dict(found),
