@@ -22,7 +22,9 @@ _SETTING = (bool, int, float, str, tuple, type(None))
 
 def write_state(content: Mapping[str, Any], file: Path) -> None:
     """Write what one worker writes for all."""
-    torch.save(content, file)
+    # torch's own stream tells no reason when the disk is full.
+    with file.open("wb") as stream:
+        torch.save(content, stream)
 
 
 class TakenIO(TorchCheckpointIO):

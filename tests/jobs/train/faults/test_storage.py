@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.acceptance]
 
 Make = Callable[..., Scene]
 Tell = Callable[[Outcome], None]
-FREE = 96 * 1024
+FREE = 40 * 1024
 
 
 @pytest.fixture
