@@ -42,6 +42,7 @@ class Fault:
 
 FAULTS = (
     Fault("SIGKILL of a worker", "test_processes.py::test_a_worker_is_killed", "`retry: {node_lost: 1}`"),
+    Fault("SIGKILL of a raylet", "test_nodes.py::test_a_raylet_is_killed", "`retry: {node_lost: 1}`, a node to spare"),
     Fault("SIGKILL of the driver", "test_processes.py::test_the_driver_is_killed", "`--resume` by hand"),
     Fault("SIGSTOP of a rank", "test_processes.py::test_a_rank_stands_still", "`retry: {hang: 1}`, `hang_after: 5s`"),
     Fault("SIGTERM to a worker", "test_processes.py::test_a_worker_is_told_to_leave", "`retry: {preempted: 1}`"),

@@ -70,6 +70,10 @@ class RayCluster:
         """Start a further node."""
         return self._start([f"--address=127.0.0.1:{self._port}", f"--num-cpus={cpus}"])
 
+    def wait_for_jobs(self) -> None:
+        """Until the head takes jobs, which is a while after it answers."""
+        _wait(lambda: _takes_jobs(self.address, self.environment), what="the head's agent")
+
     def _start(self, options: list[str]) -> Raylet:
         folder = Path(tempfile.mkdtemp(prefix="flr-", dir="/tmp"))
         command = [
@@ -99,6 +103,10 @@ class Raylet:
     def __init__(self, process: subprocess.Popen[bytes], folder: Path) -> None:
         self._process = process
         self.folder = folder
+
+    def runs(self, pid: int) -> bool:
+        """Whether a process is one of its own."""
+        return any(process.pid == pid for process in psutil.Process(self._process.pid).children(recursive=True))
 
     def kill(self) -> None:
         """End all of its processes at once, as when a machine is switched off."""
@@ -137,3 +145,8 @@ def _answers(url: str) -> bool:
         return True
     except OSError:
         return False
+
+
+def _takes_jobs(address: str, environment: Mapping[str, str]) -> bool:
+    command = [str(Path(sys.executable).parent / "ray"), "job", "submit", f"--address={address}", "--", "true"]
+    return subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 0

@@ -19,6 +19,7 @@ from forgeline.tracking.spool import SpoolReader
 from forgeline.tracking.tracker import Tracker
 from forgeline_jobs.train import heartbeat
 from forgeline_jobs.train.heartbeat import Beat
+from tests.jobs.train.raylets import RayCluster
 
 STEPS, INTERVAL = 120, 20
 """Optimizer steps of a run, and those between two checkpoints."""
@@ -74,6 +75,7 @@ class Scene:
     def __init__(self, folder: Path, **changes: Any) -> None:
         self.spec = folder / "faults.yaml"
         self.spec.write_text(json.dumps(SPEC), encoding="utf-8")
+        self.cluster: RayCluster | None = None
         self.set = [f"{key.replace('__', '.')}={json.dumps(value)}" for key, value in changes.items()]
         self.run: Any = None
 
@@ -82,7 +84,12 @@ class Scene:
         arguments = ["run", str(self.spec), "--detach"]
         for change in self.set:
             arguments += ["--set", change]
-        done = command(*arguments, *(["--resume", self.run.id] if resume else []))
+        arguments += ["--resume", self.run.id] if resume else []
+        if self.cluster is None:
+            done = command(*arguments)
+        else:
+            arguments += ["--cluster", self.cluster.address]
+            done = command(*arguments, environment=self.cluster.environment)
         assert done.returncode == 0, done.stderr
         self.run = fl.get(done.stdout.strip())
 
@@ -118,11 +125,10 @@ class Scene:
         )
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+def command(*arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """What a person types after `forgeline`."""
-    return subprocess.run(
-        [sys.executable, "-m", "forgeline.cli.app", *arguments], capture_output=True, text=True, check=False
-    )
+    line = [sys.executable, "-m", "forgeline.cli.app", *arguments]
+    return subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
 
 
 def signal_rank(beats: Mapping[int, Beat], rank: int, number: signal.Signals) -> None:
