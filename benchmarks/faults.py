@@ -117,7 +117,17 @@ def injected(say: Callable[[str], None], fault: Fault) -> dict[str, Any]:
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-q", "-m", "acceptance", f"--junitxml={report}"]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-m",
+            "acceptance",
+            f"--junitxml={report}",
+            "-o",
+            "junit_family=xunit1",
+        ]
         done = subprocess.run(
             [*command, f"{TESTS}/{fault.test}"], cwd=ROOT, capture_output=True, text=True, check=False
         )

@@ -50,7 +50,7 @@ def test_the_tracker_is_down_until_the_end(scene: Make, server: Server, tell: Te
     server.kill()
     ended = command("runs", "wait", found.run.id)
     assert (ended.returncode, found.run.state) == (0, "succeeded")
-    assert "runs sync" in (found.run.message or "")
+    assert f"runs sync {found.run.id}" in found.run.paths.events.read_text(encoding="utf-8")
     server.start()
     server.wait()
     assert command("runs", "sync", found.run.id).returncode == 0
