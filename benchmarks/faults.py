@@ -99,7 +99,7 @@ HEAD = """# Faults
 
 What happens to a run when something breaks, as `make acceptance ONLY=faults` measured it: a run of 120 steps on two
 workers with a checkpoint every 20, real processes and a real fault in the middle. *Redone* are steps that were done
-twice, *lost* points of the run's metrics that the tracking store has nowhere, *doubled* those that a series has twice.
+twice, *lost* points that the run's own series lacks, *doubled* those that it has twice.
 How it comes about: [failures.md](failures.md), [checkpoints.md](checkpoints.md), [tracking.md](tracking.md).
 
 | fault | given | ends as | exit code | attempts | redone | lost | doubled | as promised |

@@ -134,6 +134,11 @@ def step_of(name: str) -> int | None:
     return None if found is None else int(found[1])
 
 
+def by_step(root: Path) -> dict[int, Path]:
+    """Checkpoint folders of a run by their steps, oldest first."""
+    return {step: folder for folder in folders(root) if (step := step_of(folder.name)) is not None}
+
+
 def newest(root: Path, *, warn: Callable[[str], None]) -> Path | None:
     """The newest intact checkpoint; each damaged one on the way is reported through `warn` and set aside.
 

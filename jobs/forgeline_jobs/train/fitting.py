@@ -33,7 +33,7 @@ from forgeline_jobs.train.callbacks.randomness import BatchRandomness
 from forgeline_jobs.train.callbacks.step_log import StepLog
 from forgeline_jobs.train.callbacks.step_trace import StepTrace
 from forgeline_jobs.train.callbacks.validation import Validation
-from forgeline_jobs.train.checkpoint_copies import CheckpointCopies
+from forgeline_jobs.train.checkpoint_copies import CheckpointCopies, CopyThread
 from forgeline_jobs.train.checkpoint_writer import CheckpointWriter
 from forgeline_jobs.train.heartbeat import Heart
 from forgeline_jobs.train.notices import NOTICES
@@ -93,7 +93,7 @@ class Fitting:
                 ckpt_path=resume,
                 weights_only=True,
             )
-        writer.wait()
+        callbacks.checkpoints.finish()
         if self.rank == 0:
             # Lightning leaves the module on the CPU.
             device = trainer.strategy.root_device
@@ -216,16 +216,24 @@ class Fitting:
             strategy=spec.strategy.name,
             pieces=spec.pieces,
         )
-        copy_to = spec.checkpoint.copy_to
         checkpoints = Checkpoints(
             policy,
             writer=writer,
             spool=self.spool,
             step_log=log,
             validation=validation,
-            copies=CheckpointCopies(copy_to, self.job.run_id) if copy_to is not None and self.rank == 0 else None,
+            copies=self._copies(),
         )
         return _Callbacks(log, validation, checkpoints)
+
+    def _copies(self) -> CopyThread | None:
+        place, spool = self.spec.checkpoint.copy_to, self.spool
+        if place is None or spool is None:
+            return None
+        copies = CheckpointCopies(place, self.job.run_id)
+        return CopyThread(
+            copies, self.job.paths.checkpoints, lambda text: spool.event("message", text=text, level="warning")
+        )
 
     def _steps(self, length: Length | None) -> int | None:
         return None if length is None else self.schedule.steps(length)

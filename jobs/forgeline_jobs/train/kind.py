@@ -39,6 +39,8 @@ class TrainKind:
         Raises:
             SpecError: what is wrong and which key to change.
         """
+        if spec.checkpoint.copy_to is not None:
+            CheckpointCopies(spec.checkpoint.copy_to, spec.name).check()  # a run that goes on may do without
         return self._check(spec, pretrained=spec.fine_tune.pretrained is not None)
 
     def check_resumed(self, spec: TrainSpec) -> dict[str, Any]:
@@ -91,8 +93,6 @@ class TrainKind:
         self._check_options(spec, data.signature.task)
         self._check_own_steps(spec, architecture)
         self._check_compile(spec, architecture)
-        if spec.checkpoint.copy_to is not None:
-            CheckpointCopies(spec.checkpoint.copy_to, spec.name).check()
         check_architecture(spec, architecture)
         check_blocks(spec, architecture)
         tuning = spec.fine_tune

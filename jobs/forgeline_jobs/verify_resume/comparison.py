@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-TRACES = "trace-*.jsonl"
 KINDS = ("samples", "loss", "weights")
 
 Step = Mapping[str, Any]
@@ -61,14 +59,14 @@ class Comparison:
         return asdict(self)
 
 
+def traces(folder: Path) -> dict[int, Path]:
+    """The files of an attempt's traces, by rank."""
+    return {int(path.stem.removeprefix("trace-")): path for path in folder.glob("trace-*.jsonl")}
+
+
 def read(folder: Path) -> dict[int, list[Step]]:
     """The traces of an attempt, by rank; a line that was cut short by a kill is left out."""
-    found = {}
-    for path in folder.glob(TRACES):
-        rank = re.fullmatch(r"trace-(\d+)\.jsonl", path.name)
-        if rank is not None:
-            found[int(rank[1])] = list(_lines(path))
-    return found
+    return {rank: list(_lines(path)) for rank, path in traces(folder).items()}
 
 
 def compare(whole: Mapping[int, Sequence[Step]], attempts: Sequence[Mapping[int, Sequence[Step]]]) -> Comparison:

@@ -37,12 +37,12 @@ def kill_at(run: fl.Run, step: int) -> Kill:
     folder = run.paths.attempt(1)
     looked_at = time.monotonic()
     while True:
-        traces = sorted(folder.glob(comparison.TRACES))
-        if traces and _last_step(traces[-1]) >= step:
-            rank = len(traces) - 1
+        traces = comparison.traces(folder)
+        rank = max(traces, default=0)
+        if traces and _last_step(traces[rank]) >= step:
             beat = heartbeat.read_all(folder)[rank]
             os.kill(beat.who.pid, signal.SIGKILL)
-            return Kill(rank=rank, pid=beat.who.pid, step=_last_step(traces[-1]))
+            return Kill(rank=rank, pid=beat.who.pid, step=_last_step(traces[rank]))
         if time.monotonic() - looked_at > 1:
             looked_at = time.monotonic()
             if run.state in EXIT_CODES:
@@ -56,7 +56,11 @@ def kill_at(run: fl.Run, step: int) -> Kill:
 
 def _last_step(path: Path) -> int:
     """The last step that a trace has whole; 0 before there is one."""
+    near, size = _NEAR_BYTES, path.stat().st_size
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _NEAR_BYTES))
-        *lines, _ = file.read().split(b"\n")
-    return int(json.loads(lines[-1])["step"]) if lines and lines[-1].startswith(b"{") else 0
+        while True:
+            file.seek(max(0, size - near))
+            *lines, _ = file.read().split(b"\n")
+            if len(lines) > 1 or near >= size:
+                return int(json.loads(lines[-1])["step"]) if lines else 0
+            near *= 2  # a line of many micro-batches is long

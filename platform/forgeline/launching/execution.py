@@ -206,7 +206,7 @@ class Execution:
             attempt=attempt,
             events=self._events,
             stop=self._stop,
-            resume_from=paths.checkpoints if resumed and paths.checkpoints.exists() else None,
+            resume_from=paths.checkpoints if resumed else None,
             cluster=self._request.cluster,
             deadline_s=timeout.total_seconds() if timeout is not None else None,
             watch=stream.watch,

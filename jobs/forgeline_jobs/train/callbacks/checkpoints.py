@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from forgeline.errors import ForgelineError
-from forgeline.masking import redact
 from forgeline.tracking.spool import Spool
 from forgeline_architectures.tasks.lightning_import import Callback, LightningModule, Trainer
 from forgeline_jobs.train import checkpoint
 from forgeline_jobs.train.callbacks.step_log import StepLog, StopRequested
 from forgeline_jobs.train.callbacks.validation import Validation
-from forgeline_jobs.train.checkpoint_copies import KEY, CheckpointCopies
+from forgeline_jobs.train.checkpoint_copies import CopyThread
 from forgeline_jobs.train.checkpoint_writer import CheckpointWriter
 from forgeline_jobs.train.retention import Ranking, Retention
 
 LOSS = "val/loss"
+COPIED_WITHIN_S, COPIED_WITHIN_STOPPED_S = 300.0, 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ class Checkpoints(Callback):
         spool: Spool | None,
         step_log: StepLog,
         validation: Validation,
-        copies: CheckpointCopies | None = None,
+        copies: CopyThread | None = None,
     ) -> None:
         self.policy = policy
         self.writer = writer
@@ -97,14 +97,18 @@ class Checkpoints(Callback):
         # Where a validation is due, the checkpoint waits for it: Lightning would skip it after a resume from here.
         if trainer.fit_loop._should_accumulate() or self._validation_is_due(trainer):
             return
-        every = self.policy.every_steps
-        if self.step_log.stop_agreed or (every is not None and trainer.global_step % every == 0):
+        if self.step_log.stop_agreed or self._is_due(trainer.global_step):
             self.step_log.flush(trainer)
             self._write(trainer)
         if self.step_log.stop_agreed:
             self._stop()
         if trainer.global_step == self.step_log.total_steps:
             self._validate_now(trainer)
+
+    def _is_due(self, step: int) -> bool:
+        """Whether one is written at a step for its own sake; after the last one that is validated, it has a better."""
+        every = self.policy.every_steps
+        return every is not None and step % every == 0 and step < self.step_log.total_steps
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
@@ -141,8 +145,24 @@ class Checkpoints(Callback):
 
     def _stop(self) -> None:
         """Raise StopRequested, once the last checkpoint is on the disk."""
-        self.writer.wait()
+        self.finish(within_s=COPIED_WITHIN_STOPPED_S)
         raise StopRequested
+
+    def finish(self, *, within_s: float = COPIED_WITHIN_S) -> None:
+        """Wait until the last checkpoint is on the disk, and a while for its copy.
+
+        Raises:
+            CheckpointFailed: it could not be written.
+        """
+        self.writer.wait()
+        if self.copies is not None:
+            self.copies.finish(within_s=within_s)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        # What an attempt before was killed in writing.
+        if trainer.is_global_zero:
+            for left in self.policy.root.glob(".step-*"):
+                shutil.rmtree(left, ignore_errors=True)
 
     def _score(self) -> tuple[float, float]:
         """What makes a checkpoint the best: the monitored metric and, where that is equal (saturated), the loss.
@@ -201,31 +221,40 @@ class Checkpoints(Callback):
         checkpoint.seal(temporary, folder, replace(manifest, digests=digests))
         if self.spool is not None:
             self.spool.event("checkpoint", step=manifest.step, path=folder.name)
-        there = {step: path for path in checkpoint.folders(self.policy.root) if (step := checkpoint.step_of(path.name))}
-        kept = self.policy.retention.kept(there, best)
+        keep = partial(self.policy.retention.kept, best=best)
+        there = checkpoint.by_step(self.policy.root)
+        kept = keep(there)
         for step, path in there.items():
             if step not in kept:
-                shutil.rmtree(path)
-        self._copy(kept)
-
-    def _copy(self, kept: set[int]) -> None:
-        if self.copies is None:
-            return
-        try:
-            self.copies.update(self.policy.root, kept)
-        except Exception as error:
-            # The checkpoint itself is whole; the next one copies what this one could not.
-            if self.spool is not None:
-                text = f"checkpoints were not copied to {KEY}, and will be with the next one: {error}"
-                self.spool.event("message", text=redact(text), level="warning")
+                # One that cannot be removed now (a file that is open elsewhere) is tried again with the next one.
+                shutil.rmtree(path, ignore_errors=True)
+        if self.copies is not None:
+            self.copies.update(keep)
 
     def state_dict(self) -> dict[str, Any]:
         return {"monitor": self.policy.monitor, "ranking": [[step, list(score)] for score, step in self.ranking.places]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        # What is no longer there, or was best by another metric, is not the best one now.
-        if state_dict.get("monitor") != self.policy.monitor:
+        # What is no longer there, or was best by another metric, is not the best one now. Rank 0 alone chooses.
+        if self.spool is None or state_dict.get("monitor") != self.policy.monitor:
             return
-        for step, score in state_dict.get("ranking", ()):
-            if checkpoint.verified(self.policy.root / checkpoint.folder_name(step)) is not None:
+        for step, score in _ranked(state_dict):
+            if checkpoint.verified(self.policy.root / checkpoint.folder_name(step)) is not None or self._fetch(step):
                 self.ranking.add(step, tuple(score))
+
+    def _fetch(self, step: int) -> bool:
+        """Bring back the copy of a checkpoint that is not here, or damaged; whether there was one."""
+        if self.copies is None:
+            return False
+        try:
+            return self.copies.copies.fetch(step, self.policy.root) is not None
+        except Exception:  # each file system has its own; where it is away, there is no copy
+            return False
+
+
+def _ranked(state: dict[str, Any]) -> list[tuple[int, list[float]]]:
+    """Steps and scores of the best checkpoints; Forgeline 0.1.0 knew one, by its folder."""
+    if "ranking" in state:
+        return list(state["ranking"])
+    step = checkpoint.step_of(state.get("best", ""))
+    return [] if step is None else [(step, list(state["best_score"]))]

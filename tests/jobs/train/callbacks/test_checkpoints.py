@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from forgeline.tracking.spool import Spool
 from forgeline_jobs.train import checkpoint
 from forgeline_jobs.train.callbacks.checkpoints import Checkpoints, Policy
 from forgeline_jobs.train.retention import Retention
@@ -27,7 +28,7 @@ def _resumed(root: Path, state: dict[str, Any]) -> Checkpoints:
         fingerprint="f",
     )
     nothing: Any = None
-    callback = Checkpoints(policy, writer=nothing, spool=None, step_log=nothing, validation=nothing)
+    callback = Checkpoints(policy, writer=nothing, spool=Spool(root / "spool"), step_log=nothing, validation=nothing)
     callback.load_state_dict(state)
     return callback
 
@@ -54,6 +55,10 @@ def root(tmp_path: Path) -> Path:
 def test_the_best_one_stays_the_best(root: Path) -> None:
     callback = _resumed(root, STATE)
     assert (callback.best, callback.ranking.places) == (BEST, [((0.9, -0.2), 7)])
+
+
+def test_the_best_one_of_an_older_forgeline_stays_the_best(root: Path) -> None:
+    assert _resumed(root, {"monitor": "val/accuracy", "best": BEST, "best_score": (0.9, -0.2)}).best == BEST
 
 
 def test_best_by_another_metric_does_not_count(root: Path) -> None:

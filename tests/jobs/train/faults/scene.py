@@ -46,7 +46,7 @@ class Outcome:
         exit_code: of the command that waited for it.
         attempts: what each attempt began for.
         redone: steps that were done again.
-        lost: points of its spools that the tracking store has nowhere.
+        lost: points of its spools that the run's own series lacks; of one that failed, that the store has nowhere.
         doubled: points of the run's own series whose step is there already.
     """
 
@@ -157,7 +157,8 @@ def _points(run: Any) -> tuple[int, int]:
     lost = doubled = 0
     for key, steps in spooled.items():
         own = [point.step for point in tracker.metric_history(run.id, key)]
-        live = [point.step for point in tracker.metric_history(run.id, f"live/{key}")]
-        lost += len(steps - {*own, *live})
+        # Of a run that succeeded each step is in its own series; of another the last ones, to be redone, are not.
+        live = [] if run.state == "succeeded" else tracker.metric_history(run.id, f"live/{key}")
+        lost += len(steps - {*own, *(point.step for point in live)})
         doubled += len(own) - len(set(own))
     return lost, doubled
