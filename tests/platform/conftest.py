@@ -57,7 +57,8 @@ class Toy:
 
         seen = ray.get(environment.remote())
         log = context.paths.rank_log(attempt=context.attempt, rank=0)
-        first = int(context.resume_from.joinpath("step").read_text()) if context.resume_from else 0
+        done = context.resume_from.joinpath("step") if context.resume_from else None
+        first = int(done.read_text()) if done is not None and done.exists() else 0
         if context.resume_from:
             context.tell_attempt("resume", step=first)
         context.watch_spool(path)

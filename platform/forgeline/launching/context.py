@@ -37,7 +37,7 @@ class RunContext:
         settings: of this installation.
         ledger: the authority on runs.
         tracker: the MLflow store.
-        resume_from: folder of checkpoints to continue from; None in a new run.
+        resume_from: folder of checkpoints to continue from, where any were written; None in a new run.
         attempt: number of the open attempt, from 1.
         cluster: address of a remote cluster; None for local Ray.
         grace_s: seconds between a wish to stop and the kill.

@@ -20,6 +20,7 @@ from forgeline_architectures.tasks.language_modelling import LanguageModellingMo
 from forgeline_jobs.data.descriptor import DataSource
 from forgeline_jobs.train import checkpoint
 from forgeline_jobs.train.callbacks.step_log import NonFiniteLoss, StepLog, StopRequested
+from forgeline_jobs.train.checkpoint_copies import CheckpointCopies
 from forgeline_jobs.train.fitting import Fitting
 from forgeline_jobs.train.worker import Job
 
@@ -149,6 +150,28 @@ def test_a_validation_every_few_steps_is_resumed_exactly(
     resumed = _fit(home, name, attempt=2, resume=True, **change)
     assert _points(resumed) == [point for point in expected if point[0] > every]
     torch.testing.assert_close(_last_state(resumed)["state_dict"], state, rtol=0, atol=0)
+
+
+def test_the_last_model_has_its_own_figures_where_a_checkpoint_is_due_at_its_step(home: Path) -> None:
+    change = {"trainer.epochs": None, "trainer.steps": 10, "checkpoint.every": "5step", "checkpoint.select": "last"}
+    job = _fit(home, "last", **change)
+    measured = {name: value for step, name, value in _points(job) if step == 10 and name.startswith("val/")}
+    assert measured and Bundle.load(job.paths.bundle).metrics == pytest.approx(measured)
+
+
+def test_the_best_model_is_found_among_the_copies(home: Path, tmp_path: Path) -> None:
+    change = {"checkpoint.copy_to": str(tmp_path / "safe"), "checkpoint.keep_last": 1, "optimizer.lr": 0.5}
+    job = _fit(home, "copied", **change)
+    copies = tmp_path / "safe" / "copied"
+    assert sorted(path.name for path in copies.iterdir()) == sorted(
+        path.name for path in job.paths.checkpoints.iterdir()
+    )
+    best = Bundle.load(job.paths.bundle).metrics
+    checkpoint.shutil.rmtree(job.paths.checkpoints)
+    brought = CheckpointCopies(str(tmp_path / "safe"), "copied").newest(job.paths.checkpoints, unless=None, warn=str)
+    assert brought is not None
+    again = _fit(home, "copied", attempt=2, resume=True, **change)
+    assert Bundle.load(again.paths.bundle).metrics == best
 
 
 def test_every_step_is_made_of_as_many_batches(home: Path) -> None:
