@@ -150,7 +150,7 @@ def _points(run: Any) -> tuple[int, int]:
     tracker = Tracker(environment.resolved_tracking_uri, environment.artifact_root)
     spooled: dict[str, set[int]] = {}
     for attempt in run.attempts:
-        # What came after the step that a later attempt went on from was measured anew, the machine's load at other steps.
+        # What came after the step that a later attempt went on from was measured anew, the machine's load elsewhere.
         ends = min((later.first_step or 0 for later in run.attempts if later.number > attempt.number), default=STEPS)
         for line in SpoolReader(run.paths.spool(attempt=attempt.number, rank=0)).read_new():
             if line["kind"] == "metrics" and line["step"] <= ends:
