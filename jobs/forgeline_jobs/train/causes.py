@@ -20,10 +20,13 @@ from forgeline_jobs.train.heartbeat import Beat
 from forgeline_jobs.train.notices import NOTICE
 from forgeline_jobs.train.watch import HANG, Death
 
-# Exceptions of a worker that say more than "the user's code raised".
-_OUT_OF_MEMORY = ("OutOfMemoryError", "MemoryError")
+# Exceptions of a worker that say more than "the user's code raised": torch's of a device, and Python's.
+_DEVICE_OUT_OF_MEMORY = ("OutOfMemoryError",)
+_OUT_OF_MEMORY = ("MemoryError",)
+# torch's allocator, the CUDA runtime and cuBLAS, wherever they are wrapped in an exception of another type.
+_DEVICE_OUT_OF_MEMORY_MARKS = ("CUDA out of memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 # torch on CPU, the C++ library and the C library, none of which has a type of its own.
-_OUT_OF_MEMORY_MARKS = ("can't allocate memory", "Cannot allocate memory", "std::bad_alloc", "CUDA out of memory")
+_OUT_OF_MEMORY_MARKS = ("can't allocate memory", "Cannot allocate memory", "std::bad_alloc")
 _NON_FINITE = ("NonFiniteLoss",)
 _NOT_WRITTEN = ("CheckpointFailed",)
 # What a collective raises when a peer is gone (torch.distributed with NCCL, and with gloo).
@@ -38,11 +41,13 @@ class Failure:
 
     Attributes:
         rank: of the worker that was first to fail; None where it is not known.
+        of_device: it is the memory of an accelerator that ran out, not that of its host.
     """
 
     reason: Reason
     message: str
     rank: int | None = None
+    of_device: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +116,7 @@ def _own_fault(folder: Path, leaving: set[int]) -> Failure | None:
 
 
 def _lost_contact(one: Evidence) -> bool:
-    return one.type in _LOST_CONTACT or any(mark in one.message for mark in _LOST_CONTACT_MARKS)
+    return one.type in _LOST_CONTACT or _has_any(_LOST_CONTACT_MARKS, one.message)
 
 
 def _own_cause(one: Evidence) -> Failure:
@@ -119,9 +124,15 @@ def _own_cause(one: Evidence) -> Failure:
         return Failure(reason=Reason.NON_FINITE_LOSS, message=one.message, rank=one.rank)
     if one.type in _NOT_WRITTEN:
         return Failure(reason=Reason.PLATFORM_ERROR, message=one.message, rank=one.rank)
-    memory = one.type in _OUT_OF_MEMORY or any(mark in one.message for mark in _OUT_OF_MEMORY_MARKS)
+    device = one.type in _DEVICE_OUT_OF_MEMORY or _has_any(_DEVICE_OUT_OF_MEMORY_MARKS, one.message)
+    memory = device or one.type in _OUT_OF_MEMORY or _has_any(_OUT_OF_MEMORY_MARKS, one.message)
     reason = Reason.OUT_OF_MEMORY if memory else Reason.USER_ERROR
-    return Failure(reason=reason, message=f"{one.type} on rank {one.rank}: {one.message}", rank=one.rank)
+    message = f"{one.type} on rank {one.rank}: {one.message}"
+    return Failure(reason=reason, message=message, rank=one.rank, of_device=device)
+
+
+def _has_any(marks: tuple[str, ...], message: str) -> bool:
+    return any(mark in message for mark in marks)
 
 
 def _memory(chain: list[BaseException], scene: Scene) -> Failure | None:

@@ -38,6 +38,8 @@ class Course:
     def __init__(self, context: RunContext, spec: TrainSpec) -> None:
         self._context = context
         self._spec = spec
+        # Room on this host was waited for in its queue, and is held.
+        self._counts = spec.worker_counts if context.workers is None else (context.workers,)
         self._spent: dict[str, int] = {}
         self._taken: Taken | None = None
         self._resized = 0
@@ -71,7 +73,7 @@ class Course:
                 parts=parts,
             )
             context.watch_spool(context.paths.spool(attempt=context.attempt, rank=0))
-            with self._growth(spec) as growth:
+            with self._growth(spec, first_step=_step_of(folder) or 0) as growth:
                 failure = run_attempt(
                     job,
                     spec,
@@ -116,7 +118,7 @@ class Course:
         context.next_attempt(cause, reason=cause, message=message, step=_step_of(folder), outcome="cancelled")
         return folder
 
-    def _growth(self, spec: TrainSpec) -> Growth:
+    def _growth(self, spec: TrainSpec, *, first_step: int) -> Growth:
         """Looks for room while an attempt trains; only a cluster gets nodes. Each time that it grew it waits longer."""
         context = self._context
         stop = context.paths.stop_request(attempt=context.attempt)
@@ -124,7 +126,8 @@ class Course:
             context.paths.attempt(context.attempt),
             resources=spec.resources,
             now=spec.workers,
-            counts=self._spec.worker_counts if context.cluster else (),
+            counts=self._counts,
+            first_step=first_step,
             after_s=min(GROW_AFTER_S * 2**self._resized, GROW_AFTER_LIMIT_S),
             ask=stop.touch,
         )
@@ -166,7 +169,7 @@ class Course:
         context, spec = self._context, self._spec
         count = wait_for_room(
             spec.resources,
-            spec.worker_counts,
+            self._counts,
             settles=self._settles,
             stopped=context.cancel_requested,
             say=context.message,
@@ -180,7 +183,7 @@ class Course:
         Raises:
             RunFailed: there is to be none.
         """
-        smaller = self._smaller(failure, spec)
+        smaller = smaller_micro_batch(spec, failure) if self._spec.trainer.micro_batch == "auto" else None
         if smaller is None:
             self._spend(failure, spec)
             self._back_off(failure.message, self._spent[failure.reason.value])
@@ -189,15 +192,6 @@ class Course:
         assert self._taken is not None
         self._taken = replace(self._taken, micro_batch=smaller, why=f"memory ran out with {size} samples at once")
         self._back_off(f"{failure.message}; micro-batches of {smaller} in place of {size}", 1)
-
-    def _smaller(self, failure: Failure, spec: TrainSpec) -> int | None:
-        """The micro-batch to go on with when memory ran out; None where there is none, or it is not to be chosen."""
-        size = spec.trainer.micro_batch
-        if failure.reason is not Reason.OUT_OF_MEMORY or self._spec.trainer.micro_batch != "auto":
-            return None
-        assert isinstance(size, int)
-        smaller = _largest(spec, at_most=size // 2)
-        return smaller if smaller < size else None
 
     def _is_whole(self, job: Job) -> bool:
         """Whether the last worker had handed over the model before anything went wrong."""
@@ -226,7 +220,7 @@ class Course:
         cause = failure.reason.value
         budget = next((times for known, times in self._spec.retry.items() if known == cause), self._implied(failure))
         if self._spent.get(cause, 0) >= budget:
-            least = failure.reason is Reason.OUT_OF_MEMORY and self._spec.trainer.micro_batch == "auto"
+            least = _goes_by_samples(spec, failure) and self._spec.trainer.micro_batch == "auto"
             more = f"; {spec.trainer.micro_batch} samples at once are the least that trainer.micro_batch can be"
             raise RunFailed(failure.message + (more if least else ""), reason=cause)
         self._spent[cause] = self._spent.get(cause, 0) + 1
@@ -245,6 +239,29 @@ class Course:
             if self._context.cancel_requested():
                 raise RunCancelled("cancelled between two attempts")
             time.sleep(0.1)
+
+
+def smaller_micro_batch(spec: TrainSpec, failure: Failure) -> int | None:
+    """The micro-batch to go on with after a failure.
+
+    Args:
+        spec: that the attempt had, with a certain micro-batch.
+        failure: of the attempt.
+
+    Returns:
+        None where a smaller one is no remedy, or there is none.
+    """
+    size = spec.trainer.micro_batch
+    if not _goes_by_samples(spec, failure):
+        return None
+    assert isinstance(size, int)
+    smaller = _largest(spec, at_most=size // 2)
+    return smaller if smaller < size else None
+
+
+def _goes_by_samples(spec: TrainSpec, failure: Failure) -> bool:
+    """Whether the memory that ran out is that which samples are in; with GPUs, that of the host has other things."""
+    return failure.reason is Reason.OUT_OF_MEMORY and (failure.of_device or not spec.resources.gpus_per_worker)
 
 
 def _largest(spec: TrainSpec, *, at_most: int) -> int:
@@ -283,4 +300,4 @@ def _track(context: RunContext, params: dict[str, Any], *, what: str) -> None:
 
 def _step_of(folder: Path | None) -> int | None:
     """The optimizer step of a checkpoint."""
-    return None if folder is None else checkpoint.Manifest.read(folder).step
+    return None if folder is None else checkpoint.step_of(folder.name)

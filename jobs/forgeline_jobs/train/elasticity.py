@@ -82,6 +82,7 @@ class Growth:
         resources: of a worker.
         now: workers that the attempt has.
         counts: that the run can have, smallest first.
+        first_step: optimizer step that the attempt goes on from.
         after_s: how long there must be room, and the attempt must train, before it is asked.
         ask: makes the workers write a checkpoint and end.
 
@@ -96,6 +97,7 @@ class Growth:
         resources: Resources,
         now: int,
         counts: Sequence[int],
+        first_step: int,
         after_s: float,
         ask: Callable[[], None],
     ) -> None:
@@ -103,6 +105,7 @@ class Growth:
         self._resources = resources
         self._now = now
         self._larger = [count for count in counts if count > now]
+        self._first_step = first_step
         self._after_s = after_s
         self._ask = ask
         self._since: float | None = None
@@ -145,6 +148,6 @@ class Growth:
             self._ask()
 
     def _trains(self) -> bool:
-        """Whether each worker has been through a batch: to end before that would cost the start and gain nothing."""
-        beats = heartbeat.read_all(self._folder)
-        return len(beats) == self._now and all(not beat.done and beat.batch > 1 for beat in beats.values())
+        """Whether each worker has taken a step: to end before that would cost the start and gain nothing."""
+        beats = heartbeat.read_all(self._folder).values()
+        return len(beats) == self._now and all(not beat.done and beat.step > self._first_step for beat in beats)

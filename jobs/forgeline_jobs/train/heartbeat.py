@@ -99,7 +99,7 @@ class Beat:
 
     Attributes:
         fresh: the worker is in this phase for the first time, when it compiles, allocates and opens connections.
-        batch: batches trained on by this attempt.
+        batch: pieces of batches that went into the model, those of the attempts before it included.
         count: beats since that batch began.
         step: optimizer steps of the run.
     """

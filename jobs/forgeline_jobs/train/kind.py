@@ -65,7 +65,7 @@ class TrainKind:
         from forgeline_jobs.train.plan.answer import Answer  # it builds the model, for which torch is needed
 
         data = prepare(spec.data, verify=False)
-        schedule = Schedule.of(spec.trainer, batches=len(data.splits["train"]) // spec.data.batch_size)
+        schedule = Schedule.of_run(spec, len(data.splits["train"]))
         fixed = spec.with_workers(spec.workers)
         plan = Answer(spec=fixed, data=data, schedule=schedule, question=question).plan()
         if not spec.resources.is_elastic:
@@ -85,7 +85,7 @@ class TrainKind:
                 f"set data.batch_size to at most {rows}",
                 key="data.batch_size",
             )
-        schedule = Schedule.of(spec.trainer, batches=rows // spec.data.batch_size)
+        schedule = Schedule.of_run(spec, rows)
         architecture = self._check_architecture(spec, data)
         self._check_batch(spec)
         self._check_run(spec, architecture, schedule, pretrained=pretrained)

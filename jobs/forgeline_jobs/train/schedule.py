@@ -7,7 +7,7 @@ from typing import Self
 
 from forgeline.errors import SpecError
 from forgeline.spec.units import Length
-from forgeline_jobs.train.spec import TrainerConfig
+from forgeline_jobs.train.spec import TrainerConfig, TrainSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,19 @@ class Schedule:
     batches_per_epoch: int
     steps_per_epoch: int
     total_steps: int
+
+    @classmethod
+    def of_run(cls, spec: TrainSpec, rows: int) -> Self:
+        """The schedule of a run.
+
+        Args:
+            spec: of the run.
+            rows: samples in its train split.
+
+        Raises:
+            SpecError: they do not make a step.
+        """
+        return cls.of(spec.trainer, batches=rows // int(spec.data.batch_size))
 
     @classmethod
     def of(cls, trainer: TrainerConfig, *, batches: int) -> Self:

@@ -124,10 +124,8 @@ class TrainSpec(Envelope):
     @property
     def worker_counts(self) -> tuple[int, ...]:
         """Numbers of workers that the run can have, of a range those that share a batch evenly, fewest first."""
-        resources = self.resources
-        if not resources.is_elastic:
-            return (resources.most_workers,)
-        return tuple(filter(self._shares_evenly, range(resources.fewest_workers, resources.most_workers + 1)))
+        counts = self.resources.worker_counts
+        return tuple(filter(self._shares_evenly, counts)) if self.resources.is_elastic else tuple(counts)
 
     @property
     def workers(self) -> int:

@@ -69,8 +69,7 @@ def _steps(spec: TrainSpec) -> int:
     from forgeline_jobs.train.preparation import prepare
     from forgeline_jobs.train.schedule import Schedule
 
-    batches = len(prepare(spec.data).splits["train"]) // spec.data.batch_size
-    return Schedule.of(spec.trainer, batches=batches).total_steps
+    return Schedule.of_run(spec, len(prepare(spec.data).splits["train"])).total_steps
 
 
 def _succeeded(run: fl.Run) -> None:

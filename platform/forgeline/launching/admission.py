@@ -41,17 +41,24 @@ class Capacity:
     memory: float = math.inf
     place: str = "this machine"
 
-    def check(self, resources: Resources) -> None:
+    def check(self, resources: Resources, counts: Sequence[int]) -> None:
         """Refuse what can never be had.
+
+        Args:
+            resources: that are asked for.
+            counts: numbers of workers that the job can have, fewest first.
 
         Raises:
             SpecError: more CPUs, GPUs or memory than there are, with the number there is.
         """
-        resources = resources.with_workers(resources.fewest_workers)
+        asked, resources = resources, resources.with_workers(counts[0])
+        workers = f"resources.workers {counts[0]}"
+        if counts[0] != asked.fewest_workers:
+            workers += f" (the fewest of {asked.workers} that the job can have)"
         cpus = needed_cpus(resources)
         if cpus > self.cpus + 1e-9:
             raise SpecError(
-                f"resources.workers {resources.workers} with {resources.cpus_per_worker:g} CPUs each needs {cpus:g}, "
+                f"{workers} with {resources.cpus_per_worker:g} CPUs each needs {cpus:g}, "
                 f"{self.place} has {self.cpus:g} CPUs; lower resources.workers or resources.cpus_per_worker "
                 "(fractions such as 0.5 are allowed), or declare logical CPUs with FORGELINE_LOCAL_CPUS",
                 key="resources.cpus_per_worker",
@@ -59,27 +66,32 @@ class Capacity:
         gpus = needed_gpus(resources)
         if gpus > self.gpus + 1e-9:
             raise SpecError(
-                f"resources.workers {resources.workers} with {resources.gpus_per_worker:g} GPUs each needs {gpus:g}, "
+                f"{workers} with {resources.gpus_per_worker:g} GPUs each needs {gpus:g}, "
                 f"{self.place} has {self.gpus:g} GPUs; lower resources.gpus_per_worker (0 trains on CPUs)",
                 key="resources.gpus_per_worker",
             )
         if needed_memory(resources) > self.memory:
             each = resources.memory_per_worker
             raise SpecError(
-                f"resources.workers {resources.workers} with {each} of memory each does not fit: {self.place} has "
+                f"{workers} with {each} of memory each does not fit: {self.place} has "
                 f"{self.memory / 2**30:.1f} GiB; lower resources.workers or resources.memory_per_worker",
                 key="resources.memory_per_worker",
             )
 
-    def fitted(self, resources: Resources) -> Resources:
-        """The same with a certain number of workers: of a range as many as can ever be had, its fewest at least."""
-        for count in range(resources.most_workers, resources.fewest_workers, -1):
+    def fitted(self, resources: Resources, counts: Sequence[int]) -> Resources:
+        """The same with a certain number of workers: as many as can ever be had, the fewest at least.
+
+        Args:
+            resources: that are asked for.
+            counts: numbers of workers that the job can have, fewest first.
+        """
+        for count in reversed(counts[1:]):
             try:
-                self.check(tried := resources.with_workers(count))
+                self.check(resources, [count])
             except SpecError:
                 continue
-            return tried
-        return resources.with_workers(resources.fewest_workers)
+            return resources.with_workers(count)
+        return resources.with_workers(counts[0])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

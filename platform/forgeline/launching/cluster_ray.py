@@ -14,9 +14,14 @@ if TYPE_CHECKING:
 
 
 class ClusterRay:
-    """The connection of a driver inside a Ray job; the counterpart of `LocalRay`."""
+    """The connection of a driver inside a Ray job; the counterpart of `LocalRay`.
 
-    def __init__(self) -> None:
+    Args:
+        counts: numbers of workers that the run can have, fewest first.
+    """
+
+    def __init__(self, *, counts: Sequence[int]) -> None:
+        self._counts = counts
         self.started = False
 
     def start(self, resources: Resources, gpus: Sequence[str] = ()) -> None:
@@ -33,7 +38,7 @@ class ClusterRay:
         total: dict[str, float] = ray.cluster_resources()
         Capacity(
             cpus=total.get("CPU", 0), gpus=total.get("GPU", 0), memory=total.get("memory", 0), place="the cluster"
-        ).check(resources)
+        ).check(resources, self._counts)
 
     def stop(self) -> None:
         """Disconnect; Ray ends what the job left."""

@@ -40,6 +40,7 @@ class RunContext:
         resume_from: folder of checkpoints to continue from, where any were written; None in a new run.
         attempt: number of the open attempt, from 1.
         cluster: address of a remote cluster; None for local Ray.
+        workers: that this host holds room for as long as the run lasts; None on a cluster, which gives room itself.
         grace_s: seconds between a wish to stop and the kill.
         progressed: to be called whenever the work got on; `max_idle` counts from the last time.
         first_step: optimizer step that the open attempt goes on from; None until it is told.
@@ -57,6 +58,7 @@ class RunContext:
     stop: StopControl
     resume_from: Path | None = None
     cluster: str | None = None
+    workers: int | None = None
     deadline_s: float | None = None
     watch: Callable[[Path, int | None], None] = field(default=lambda path, first_step: None)
     grace_s: float = 30.0

@@ -71,8 +71,10 @@ class Execution:
         self._progress = Progress()
         self._worked = threading.Event()
         self._watch: LedgerWatch | None = None
-        self._queue = HostQueue(self._ledger, settings, self._spec.resources)
-        self._ray: LocalRay | ClusterRay = ClusterRay() if request.cluster else LocalRay(cpus=settings.available_cpus)
+        self._queue = HostQueue(self._ledger, settings, self._spec)
+        self._ray: LocalRay | ClusterRay = (
+            ClusterRay(counts=self._spec.worker_counts) if request.cluster else LocalRay(cpus=settings.available_cpus)
+        )
         self._gpus: Sequence[str] = ()
         self._run_id = ""
         self._early_error: Exception | None = None
@@ -208,6 +210,7 @@ class Execution:
             stop=self._stop,
             resume_from=paths.checkpoints if resumed else None,
             cluster=self._request.cluster,
+            workers=None if self._request.cluster else self._queue.workers,
             deadline_s=timeout.total_seconds() if timeout is not None else None,
             watch=stream.watch,
             grace_s=self._stop.grace_s,

@@ -62,7 +62,7 @@ def check_capacity(loaded: LoadedSpec, settings: Settings, *, cluster: str | Non
         gpus = visible_gpus() if loaded.spec.resources.gpus_per_worker else 0
         memory = machine_memory() if loaded.spec.resources.memory_per_worker else math.inf
         capacity = Capacity(cpus=settings.available_cpus, gpus=gpus, memory=memory)
-        loaded.located(lambda: capacity.check(loaded.spec.resources))
+        loaded.located(lambda: capacity.check(loaded.spec.resources, loaded.spec.worker_counts))
 
 
 def launch(loaded: LoadedSpec, settings: Settings, *, cluster: str | None, resume: str | None) -> Launch:

@@ -23,7 +23,8 @@ from forgeline.launching.admission import (
 )
 from forgeline.launching.patience import patiently
 from forgeline.ledger.states import ACTIVE, State
-from forgeline.spec.envelope import Resources
+from forgeline.spec.envelope import Envelope, Resources
+from forgeline.spec.loading import load
 from forgeline.spec.source import read_document
 
 if TYPE_CHECKING:
@@ -41,15 +42,20 @@ class HostQueue:
     Args:
         ledger: the authority on runs.
         settings: of this installation.
-        resources: that the run needs.
+        spec: of the run.
     """
 
-    def __init__(self, ledger: Ledger, settings: Settings, resources: Resources) -> None:
+    def __init__(self, ledger: Ledger, settings: Settings, spec: Envelope) -> None:
         self._ledger = ledger
         self._settings = settings
-        self._devices = gpu_devices() if resources.gpus_per_worker else []
+        self._devices = gpu_devices() if spec.resources.gpus_per_worker else []
         self._capacity = Capacity(cpus=settings.available_cpus, gpus=len(self._devices), memory=machine_memory())
-        self._resources = self._capacity.fitted(resources)
+        self._resources = self._capacity.fitted(spec.resources, spec.worker_counts)
+
+    @property
+    def workers(self) -> int:
+        """Workers that the run waits for, and then holds: of a range as many as this host can ever hold."""
+        return self._resources.most_workers
 
     def free_now(self) -> Sequence[str] | None:
         """The GPUs that the run would get (none for one that needs none) if it were submitted now; None if it waited.
@@ -116,10 +122,10 @@ class HostQueue:
 
     def _claim_of(self, record: RunRecord) -> Claim:
         """What a run holds or waits for; one with a range of workers has as many as this host can hold."""
-        resources = _resources(record.spec)
+        resources, counts = _asked(record.spec)
         if resources.is_elastic:
             gpus = len(gpu_devices()) if resources.gpus_per_worker else 0
-            resources = replace(self._capacity, gpus=gpus).fitted(resources)
+            resources = replace(self._capacity, gpus=gpus).fitted(resources, counts)
         return _claim(
             record.id,
             resources,
@@ -146,10 +152,19 @@ def _claim(
 
 
 @lru_cache(maxsize=256)
-def _resources(spec: str) -> Resources:
-    """What a run asked for; of its specification nothing else is looked at, it may be of a kind that is gone."""
+def _asked(spec: str) -> tuple[Resources, Sequence[int]]:
+    """What a run asked for, and how many workers it can have.
+
+    Of most specifications nothing else is looked at: they may be of a kind that is gone, or in another version's words.
+    """
     try:
-        return Resources.model_validate(read_document(spec).data.get("resources") or {})
+        resources = Resources.model_validate(read_document(spec).data.get("resources") or {})
     except (SpecError, ValueError):
-        # Another version's words. A run that is there holds something.
-        return Resources()
+        # A run that is there holds something.
+        resources = Resources()
+    if not resources.is_elastic:
+        return resources, resources.worker_counts
+    try:
+        return resources, load(spec, stored=True).spec.worker_counts
+    except (SpecError, ValueError):
+        return resources, resources.worker_counts

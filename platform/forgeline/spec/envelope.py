@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -59,6 +60,11 @@ class Resources(BaseModel):
         return self.workers.most if isinstance(self.workers, WorkerRange) else self.workers
 
     @property
+    def worker_counts(self) -> Sequence[int]:
+        """Every number of workers that is allowed, fewest first."""
+        return range(self.fewest_workers, self.most_workers + 1)
+
+    @property
     def is_elastic(self) -> bool:
         """Whether the number of workers may change."""
         return isinstance(self.workers, WorkerRange)
@@ -93,6 +99,11 @@ class Envelope(BaseModel):
     )
     priority: int = Field(default=0, description="Runs with a higher priority leave the queue first.")
     labels: dict[str, str] = Field(default_factory=dict, description="Free `key: text` pairs kept on the run.")
+
+    @property
+    def worker_counts(self) -> Sequence[int]:
+        """Numbers of workers that the job can have, fewest first; a kind that cannot do with each says with which."""
+        return self.resources.worker_counts
 
     def resolved(self) -> dict[str, Any]:
         """All keys with their values, defaults included, as plain data."""

@@ -73,6 +73,26 @@ def test_a_workers_own_evidence_decides(tmp_path: Path, kind: str, message: str,
     assert cause(tmp_path, RuntimeError("worker group failed")).reason is reason
 
 
+@pytest.mark.parametrize(
+    ("kind", "message", "of_device"),
+    [
+        ("OutOfMemoryError", "CUDA out of memory. Tried to allocate 2.00 GiB", True),
+        ("RuntimeError", "CUDA error: out of memory", True),
+        ("RuntimeError", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
+        ("MemoryError", "", False),
+        ("RuntimeError", NO_MEMORY, False),
+        ("ValueError", "bad labels", False),
+    ],
+)
+def test_memory_of_a_device_is_told_from_that_of_its_host(
+    tmp_path: Path, kind: str, message: str, of_device: bool
+) -> None:
+    (tmp_path / FAILURE).write_text(json.dumps({"rank": 1, "type": kind, "message": message}))
+    failure = cause(tmp_path, RuntimeError("worker group failed"))
+    assert failure.of_device is of_device
+    assert (failure.reason is Reason.OUT_OF_MEMORY) == (kind != "ValueError")
+
+
 @pytest.mark.parametrize("first", [0, 1])
 def test_the_rank_that_raised_is_named_whichever_wrote_first(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], first: int
@@ -138,7 +158,7 @@ def test_a_worker_killed_for_memory_is_not_a_lost_node(tmp_path: Path, capsys: p
     lost.__cause__ = OutOfMemoryError("the node ran low on memory")
     error = WorkerGroupError("two workers failed", {0: RuntimeError(GLOO), 1: lost})
     failure = causes.find(error, Scene(folder=tmp_path))
-    assert failure is not None and failure.reason is Reason.OUT_OF_MEMORY
+    assert failure is not None and failure.reason is Reason.OUT_OF_MEMORY and not failure.of_device
 
 
 @pytest.mark.parametrize(("after", "reason"), [(4, Reason.OUT_OF_MEMORY), (3, Reason.NODE_LOST)])

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 
 from forgeline.errors import SpecError
+from forgeline.ledger.states import Reason
 from forgeline.spec.loading import load
 from forgeline.tracking.spool import SpoolReader
 from forgeline_jobs.train import checkpoint
 from forgeline_jobs.train.callbacks.step_log import StepLog, StopRequested
+from forgeline_jobs.train.causes import Failure
+from forgeline_jobs.train.course import smaller_micro_batch
 from forgeline_jobs.train.fitting import Fitting
 from forgeline_jobs.train.kind import TrainKind
 from forgeline_jobs.train.worker import Job
@@ -129,3 +132,22 @@ def test_what_a_model_cannot_be_given_in_pieces_is_refused(change: Mapping[str, 
         TrainKind().check(load(WINE, set=change).spec)
     assert refused.value.key == "trainer.micro_batch"
     assert all(part in str(refused.value) for part in parts), str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "size", "failure", "smaller"),
+    [
+        (0, 8, {"reason": Reason.OUT_OF_MEMORY}, 4),
+        (0, 1, {"reason": Reason.OUT_OF_MEMORY}, None),
+        (1, 8, {"reason": Reason.OUT_OF_MEMORY, "of_device": True}, 4),
+        (1, 8, {"reason": Reason.OUT_OF_MEMORY}, None),
+        (0.5, 8, {"reason": Reason.OUT_OF_MEMORY}, None),
+        (1, 8, {"reason": Reason.NODE_LOST}, None),
+    ],
+)
+def test_pieces_become_smaller_where_it_is_their_memory_that_ran_out(
+    gpus: float, size: int, failure: dict[str, Any], smaller: int | None
+) -> None:
+    """With GPUs, a host that runs out of its own memory has the same pieces again."""
+    spec: Any = load(WINE, set={"trainer.micro_batch": size, "resources.gpus_per_worker": gpus}).spec
+    assert smaller_micro_batch(spec, Failure(message="memory ran out", **failure)) == smaller

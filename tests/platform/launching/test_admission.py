@@ -37,7 +37,7 @@ def cpus(number: float) -> Capacity:
 
 
 def test_what_fits_is_let_through() -> None:
-    Capacity(cpus=2, gpus=0).check(resources(workers=4, cpus=0.5))
+    Capacity(cpus=2, gpus=0).check(resources(workers=4, cpus=0.5), [4])
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_what_fits_is_let_through() -> None:
 )
 def test_what_cannot_be_had_is_refused_with_the_number_there_is(asked: Any, key: str, said: str) -> None:
     with pytest.raises(SpecError, match=said) as caught:
-        Capacity(cpus=2, gpus=0, memory=2**30).check(asked)
+        Capacity(cpus=2, gpus=0, memory=2**30).check(asked, asked.worker_counts)
     assert caught.value.key == key
 
 
@@ -136,8 +136,15 @@ def test_the_queue_lock_can_be_taken_again(tmp_path: Path) -> None:
 
 def test_a_range_of_workers_takes_what_can_be_had_and_is_refused_below_its_fewest() -> None:
     wanted = resources(workers="2..4")
-    assert Capacity(cpus=8, gpus=0).fitted(wanted).workers == 4
-    assert Capacity(cpus=3, gpus=0).fitted(wanted).workers == 3
-    Capacity(cpus=2, gpus=0).check(wanted)
+    counts = wanted.worker_counts
+    assert [cpus(number).fitted(wanted, counts).workers for number in (1, 2, 3, 8)] == [2, 2, 3, 4]
+    cpus(2).check(wanted, counts)
     with pytest.raises(SpecError, match=r"resources\.workers 2 with 1 CPUs each needs 2"):
-        Capacity(cpus=1, gpus=0).check(wanted)
+        cpus(1).check(wanted, counts)
+
+
+def test_of_a_range_only_what_the_job_can_have_is_taken_or_asked_for() -> None:
+    assert cpus(3).fitted(resources(workers="2..4"), (2, 4)).workers == 2
+    cpus(4).check(resources(workers="3..4"), (4,))
+    with pytest.raises(SpecError, match=r"workers 4 \(the fewest of 3\.\.4 that the job can have\) .* needs 4,"):
+        cpus(3).check(resources(workers="3..4"), (4,))

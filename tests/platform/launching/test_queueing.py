@@ -14,7 +14,7 @@ from forgeline.errors import LedgerError, RunCancelled
 from forgeline.launching.queueing import HostQueue
 from forgeline.ledger.ledger import Ledger
 from forgeline.settings import Settings
-from forgeline.spec.envelope import Resources
+from forgeline.spec.envelope import Envelope, Resources
 
 
 @pytest.fixture
@@ -28,7 +28,9 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 def queue(ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., HostQueue]:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
     settings = Settings(home=tmp_path, local_cpus=4)
-    return lambda **resources: HostQueue(ledger, settings, Resources(**resources))
+    return lambda **resources: HostQueue(
+        ledger, settings, Envelope(kind="gone", name="own", resources=Resources(**resources))
+    )
 
 
 def new_run(ledger: Ledger, run_id: str, resources: str = "{}", **fields: Any) -> None:

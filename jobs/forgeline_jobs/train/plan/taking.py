@@ -120,7 +120,7 @@ def _choose(text: str, name: str, memory: int) -> Mapping[str, Any]:
 
     spec = cast("TrainSpec", load(text, stored=True).spec)
     data = prepare(spec.data, verify=False)
-    schedule = Schedule.of(spec.trainer, batches=len(data.splits["train"]) // spec.data.batch_size)
+    schedule = Schedule.of_run(spec, len(data.splits["train"]))
     rehearsal = Rehearsal(spec, data, total_steps=schedule.total_steps)
     needs = rehearsal.needs()
     device = Device(name=name, memory=memory)
