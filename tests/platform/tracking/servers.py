@@ -18,7 +18,7 @@ from typing import Any
 
 
 class Server:
-    """`mlflow server` on a SQLite store."""
+    """`mlflow server` on a SQLite store; artifacts lie beside it."""
 
     def __init__(self, store: Path) -> None:
         with socket.socket() as probe:
@@ -30,6 +30,7 @@ class Server:
     def start(self) -> None:
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self.store}"]
+        command += ["--artifacts-destination", str(self.store.parent / "artifacts")]
         environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
         quiet = subprocess.DEVNULL
         self.process = subprocess.Popen(command, env=environment, stdout=quiet, stderr=quiet, start_new_session=True)
@@ -94,7 +95,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer(status, content)
         self.server.met.add(mood)
 
-    do_GET = do_POST
+    do_GET = do_PUT = do_POST
 
     def forward(self, body: bytes) -> tuple[int, bytes]:
         headers = {"Content-Type": "application/json"}
