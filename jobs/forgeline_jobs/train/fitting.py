@@ -75,11 +75,12 @@ class Fitting:
 
     def run(self) -> None:
         """Train to the end (or to a requested stop), then let rank 0 hand over the model."""
-        _quiet_lightning()
-        torch.manual_seed(self.spec.trainer.seed)
-        module = self._module()
-        with self._writer() as writer:
-            self._fit(module, writer)
+        with self.spool or nullcontext():
+            _quiet_lightning()
+            torch.manual_seed(self.spec.trainer.seed)
+            module = self._module()
+            with self._writer() as writer:
+                self._fit(module, writer)
 
     def _fit(self, module: TaskModule, writer: CheckpointWriter) -> None:
         callbacks = self._callbacks(writer)

@@ -4,7 +4,8 @@
   cut is noticed, counted and passed over. Spools of Forgeline 0.1.0 have none and are read as they are.
 - A line is one `write` to a file opened for appending: nothing is lost when the process is killed. It costs some
   microseconds, so every step may call it.
-- A disk that is full costs no step: what it does not take waits in memory and is written first when there is room.
+- A disk that is full costs no step: what it does not take waits in memory and is written first when there is room. From
+  16 MiB on, metrics are dropped and counted; what still finds no room when the spool is closed is lost.
 - Numbers that are not finite are written as `NaN` and `Infinity`, which Python's JSON reads back.
 """
 
@@ -44,25 +45,44 @@ class Spool:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         self._turn = threading.Lock()
         self._waiting = bytearray()
+        self._dropped = 0
         size = os.fstat(self._file).st_size
         if size and os.pread(self._file, 1, size - 1) != b"\n":
             # Somebody was killed while writing: their line must not swallow ours.
             self._waiting += b"\n"
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Write what was measured at an optimizer step."""
+        """Write what was measured at an optimizer step; dropped where the disk is full and too much waits for it."""
         numbers = {key: float(value) for key, value in values.items()}
-        self._write({"kind": "metrics", "step": step, "time": time.time_ns() // 1_000_000, "values": numbers})
+        line = _line({"kind": "metrics", "step": step, "time": _now_ms(), "values": numbers})
+        with self._turn:
+            if len(self._waiting) >= _WAITING_BYTES:
+                # Perhaps there is room again.
+                self._write()
+            if len(self._waiting) >= _WAITING_BYTES:
+                self._dropped += 1
+            else:
+                self._add(line)
 
     def event(self, name: str, **fields: Any) -> None:
         """Write that something happened; fields are JSON values."""
-        self._write({"kind": "event", "event": name, "time": time.time_ns() // 1_000_000, **fields})
+        line = _event(name, **fields)
+        with self._turn:
+            self._add(line)
 
     def close(self) -> None:
-        """Close the file; a second time does nothing."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        """Write what waits if there is room by now, and close the file; a second time does nothing."""
+        with self._turn:
+            if self._file < 0:
+                return
+            try:
+                if self._dropped:
+                    self._tell_dropped()
+                if self._waiting:
+                    self._write()
+            finally:
+                os.close(self._file)
+                self._file = -1
 
     def __enter__(self) -> Self:
         return self
@@ -72,17 +92,37 @@ class Spool:
     ) -> None:
         self.close()
 
-    def _write(self, line: Mapping[str, Any]) -> None:
-        text = checked(_encode(line).encode())
-        with self._turn:
-            self._waiting += text
-            try:
-                written = os.write(self._file, self._waiting)
-            except OSError as error:
-                if error.errno not in _FULL or len(self._waiting) > _WAITING_BYTES:
-                    raise
-                return
-            del self._waiting[:written]
+    def _add(self, line: bytes) -> None:
+        if self._dropped and len(self._waiting) < _WAITING_BYTES:
+            self._tell_dropped()
+        self._waiting += line
+        self._write()
+
+    def _tell_dropped(self) -> None:
+        text = f"the disk was full for too long: {self._dropped} lines of metrics were dropped"
+        self._waiting += _event("message", text=text, level="warning", dropped=self._dropped)
+        self._dropped = 0
+
+    def _write(self) -> None:
+        try:
+            written = os.write(self._file, self._waiting)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            return
+        del self._waiting[:written]
+
+
+def _event(name: str, **fields: Any) -> bytes:
+    return _line({"kind": "event", "event": name, "time": _now_ms(), **fields})
+
+
+def _line(content: Mapping[str, Any]) -> bytes:
+    return checked(_encode(content).encode())
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def checked(text: bytes) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,11 +17,13 @@ from forgeline.bundle import Bundle
 from forgeline.errors import ForgelineError
 from forgeline.spec.loading import load
 from forgeline.tracking.spool import SpoolReader
+from forgeline.tracking.system import SystemSampler
 from forgeline_architectures.optimisation.schedules import learning_rate_factor
 from forgeline_architectures.tasks.language_modelling import LanguageModellingModule
 from forgeline_jobs.data.descriptor import DataSource
 from forgeline_jobs.train import checkpoint
 from forgeline_jobs.train.callbacks.step_log import NonFiniteLoss, StepLog, StopRequested
+from forgeline_jobs.train.callbacks.validation import Validation
 from forgeline_jobs.train.checkpoint_copies import CheckpointCopies
 from forgeline_jobs.train.fitting import Fitting
 from forgeline_jobs.train.worker import Job
@@ -82,6 +86,31 @@ def test_every_step_and_epoch_is_written(whole: Job) -> None:
     for name in ("train/loss", "train/learning_rate", "train/gradient_norm"):
         assert [step for step, key, _ in points if key == name] == list(range(1, 3 * BATCHES + 1))
     assert [step for step, key, _ in points if key == "val/accuracy"] == [7, 14, 21]
+
+
+def test_what_a_full_disk_kept_back_is_written_when_training_ends(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, leave = os.write, SystemSampler.__exit__
+
+    def while_training(file: int, content: bytes) -> int:
+        if b'"kind":' in content:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(file, content)
+
+    def bug(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    def have_room_again(*arguments: Any) -> None:
+        # The sampler writes last.
+        leave(*arguments)
+        monkeypatch.setattr(os, "write", write)
+
+    monkeypatch.setattr(os, "write", while_training)
+    monkeypatch.setattr(Validation, "on_validation_start", bug)
+    monkeypatch.setattr(SystemSampler, "__exit__", have_room_again)
+    with pytest.raises(ZeroDivisionError):
+        _fit(home, "full-disk")
+    job = Job(spec="", run_id="full-disk", home=str(home), attempt=1, checkpoint=None)
+    assert {step for step, _, _ in _points(job)} == set(range(1, BATCHES + 1))
 
 
 def test_the_best_checkpoint_becomes_the_bundle(whole: Job) -> None:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forgeline.tracking import spool as spools
 from forgeline.tracking.spool import Spool, SpoolReader, checked
 
 
@@ -122,26 +123,73 @@ def test_a_line_that_was_cut_at_the_end_is_noticed(path: Path) -> None:
     assert reader.cut_at_end() and reader.damaged == 0
 
 
-def test_a_full_disk_costs_no_step_and_no_point(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    room, write = 100, os.write
+class Disk:
+    """Takes as many bytes of a write as it has room for, or refuses it."""
 
-    def on_a_small_disk(file: int, content: bytes) -> int:
-        if not room:
+    def __init__(self) -> None:
+        self.room = 2**20
+        self._write = os.write
+
+    def write(self, file: int, content: bytes) -> int:
+        if not self.room:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return write(file, bytes(content[:room]))
+        return self._write(file, bytes(content[: self.room]))
 
-    monkeypatch.setattr(os, "write", on_a_small_disk)
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    disk = Disk()
+    monkeypatch.setattr(os, "write", disk.write)
+    return disk
+
+
+def test_a_full_disk_costs_no_step_and_no_point(path: Path, disk: Disk) -> None:
     with Spool(path) as spool:
         spool.metrics(1, {"loss": 0.5})
-        room = 10  # the disk takes half a line, then nothing
+        disk.room = 10  # half a line, then nothing
         spool.metrics(2, {"loss": 0.5})
-        room = 0
+        disk.room = 0
         spool.metrics(3, {"loss": 0.5})
         reader = SpoolReader(path)
         assert [line["step"] for line in reader.read_new()] == [1]
-        room = 2**20
+        disk.room = 2**20
         spool.metrics(4, {"loss": 0.5})
     assert [line["step"] for line in reader.read_new()] == [2, 3, 4]
+    assert reader.damaged == 0
+
+
+def test_what_waits_is_written_at_the_end_if_there_is_room(path: Path, disk: Disk) -> None:
+    with Spool(path) as spool:
+        disk.room = 0
+        spool.metrics(1, {"loss": 0.5})
+        disk.room = 2**20
+    with Spool(path) as spool:
+        disk.room = 0
+        spool.metrics(2, {"loss": 0.5})
+    assert [line["step"] for line in SpoolReader(path).read_new()] == [1]
+
+
+@pytest.mark.parametrize("at_the_end", [False, True])
+def test_more_than_may_wait_is_dropped_and_told(
+    path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch, at_the_end: bool
+) -> None:
+    monkeypatch.setattr(spools, "_WAITING_BYTES", 150)
+    with Spool(path) as spool:
+        disk.room = 0
+        for step in (1, 2, 3, 4):
+            spool.metrics(step, {"loss": 0.5})
+        spool.event("checkpoint", step=4, path="step-4")
+        disk.room = 2**20
+        if not at_the_end:
+            spool.metrics(5, {"loss": 0.5})
+    reader = SpoolReader(path)
+    lines = reader.read_new()
+    if not at_the_end:
+        assert lines.pop()["step"] == 5
+    *kept, checkpoint, told = lines
+    assert [line["step"] for line in kept] == [1, 2]
+    assert (checkpoint["event"], checkpoint["step"]) == ("checkpoint", 4)
+    assert (told["event"], told["level"], told["dropped"]) == ("message", "warning", 2)
     assert reader.damaged == 0
 
 
