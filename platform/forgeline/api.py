@@ -285,17 +285,14 @@ class Run:
             How many points were sent, how many are left, and why.
 
         Raises:
-            NotFinished: it still goes on, and its driver sends them.
+            NotFinished: it goes on, perhaps again since a moment ago, and its driver sends them.
             NotFound: the store does not know the run.
         """
         from forgeline.launching.replay import replay
         from forgeline.tracking.tracker import Tracker
 
-        record = self.record
-        if not record.is_final:
-            raise NotFinished(f"run {self._id} is {record.state}; its driver sends its points while it goes on")
         tracker = Tracker(self._settings.resolved_tracking_uri, self._settings.artifact_root)
-        return replay(tracker, record, self.paths.root)
+        return replay(tracker, lambda: self.record, self.paths.root)
 
     def give_up(self) -> None:
         """Write down that the run's driver is gone, where the host that could notice it is gone too.

@@ -83,8 +83,8 @@ def _row(run: Run, *, skip_unknown: bool) -> dict[str, Any] | None:
     row = {"id": run.id, "name": run.name, "state": run.state}
     try:
         done = run.sync()
-    except NotFound as error:
-        # Deleted there, or tracked in another store.
+    except (NotFound, NotFinished) as error:
+        # Deleted there, or tracked in another store; or resumed since it was listed, and its driver sends its points.
         return None if skip_unknown else row | {"sent": 0, "left": None, "damaged_lines": 0, "error": str(error)}
     if done.damaged:
         print(f"warning: run {run.id}: {told_damage(done.damaged)}", file=sys.stderr)

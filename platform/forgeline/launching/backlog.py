@@ -61,20 +61,21 @@ class Backlog:
     Args:
         path: the spool, which may not exist yet.
         first_step: optimizer step that the attempt goes on from; None where it is not known, or was told before.
+        read_only: only to count what is left: how far it was delivered is not written down.
 
     Attributes:
         over: whether nothing more will be written to the spool.
     """
 
-    def __init__(self, path: Path, *, first_step: int | None = None) -> None:
+    def __init__(self, path: Path, *, first_step: int | None = None, read_only: bool = False) -> None:
         self.path = path
+        self._read_only = read_only
         self._mark = path.with_suffix(_MARK)
         self._delivered = _read(self._mark)
         self.over = self._delivered.whole or self._delivered.ended is not None
-        if first_step is not None:
-            self._delivered = replace(self._delivered, covered=max(self._delivered.covered, first_step))
         self._scan = SpoolReader(path, start=self._delivered.own)
-        self._note()
+        if first_step is not None and first_step > self._delivered.covered:
+            self._note(covered=first_step)
 
     def end(self, *, begun_again_at: int | None) -> None:
         """There is a later attempt.
@@ -190,6 +191,8 @@ class Backlog:
 
     def _note(self, **changes: Any) -> None:
         self._delivered = replace(self._delivered, **changes)
+        if self._read_only:
+            return
         temporary = self._mark.with_suffix(".delivered-tmp")
         # Without it points are sent twice, which the store is asked about before, or does not mind.
         with contextlib.suppress(OSError):
@@ -197,14 +200,16 @@ class Backlog:
             os.replace(temporary, self._mark)
 
 
-def backlogs(folder: Path) -> list[Backlog]:
+def backlogs(folder: Path, *, read_only: bool = False) -> list[Backlog]:
     """The spools of a run, in the order of its attempts.
 
     Args:
         folder: of the run.
+        read_only: only to count what is left.
     """
     paths = [path for path in folder.glob("attempts/*/spool-*.jsonl") if path.parent.name.isdecimal()]
-    return [Backlog(path) for path in sorted(paths, key=lambda path: (int(path.parent.name), path.name))]
+    paths.sort(key=lambda path: (int(path.parent.name), path.name))
+    return [Backlog(path, read_only=read_only) for path in paths]
 
 
 def _points(content: Mapping[str, Any] | None) -> Iterator[Point]:

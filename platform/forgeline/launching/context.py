@@ -84,8 +84,8 @@ class RunContext:
         """Ship what a worker of the open attempt appends to this file to MLflow, and show its progress.
 
         Points go to the run's own keys once an event `checkpoint` covers their step, or the run succeeds; until then
-        they are under `live/`. What comes after the step that an attempt is told to go on from replaces what the
-        attempts before it measured there: tell it first.
+        they are under `live/`. Of earlier attempts, what comes after the step that this one goes on from is not sent
+        to the own keys any more; what they have of it already stays. Tell that step first.
         """
         self.watch(path, self.first_step)
 

@@ -1,11 +1,11 @@
 """Delivery of spooled points to MLflow, in a thread of its own: a store that hangs holds up nothing else.
 
-What waits, waits on disk: an outage costs no memory. Nobody but the thread touches the series while it lives.
+What waits, waits on disk: an outage costs no memory. While the thread lives, only it touches the series and notes on
+disk what was delivered; whoever else counts reads the notes.
 """
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from pathlib import Path
@@ -34,7 +34,9 @@ class Delivery:
         self._run_id = run_id
         self._folder = folder
         self._series = Series(tracker, run_id, folder)
-        self._begun: queue.SimpleQueue[tuple[Path, int | None]] = queue.SimpleQueue()
+        # It only grows: whoever reads it takes nothing from another reader.
+        self._begun: list[tuple[Path, int | None]] = []
+        self._taken = 0
         self._closing = threading.Event()
         self._give_up_at = float("inf")
         self._well = False
@@ -48,7 +50,7 @@ class Delivery:
         Args:
             first_step: optimizer step that its attempt goes on from; None where it is not known.
         """
-        self._begun.put((path, first_step))
+        self._begun.append((path, first_step))
 
     def close(self, *, within_s: float, well: bool) -> str | None:
         """Deliver the rest; returns a sentence when something could not be delivered in time.
@@ -60,12 +62,8 @@ class Delivery:
         self._give_up_at = time.monotonic() + within_s
         self._closing.set()
         self._thread.join(within_s + 1.0)
-        series = self._series
-        if self._thread.is_alive():
-            # It waits for the store, and this process for nobody.
-            series = Series(self._tracker, self._run_id, self._folder)
-            self._bring_up_to_date(series)
-        left = series.left()
+        # It may wait for the store, and this process for nobody.
+        left = (self._as_noted() if self._thread.is_alive() else self._series).left()
         if not left:
             return None
         return (
@@ -86,7 +84,7 @@ class Delivery:
     def _ship(self) -> bool:
         closing = self._closing.is_set()
         try:
-            self._bring_up_to_date(self._series)
+            self._bring_up_to_date()
             self._series.deliver(unless=self._is_over if closing else self._closing.is_set)
         except Exception as error:
             self._trouble = str(error)
@@ -97,9 +95,17 @@ class Delivery:
     def _is_over(self) -> bool:
         return time.monotonic() >= self._give_up_at
 
-    def _bring_up_to_date(self, series: Series) -> None:
-        while not self._begun.empty():
-            path, first_step = self._begun.get()
-            series.begin(path, first_step=first_step)
+    def _bring_up_to_date(self) -> None:
+        for path, first_step in self._begun[self._taken :]:
+            self._series.begin(path, first_step=first_step)
+            self._taken += 1
         if self._closing.is_set():
-            series.finish(well=self._well)
+            self._series.finish(well=self._well)
+
+    def _as_noted(self) -> Series:
+        """What the thread has noted so far, for counting."""
+        series = Series(self._tracker, self._run_id, self._folder, read_only=True)
+        for path, first_step in list(self._begun):
+            series.begin(path, first_step=first_step)
+        series.finish(well=self._well)
+        return series

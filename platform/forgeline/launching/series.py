@@ -26,15 +26,17 @@ class Series:
         tracker: the MLflow store.
         run_id: the run that points belong to.
         folder: of the run, whose earlier attempts may have left points.
+        read_only: only to count what is left, beside another process or thread that delivers: nothing is noted on disk.
 
     Attributes:
         sent: points sent so far.
     """
 
-    def __init__(self, tracker: Tracker, run_id: str, folder: Path) -> None:
+    def __init__(self, tracker: Tracker, run_id: str, folder: Path, *, read_only: bool = False) -> None:
         self._tracker = tracker
         self._run_id = run_id
-        self._backlogs = backlogs(folder)
+        self._read_only = read_only
+        self._backlogs = backlogs(folder, read_only=read_only)
         self._reached: dict[str, int] | None = None
         self.sent = 0
 
@@ -48,7 +50,7 @@ class Series:
         for backlog in others:
             if backlog.path.parent != path.parent:
                 backlog.end(begun_again_at=first_step)
-        self._backlogs = [*others, Backlog(path, first_step=first_step)]
+        self._backlogs = [*others, Backlog(path, first_step=first_step, read_only=self._read_only)]
 
     def finish(self, *, well: bool) -> None:
         """No spool gets longer.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from forgeline.ledger.ledger import Ledger
 from forgeline.paths import RunPaths
 from forgeline.settings import settings
 from forgeline.tracking.spool import Spool
-from forgeline.tracking.tracker import Tracker
+from forgeline.tracking.tracker import Point, Tracker
 
 
 @pytest.fixture
@@ -105,6 +105,32 @@ def test_a_run_that_was_resumed_and_ended_while_the_store_was_away(
     tracked = tracker.get(run)
     assert (tracked.status, tracked.tags["forgeline.state"]) == ("FINISHED", "succeeded")
     assert "forgeline.reason" not in tracked.tags
+
+
+@pytest.mark.parametrize("arguments", [["digits"], ["--all"]])
+def test_a_run_that_is_resumed_while_its_points_are_sent_goes_on(
+    run: str,
+    arguments: list[str],
+    ledger: Ledger,
+    tracker: Tracker,
+    call: Call,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ledger.transition(run, "failed", "node_lost")
+    log_points = Tracker.log_points
+
+    def resume_meanwhile(self: Tracker, run_id: str, points: Sequence[Point]) -> None:
+        log_points(self, run_id, points)
+        ledger.resume(run)
+
+    monkeypatch.setattr(Tracker, "log_points", resume_meanwhile)
+    code, out, err = call(*arguments)
+    if arguments == ["--all"]:
+        assert (code, out, err) == (0, "nothing is left to be sent\n", "")
+    else:
+        assert (code, "its driver sends its points while it goes on" in err) == (1, True)
+    tracked = tracker.get(run)
+    assert tracked.status == "RUNNING" and "forgeline.state" not in tracked.tags
 
 
 def test_a_store_that_is_still_down(run: str, ledger: Ledger, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,7 +73,7 @@ def spool(folder: Path, attempt: int) -> Path:
 
 
 def record(run_id: str = "r") -> Any:
-    return SimpleNamespace(id=run_id, state="succeeded", reason=None, spec="kind: toy")
+    return SimpleNamespace(id=run_id, state="succeeded", is_final=True, reason=None, spec="kind: toy")
 
 
 def test_a_step_is_live_until_a_checkpoint_covers_it(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_step_is_live_until_a_checkpoint_covers_it(tmp_path: Path) -> None:
     series.finish(well=False)
     assert series.deliver() and series.left() == 0
     assert store.series("loss") == [(1, 0.1), (2, 0.2)]
-    assert replay(cast(Any, store), record(), tmp_path).sent == 1
+    assert replay(cast(Any, store), record, tmp_path).sent == 1
     assert store.series("loss") == [(1, 0.1), (2, 0.2), (3, 0.3)]
 
 
@@ -182,12 +182,12 @@ def test_what_is_left_is_counted_and_damage_is_told(tmp_path: Path) -> None:
             writer.metrics(step, {"loss": 0.5, "rate": 0.1})
     content = spool(tmp_path, 1).read_bytes()
     spool(tmp_path, 1).write_bytes(content.replace(b'"step":3', b'"step":4') + b'{"kind":"met')
-    done = replay(cast(Any, store), record(), tmp_path)
+    done = replay(cast(Any, store), record, tmp_path)
     assert (done.sent, done.left, done.damaged, done.error) == (0, 8, 2, "500")
-    done = replay(cast(Any, store), record(), tmp_path)
+    done = replay(cast(Any, store), record, tmp_path)
     assert (done.sent, done.left, done.damaged, done.error) == (8, 0, 2, None)
     assert store.status == "succeeded"
-    assert replay(cast(Any, store), record(), tmp_path).sent == 0
+    assert replay(cast(Any, store), record, tmp_path).sent == 0
 
 
 mishaps = st.lists(st.sampled_from(["", "", "refused", "half", "unanswered"]), max_size=12)
@@ -300,7 +300,7 @@ def test_a_process_that_is_killed_while_it_delivers_costs_no_point(tmp_path: Pat
         except subprocess.TimeoutExpired:
             os.kill(process.pid, signal.SIGKILL)
         process.communicate()
-    done = replay(tracker, record(run_id), tmp_path)
+    done = replay(tracker, lambda: record(run_id), tmp_path)
     assert (done.left, done.error, done.damaged) == (0, None, 0)
     for key in keys:
         history = tracker.metric_history(run_id, key)
