@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -232,9 +232,13 @@ class Fitting:
         if place is None or spool is None:
             return None
         copies = CheckpointCopies(place, self.job.run_id)
-        return CopyThread(
-            copies, self.job.paths.checkpoints, lambda text: spool.event("message", text=text, level="warning")
-        )
+
+        def warn(text: str) -> None:
+            # A copy that hangs may fail after the end, when the spool is closed.
+            with suppress(OSError):
+                spool.event("message", text=text, level="warning")
+
+        return CopyThread(copies, self.job.paths.checkpoints, warn)
 
     def _steps(self, length: Length | None) -> int | None:
         return None if length is None else self.schedule.steps(length)
