@@ -27,9 +27,17 @@ STAGES: Mapping[str, Mapping[str, int]] = {
 }
 
 
-def rows(say: Callable[[str], None]) -> Mapping[str, Callable[[], dict[str, Any]]]:
-    """A row for each spec, by its name."""
-    return {spec.removeprefix("zoo/").removesuffix(".yaml"): partial(trained, say, spec) for spec in specs()}
+def rows(say: Callable[[str], None], *, generators: bool) -> Mapping[str, Callable[[], dict[str, Any]]]:
+    """A row for each spec, by its name.
+
+    Args:
+        generators: those of models that make samples, or those of all others.
+    """
+    return {
+        spec.removeprefix("zoo/").removesuffix(".yaml"): partial(trained, say, spec)
+        for spec in specs()
+        if ("generation" in _architecture(spec).tasks) == generators
+    }
 
 
 def specs() -> Iterator[str]:
@@ -78,6 +86,9 @@ def trained(say: Callable[[str], None], spec: str) -> dict[str, Any]:
 
 
 def _why_not_compiled(spec: str) -> str:
+    return str(getattr(_architecture(spec), "not_compiled", ""))
+
+
+def _architecture(spec: str) -> plugins.ArchitectureDescriptor:
     model = cast(TrainSpec, load(SPECS / spec).spec).architecture.name
-    architecture = plugins.find(plugins.ARCHITECTURES, model, key="architecture.name")
-    return str(getattr(architecture, "not_compiled", ""))
+    return cast(plugins.ArchitectureDescriptor, plugins.find(plugins.ARCHITECTURES, model, key="architecture.name"))
