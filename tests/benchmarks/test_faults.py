@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from benchmarks import faults
+from benchmarks import faults, results_file
 
 
 def test_every_fault_that_is_tested_is_a_row() -> None:
@@ -19,3 +19,4 @@ def test_every_fault_that_is_tested_is_a_row() -> None:
 
 def test_the_page_is_that_of_the_results() -> None:
     assert faults.PAGE.read_text(encoding="utf-8") == faults.text()
+    assert results_file.read("faults")["rows"].keys() == {fault.name for fault in faults.FAULTS}
