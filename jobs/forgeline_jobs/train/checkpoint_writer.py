@@ -90,6 +90,15 @@ class CheckpointWriter:
         if not self._asynchronous:
             self.wait()
 
+    def check(self) -> None:
+        """Wait for nothing.
+
+        Raises:
+            CheckpointFailed: something could not be written.
+        """
+        if self._error is not None:
+            self.wait()
+
     def wait(self) -> None:
         """Return when nothing is being written.
 

@@ -94,6 +94,7 @@ class Checkpoints(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        self.writer.check()  # training on without checkpoints would be lost
         # Where a validation is due, the checkpoint waits for it: Lightning would skip it after a resume from here.
         if trainer.fit_loop._should_accumulate() or self._validation_is_due(trainer):
             return

@@ -56,7 +56,7 @@ def test_the_disk_is_full_at_a_checkpoint(scene: Make, small_disk: Path, tell: T
     tell(outcome)
     assert (outcome.state, outcome.exit_code, outcome.attempts) == ("succeeded", 0, ("first", "resume"))
     assert (outcome.lost, outcome.doubled) == (0, 0)
-    assert outcome.redone <= 2 * INTERVAL, "more than the checkpoint that failed and the steps to the next"
+    assert outcome.redone <= INTERVAL + 5, "more than to the checkpoint before, and what was done while this one failed"
 
 
 def test_the_newest_checkpoint_is_truncated(scene: Make, tell: Tell) -> None:
