@@ -47,6 +47,7 @@ def test_a_finished_training_stays_finished_without_its_tracking_store(
         grace_s=30.0,
         progressed=lambda: None,
         cluster=None,
+        workers=1,
         resume_from=None,
         tracker=Unreachable(),
         watch_spool=lambda path: None,
