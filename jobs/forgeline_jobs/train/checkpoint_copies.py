@@ -167,7 +167,7 @@ class CopyThread:
     """
 
     def __init__(self, copies: CheckpointCopies, root: Path, warn: Callable[[str], None]) -> None:
-        self.copies = copies
+        self._copies = copies
         self._root = root
         self._warn = warn
         self._changed = threading.Condition()
@@ -184,6 +184,16 @@ class CopyThread:
                 self._thread = threading.Thread(target=self._run, name="checkpoint-copies", daemon=True)
                 self._thread.start()
 
+    def fetch(self, step: int) -> bool:
+        """Bring a checkpoint back; whether that went, and a warning where the place is away."""
+        try:
+            return self._copies.fetch(step, self._root) is not None
+        except Exception as error:  # each file system has its own
+            self._warn(
+                redact(f"the copy of checkpoint {checkpoint.folder_name(step)} cannot be read: {_reason(error)}")
+            )
+            return False
+
     def finish(self, *, within_s: float) -> None:
         """Wait until all is copied, but not for ever."""
         with self._changed:
@@ -197,7 +207,7 @@ class CopyThread:
                 keep, self._keep, self._busy = self._keep, None, True
             assert keep is not None
             try:
-                self.copies.update(self._root, keep)
+                self._copies.update(self._root, keep)
             except Exception as error:
                 # The checkpoint itself is whole; the next one copies what this one could not.
                 self._warn(redact(f"checkpoints were not copied to {KEY}, and will be with the next one: {error}"))

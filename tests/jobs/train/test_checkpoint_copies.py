@@ -95,6 +95,8 @@ def test_a_place_that_is_away_costs_a_warning(root: Path) -> None:
     thread.update(only(5))
     thread.finish(within_s=20)
     assert "will be with the next one" in told[1]
+    assert not thread.fetch(15)
+    assert "step-0000000015 cannot be read" in told[2]
 
 
 def test_a_slow_place_holds_up_nothing(root: Path, tmp_path: Path) -> None:

@@ -245,12 +245,7 @@ class Checkpoints(Callback):
 
     def _fetch(self, step: int) -> bool:
         """Bring back the copy of a checkpoint that is not here, or damaged; whether there was one."""
-        if self.copies is None:
-            return False
-        try:
-            return self.copies.copies.fetch(step, self.policy.root) is not None
-        except Exception:  # each file system has its own; where it is away, there is no copy
-            return False
+        return self.copies is not None and self.copies.fetch(step)
 
 
 def _ranked(state: dict[str, Any]) -> list[tuple[int, list[float]]]:
