@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -28,6 +28,7 @@ class StepTrace(Callback):
     """
 
     def __init__(self, folder: Path, rank: int) -> None:
+        self._rank = rank
         self._file = (folder / file_name(rank)).open("w", encoding="utf-8", buffering=1)
         self._samples = hashlib.sha256()
         self._losses: list[str] = []
@@ -42,8 +43,7 @@ class StepTrace(Callback):
         if trainer.fit_loop._should_accumulate():
             return
         weights = hashlib.sha256()
-        # Of a parameter that ZeRO shares out, this worker's share.
-        _add(weights, (getattr(parameter, "ds_tensor", parameter) for parameter in pl_module.parameters()))
+        _add(weights, (_own(parameter, self._rank) for parameter in pl_module.parameters()))
         line = {
             "step": trainer.global_step,
             "samples": self._samples.hexdigest(),
@@ -52,6 +52,15 @@ class StepTrace(Callback):
         }
         self._file.write(json.dumps(line) + "\n")
         self._samples, self._losses = hashlib.sha256(), []
+
+
+def _own(parameter: Any, rank: int) -> Tensor:
+    """A parameter, or this worker's share where ZeRO shares it out, without the padding, which holds anything."""
+    share: Tensor | None = getattr(parameter, "ds_tensor", None)
+    if share is None:
+        return cast(Tensor, parameter)
+    numbers = share.numel()
+    return share.reshape(-1)[: max(0, min(numbers, parameter.ds_numel - rank * numbers))]
 
 
 def _add(digest: Any, tensors: Iterable[Tensor]) -> None:
