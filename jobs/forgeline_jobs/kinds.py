@@ -16,6 +16,12 @@ EVALUATE = KindDescriptor(
     spec="forgeline_jobs.evaluate.spec:EvaluateSpec",
     implementation="forgeline_jobs.evaluate.kind:EvaluateKind",
 )
+SWEEP = KindDescriptor(
+    name="sweep",
+    help="Search the keys of a train spec; every trial is a run of its own.",
+    spec="forgeline_jobs.sweep.spec:SweepSpec",
+    implementation="forgeline_jobs.sweep.kind:SweepKind",
+)
 PREDICT = KindDescriptor(
     name="predict",
     help="Predict a file or a folder in batches and write Parquet.",

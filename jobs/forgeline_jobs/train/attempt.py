@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from forgeline_jobs.train import causes
 from forgeline_jobs.train.causes import Failure
+from forgeline_jobs.train.kept_worker import kept_for
 from forgeline_jobs.train.places import per_worker
 from forgeline_jobs.train.spec import TrainSpec
 from forgeline_jobs.train.watch import AttemptWatch
@@ -14,6 +15,7 @@ from forgeline_jobs.train.worker import Job, train_worker
 
 if TYPE_CHECKING:
     from ray.train.v2.api.config import FailureConfig
+    from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 
 def run_attempt(
@@ -38,13 +40,36 @@ def run_attempt(
     Returns:
         None when the workers ended as they should (finished, or stopped as asked), else the failure.
     """
+    folder = job.paths.attempt(job.attempt)
+    watch = AttemptWatch(
+        folder,
+        hang_after_s=spec.hang_after.total_seconds(),
+        grace_s=grace_s,
+        progressed=progressed,
+        asks_nodes=cluster,
+    )
+    failed: Exception | None = None
+    with watch:
+        try:
+            kept = kept_for(spec)
+            if kept is not None:
+                kept.run(job, spec)
+            else:
+                _trainer(job, spec, cluster=cluster, waits_for_room=waits_for_room).fit()
+        except Exception as error:
+            failed = error
+    return causes.find(failed, causes.Scene(folder=folder, deaths=watch.deaths))
+
+
+def _trainer(job: Job, spec: TrainSpec, *, cluster: bool, waits_for_room: bool) -> DataParallelTrainer:
+    """A worker group of Ray Train's."""
     from ray.train import RunConfig, ScalingConfig
     from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
     from forgeline_jobs.train.rendezvous import LOOPBACK, Rendezvous
 
     resources = spec.resources
-    trainer = DataParallelTrainer(
+    return DataParallelTrainer(
         train_worker,
         train_loop_config=job.to_dict(),
         backend_config=Rendezvous(host=None if cluster else LOOPBACK),
@@ -59,21 +84,6 @@ def run_attempt(
             failure_config=_failures(waits_for_room=waits_for_room),
         ),
     )
-    folder = job.paths.attempt(job.attempt)
-    watch = AttemptWatch(
-        folder,
-        hang_after_s=spec.hang_after.total_seconds(),
-        grace_s=grace_s,
-        progressed=progressed,
-        asks_nodes=cluster,
-    )
-    failed: Exception | None = None
-    with watch:
-        try:
-            trainer.fit()
-        except Exception as error:
-            failed = error
-    return causes.find(failed, causes.Scene(folder=folder, deaths=watch.deaths))
 
 
 def _failures(*, waits_for_room: bool) -> FailureConfig:

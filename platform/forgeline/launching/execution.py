@@ -17,6 +17,7 @@ from forgeline.kinds import get_kind
 from forgeline.launching.cluster_ray import ClusterRay
 from forgeline.launching.context import LEDGER_PATIENCE_S, RunContext
 from forgeline.launching.events import EventLog, exit_code
+from forgeline.launching.held_ray import HeldRay
 from forgeline.launching.ledger_watch import LedgerWatch
 from forgeline.launching.local_ray import LocalRay
 from forgeline.launching.outcome import Outcome, outcome_of
@@ -53,9 +54,18 @@ class Execution:
         settings: of this installation.
         events: where to tell about it.
         stop: takes the signals that this process gets.
+        held: the Ray of the run that this one is a part of, where it is one.
     """
 
-    def __init__(self, request: Request, settings: Settings, events: EventLog, stop: StopControl) -> None:
+    def __init__(
+        self,
+        request: Request,
+        settings: Settings,
+        events: EventLog,
+        stop: StopControl,
+        *,
+        held: HeldRay | None = None,
+    ) -> None:
         self._request = request
         self._settings = settings
         self._events = events
@@ -72,7 +82,9 @@ class Execution:
         self._worked = threading.Event()
         self._watch: LedgerWatch | None = None
         self._queue = HostQueue(self._ledger, settings, self._spec)
-        self._ray: LocalRay | ClusterRay = (
+        # A part of another run waits for no turn: the other one's place has room for it.
+        self._waits = request.cluster is None and held is None
+        self._ray: HeldRay | LocalRay | ClusterRay = held or (
             ClusterRay(counts=self._spec.worker_counts) if request.cluster else LocalRay(cpus=settings.available_cpus)
         )
         self._gpus: Sequence[str] = ()
@@ -113,8 +125,8 @@ class Execution:
         with ThreadPoolExecutor(1, "record") as pool:
             opening = pool.submit(self._record)
             try:
-                gpus = () if self._request.cluster else self._queue.free_now()
-                if gpus is not None:
+                gpus = self._queue.free_now() if self._waits else ()
+                if gpus is not None and not self._ray.started:
                     self._start_ray(gpus)
             except Exception as error:
                 # It belongs to the run: raised again once there is a record to fail.
@@ -174,7 +186,7 @@ class Execution:
     def _take_place(self) -> Sequence[str]:
         """From `queued` to `starting`; returns the GPUs of this host that the run now holds."""
         gpus: Sequence[str] = ()
-        if self._request.cluster:
+        if not self._waits:
             self._patiently(lambda: self._ledger.transition(self._run_id, "starting"))
         else:
             gpus = self._queue.wait_for_turn(
@@ -210,7 +222,7 @@ class Execution:
             stop=self._stop,
             resume_from=paths.checkpoints if resumed else None,
             cluster=self._request.cluster,
-            workers=None if self._request.cluster else self._queue.workers,
+            workers=self._queue.workers if self._waits else None,
             deadline_s=timeout.total_seconds() if timeout is not None else None,
             watch=stream.watch,
             grace_s=self._stop.grace_s,

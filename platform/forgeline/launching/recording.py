@@ -68,9 +68,11 @@ class RunRecorder:
         spec = self._spec
         tags = {"forgeline.kind": spec.kind, "forgeline.name": spec.name}
         tags |= {f"forgeline.label.{key}": value for key, value in spec.labels.items()}
+        if self._request.parent is not None:
+            tags["mlflow.parentRunId"] = self._request.parent
         run_id = self._tracker.create_run(self._settings.experiment, spec.name, tags)
         try:
-            self._ledger.create_run(id=run_id, kind=spec.kind, **fields)
+            self._ledger.create_run(id=run_id, kind=spec.kind, parent=self._request.parent, **fields)
         except BaseException:
             # Without a row nobody would ever end it.
             with contextlib.suppress(ForgelineError):

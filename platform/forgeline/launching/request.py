@@ -23,6 +23,7 @@ class Request:
         staging: folder for events and log while the run has no id yet; None inside a Ray job.
         resume: id of the run that is continued.
         cluster: address as the user wrote it; None for local Ray.
+        parent: the run that it is a part of, and in whose Ray and place it runs; None for one of its own.
         token: names this launch, so that what belongs together is found before the run has an id.
     """
 
@@ -31,11 +32,12 @@ class Request:
     staging: str | None = None
     resume: str | None = None
     cluster: str | None = None
+    parent: str | None = None
 
     @property
     def submission_id(self) -> str | None:
-        """The Ray job that the driver is on a cluster; None for local Ray."""
-        return f"forgeline-{self.token}" if self.cluster else None
+        """The Ray job that the driver is on a cluster; None for local Ray, and for a part of another run."""
+        return f"forgeline-{self.token}" if self.cluster and self.parent is None else None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

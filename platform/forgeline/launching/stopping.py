@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Literal
 
-Cause = Literal["cancelled", "deadline", "idle", "superseded"]
+Cause = Literal["cancelled", "deadline", "idle", "superseded", "pruned"]
 
 
 class StopControl:

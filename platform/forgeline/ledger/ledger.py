@@ -14,7 +14,7 @@ from forgeline.errors import LedgerError, NotFound, UsageError
 from forgeline.ledger import leases
 from forgeline.ledger.migrations import HEAD
 from forgeline.ledger.records import AttemptRecord, RunRecord
-from forgeline.ledger.rows import attempt_of, run_of
+from forgeline.ledger.rows import attempt_of, entry_of, run_of
 from forgeline.ledger.sql_reading import SqlReader, sqlite_file
 from forgeline.ledger.states import ACTIVE, RESUMABLE, TRANSITIONS, IllegalTransition, Reason, State
 from forgeline.suggestions import did_you_mean
@@ -84,6 +84,7 @@ class Ledger:
         labels: Mapping[str, str] | None = None,
         cluster: str | None = None,
         submission_id: str | None = None,
+        parent: str | None = None,
         driver_host: str | None = None,
         driver_pid: int | None = None,
     ) -> RunRecord:
@@ -94,6 +95,7 @@ class Ledger:
             spec: the resolved specification as YAML.
             cluster: address of the cluster that it is sent to; None for local Ray.
             submission_id: the Ray job that its driver is there.
+            parent: the run that it is a part of, which holds its place in the queue.
             driver_host: host of the process that owns it.
             driver_pid: id of that process.
 
@@ -109,6 +111,7 @@ class Ledger:
             "labels": dict(labels or {}),
             "cluster": cluster,
             "submission_id": submission_id,
+            "parent": parent,
         }
         self.writer.create_run(row, host=driver_host, pid=driver_pid)
         return self._fetch(id)
@@ -296,17 +299,21 @@ class Ledger:
         state: State | str | Collection[State | str] | None = None,
         kind: str | None = None,
         name: str | None = None,
+        parent: str | None = None,
         limit: int | None = None,
         elsewhere: bool = True,
     ) -> list[RunRecord]:
         """Runs that match all that is given, newest first; those whose driver died are closed before.
 
         Args:
+            parent: the run whose parts are wanted; without it only runs that are no part of another one.
             elsewhere: whether to look at leases of drivers elsewhere too.
         """
         self.reap_dead(elsewhere=elsewhere)
-        given = {key: value for key, value in (("kind", kind), ("name", name)) if value is not None}
-        conditions = ["1 = 1", *(f"{key} = :{key}" for key in given)]
+        pairs = (("kind", kind), ("name", name), ("parent", parent))
+        given = {key: value for key, value in pairs if value is not None}
+        whole = [] if parent is not None else ["parent IS NULL"]
+        conditions = ["1 = 1", *whole, *(f"{key} = :{key}" for key in given)]
         if state is not None:
             states = [state] if isinstance(state, str) else state
             conditions.append(f"state IN ({_quoted(State(one) for one in states)})")
@@ -329,6 +336,11 @@ class Ledger:
         """A run's attempts, first to last."""
         sql = "SELECT * FROM attempts WHERE run_id = :id ORDER BY number"
         return [attempt_of(row) for row in self._reader.rows(sql, {"id": run_id})]
+
+    def journal(self, run_id: str) -> list[dict[str, Any]]:
+        """What a run wrote down to go on from, first to last."""
+        sql = "SELECT entry FROM journal WHERE run_id = :id ORDER BY number"
+        return [entry_of(row) for row in self._reader.rows(sql, {"id": run_id})]
 
     def took_s(self, run_id: str) -> float | None:
         """Seconds that a run worked, the time between its attempts left out; None before the first."""

@@ -21,6 +21,7 @@ class RunRecord:
         message: the same in words.
         cluster: address of the cluster it was sent to; None for local Ray.
         submission_id: the Ray job that its driver is on that cluster.
+        parent: the run that it is a part of, such as the sweep of a trial.
         gpus: the GPUs that were given to it on its host, as in CUDA_VISIBLE_DEVICES; None before its turn came.
         driver_host: host of the process that owns it.
         driver_pid: id of that process.
@@ -48,6 +49,7 @@ class RunRecord:
     labels: Mapping[str, str]
     cluster: str | None
     submission_id: str | None
+    parent: str | None
     gpus: Sequence[str] | None
     driver_host: str | None
     driver_pid: int | None

@@ -15,7 +15,7 @@ from forgeline.ledger.records import AliasMove, AttemptRecord, RunRecord
 from forgeline.ledger.states import Reason, State
 
 _MOMENTS = ("created", "submitted", "started", "ended", "cancel_requested", "moved")
-_OBJECTS = ("labels", "gpus", "metrics", "result", "chosen")
+_OBJECTS = ("labels", "gpus", "metrics", "result", "chosen", "entry")
 
 
 def run_of(row: Mapping[str, Any]) -> RunRecord:
@@ -31,6 +31,12 @@ def attempt_of(row: Mapping[str, Any]) -> AttemptRecord:
     fields = _read(row)
     fields["outcome"] = State(fields["outcome"]) if fields["outcome"] is not None else None
     return AttemptRecord(**fields)
+
+
+def entry_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry of a row of `journal`."""
+    entry: dict[str, Any] = _read(row)["entry"]
+    return entry
 
 
 def alias_move_of(row: Mapping[str, Any]) -> AliasMove:

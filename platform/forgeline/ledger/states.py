@@ -39,6 +39,8 @@ class Reason(StrEnum):
     DEADLINE = "deadline"
     IDLE = "idle"
     CANCELLED = "cancelled"
+    # Of a trial: its sweep did not expect it to become one of the best.
+    PRUNED = "pruned"
     # Of an attempt alone: the next one has more workers.
     RESIZED = "resized"
 

@@ -52,6 +52,8 @@ runs = Table(
     Column("labels", JSON, nullable=False),
     Column("cluster", Text),
     Column("submission_id", String(64)),
+    # The run that it is a part of, such as the sweep of a trial, which holds its place in the queue.
+    Column("parent", String(64)),
     # none_as_null: without a value it is an SQL NULL, as in a row from before the column was there.
     Column("gpus", JSON(none_as_null=True)),
     Column("driver_host", String(255)),
@@ -75,6 +77,7 @@ runs = Table(
     Index("ix_runs_created", "created"),
     Index("ix_runs_name", "name", "created"),
     Index("ix_runs_state", "state"),
+    Index("ix_runs_parent", "parent"),
 )
 
 attempts = Table(
@@ -95,6 +98,15 @@ attempts = Table(
     Column("lost_s", Float),
     # none_as_null: without a value it is an SQL NULL, as in a row from before the column was there.
     Column("chosen", JSON(none_as_null=True)),
+)
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("run_id", String(64), ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("written", Moment, nullable=False),
+    Column("entry", JSON, nullable=False),
 )
 
 alias_moves = Table(

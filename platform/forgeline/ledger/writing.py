@@ -6,7 +6,7 @@ wins and the other is told.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -19,13 +19,13 @@ from forgeline.ledger.records import AliasMove, RunRecord
 from forgeline.ledger.rows import plain
 from forgeline.ledger.sql_reading import now_sql
 from forgeline.ledger.states import ACTIVE, FINAL, RESUMABLE, Reason, State, sources
-from forgeline.ledger.tables import alias_moves, attempts, runs
+from forgeline.ledger.tables import alias_moves, attempts, journal, runs
 
 _OWNER = ("driver_host", "driver_pid", "driver_started_s", "driver_machine", "submission_id")
 
 
 class LedgerWriter:
-    """Writes runs, attempts and alias moves.
+    """Writes runs, attempts, journals and alias moves.
 
     Args:
         database: with this version's tables.
@@ -171,6 +171,21 @@ class LedgerWriter:
                 sa.update(attempts).where(attempts.c.run_id == run_id, attempts.c.number == number).values(values)
             )
         return bool(closed.rowcount)
+
+    def append_to_journal(self, owner: RunRecord, number: int, entries: Sequence[Mapping[str, Any]]) -> bool:
+        """Append entries from this number on, all or none; False when the run has ended, or has another driver."""
+        now = datetime.now(UTC)
+        rows = [
+            {"run_id": owner.id, "number": number + later, "written": now, "entry": plain(entry)}
+            for later, entry in enumerate(entries)
+        ]
+        with self._database.writing() as connection:
+            # The update takes the row's lock, so that no other driver takes the run over meanwhile.
+            where = (runs.c.id == owner.id, runs.c.state.in_(ACTIVE), *_owned(owner))
+            if not connection.execute(sa.update(runs).where(*where).values(lease_count=runs.c.lease_count)).rowcount:
+                return False
+            connection.execute(sa.insert(journal), rows)
+        return True
 
     @contextmanager
     def moving_aliases(self, model: str) -> Iterator[Callable[[AliasMove], None]]:

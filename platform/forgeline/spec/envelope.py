@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -78,6 +78,9 @@ class Envelope(BaseModel):
     """Base of every kind's spec: frozen, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    from_files: ClassVar[tuple[str, ...]] = ()
+    """Keys whose value may be the name of a YAML file that has it, beside the file that names it."""
 
     kind: str = Field(description="The kind of job.")
     name: Slug = Field(description="Name of the run, for people; several runs may have the same.")

@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -68,6 +68,7 @@ def load(
         SpecError: what is wrong, with line, key and the nearest valid key; further errors are in `others`.
     """
     document = Document(data=plain(source)) if isinstance(source, Mapping) else read_document(source)
+    document = _with_files(document, source.parent if isinstance(source, Path) else Path())
     document = apply_overrides(document, parse_overrides(set))
     spec = validate(_model(document), document, {"stored": True} if stored else None)
     return LoadedSpec(spec=spec, document=document, text=dump(spec))
@@ -95,6 +96,23 @@ def _model(document: Document) -> type[Envelope]:
     except SpecError as error:
         origin, line = document.place(("kind",))
         raise error.located(line=line, source=origin) from error
+
+
+def _with_files(document: Document, folder: Path) -> Document:
+    """The document with what stands in other files in place of their names, found from its own folder."""
+    if not isinstance(document.data.get("kind"), str):
+        return document
+    named = {key: document.data.get(key) for key in _model(document).from_files}
+    files = {key: folder / name for key, name in named.items() if isinstance(name, str)}
+    if not files:
+        return document
+    found = {}
+    for key, file in files.items():
+        try:
+            found[key] = read_document(file).data
+        except SpecError as error:
+            raise document.error(f"{error.source} {error.message}", (key,)) from error
+    return replace(document, data=document.data | found)
 
 
 def _written(data: Mapping[str, Any]) -> str:

@@ -1,0 +1,246 @@
+"""The conductor of a sweep: between the study, which decides, Ray Tune, which places trials, and the ledger.
+
+A trial's run is found again by its label, never by what a journal says of it: a driver that was killed between making
+the run and writing that down makes no second one.
+"""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forgeline.errors import RunFailed
+from forgeline.ledger.records import RunRecord
+from forgeline.ledger.states import Reason, State
+from forgeline_jobs.sweep.budget import Budget
+from forgeline_jobs.sweep.points import train_spec
+from forgeline_jobs.sweep.spec import SweepSpec
+from forgeline_jobs.sweep.study import Study
+from forgeline_jobs.sweep.trial_run import Order
+from forgeline_jobs.sweep.trials import Outcome, Trial
+
+if TYPE_CHECKING:
+    from forgeline.launching.context import RunContext
+
+LABEL = "sweep-trial"
+"""Label of a trial's run: its number."""
+
+NOT_ITS_FAULT = frozenset(
+    {Reason.NODE_LOST, Reason.PREEMPTED, Reason.HANG, Reason.PLATFORM_ERROR, Reason.TRACKER_UNREACHABLE}
+)
+RETRIES = 3
+"""How often a trial that failed by no fault of its own is gone on with, in one execution of the sweep."""
+
+
+class Conductor:
+    """Answers Tune's questions.
+
+    Args:
+        context: of the sweep's run.
+        spec: of the sweep.
+        study: its mind.
+        budget: what it may spend.
+        halted: file that tells the trials' actors that the whole sweep stops.
+    """
+
+    def __init__(self, context: RunContext, spec: SweepSpec, study: Study, budget: Budget, *, halted: Path) -> None:
+        self._context = context
+        self._spec = spec
+        self._study = study
+        self._budget = budget
+        self._halted = halted
+        self._lock = threading.Lock()
+        self._placed: set[int] = set()
+        self._retried: dict[int, int] = {}
+        self._why: str | None = None
+        self._error: Exception | None = None
+        halted.unlink(missing_ok=True)
+
+    def next(self) -> Order | None:
+        """One that is under way and has no actor, else a new one."""
+        return self._guarded(self._next, None)
+
+    def finished(self) -> bool:
+        """Whether all trials have ended and there are no more."""
+        waiting = [trial for trial in self._study.open_trials() if trial.number not in self._placed]
+        return not waiting and not self._placed and self._study.is_full()
+
+    def measured(self, result: Mapping[str, Any]) -> bool:
+        """Take a measurement in."""
+        return self._guarded(lambda: self._measured(result), False)
+
+    def ended(self, result: Mapping[str, Any]) -> None:
+        """Take the end of a run in."""
+        self._guarded(lambda: self._ended(result), None)
+
+    def lost(self, trial: int, message: str) -> None:
+        """The actor died, its run is closed by whoever looks next, and is gone on with."""
+        self._guarded(lambda: self._go_on(trial, message), None)
+
+    def halted(self) -> bool:
+        """Whether all trials are to stop: the sweep was cancelled, or has spent its budget."""
+        if self._why is None:
+            if self._error is not None:
+                self._why = "the sweep cannot go on"
+            elif self._context.cancel_requested():
+                self._why = "cancelled"
+            else:
+                self._why = self._guarded(lambda: self._budget.spent(self._study.trials), None)
+            if self._why is not None:
+                self._halted.touch()
+        return self._why is not None
+
+    @property
+    def why_halted(self) -> str | None:
+        """Why all trials were stopped; None where they were not."""
+        return self._why
+
+    def check(self) -> None:
+        """Raises what went wrong while Tune asked."""
+        if self._error is not None:
+            raise self._error
+
+    def _guarded(self, call: Callable[[], Any], otherwise: Any) -> Any:
+        """Tune would go on after an error in its callbacks, or hide it: the sweep is halted, and raises it at its end."""
+        with self._lock:
+            try:
+                return call()
+            except Exception as error:
+                if self._error is None:
+                    traceback.print_exc()
+                    self._error = error
+                return otherwise
+
+    def _next(self) -> Order | None:
+        waiting = [trial for trial in self._study.open_trials() if trial.number not in self._placed]
+        for trial in waiting:
+            order = self._order(trial)
+            if order is not None:
+                return order
+        new = self._study.ask()
+        return None if new is None else self._order(new)
+
+    def _order(self, trial: Trial) -> Order | None:
+        """How to place a trial; None where its run turns out to have ended meanwhile."""
+        context = self._context
+        run = self.run_of(trial.number)
+        if run is not None and run.state is State.SUCCEEDED:
+            self._take_end(trial.number, run.state, run.reason, run.message or "", run.metrics)
+            return None
+        loaded = train_spec(self._spec, trial.values, name=trial_name(self._spec.name, trial.number))
+        labels = {**loaded.spec.labels, LABEL: str(trial.number)}
+        text = _labelled(loaded.text, labels)
+        self._placed.add(trial.number)
+        self._tell(trial, "starting")
+        return Order(
+            trial=trial.number,
+            spec=text,
+            sweep=context.run_id,
+            resume=None if run is None else run.id,
+            cluster=context.cluster,
+            unit=self._spec.stop.grace.unit,
+            halted=str(self._halted),
+        )
+
+    def run_of(self, trial: int) -> RunRecord | None:
+        """The run of a trial, where it was made."""
+        runs = self._context.ledger.list_runs(parent=self._context.run_id)
+        return next((run for run in runs if run.labels.get(LABEL) == str(trial)), None)
+
+    def _measured(self, result: Mapping[str, Any]) -> bool:
+        number, trial = result["trial"], self._study.trials[result["trial"]]
+        if trial.outcome is not Outcome.OPEN:
+            return False
+        objectives = self._objectives(result["metrics"])
+        goes_on = self._study.report(number, result["step"], objectives)
+        self._context.progressed()
+        if not goes_on:
+            self._study.end(number, Outcome.PRUNED, message=f"stopped early at {result['step']}{self._unit}")
+            self._placed.discard(number)
+        self._tell(trial, "running" if goes_on else "pruned")
+        return goes_on
+
+    def _ended(self, result: Mapping[str, Any]) -> None:
+        number = result["trial"]
+        if self._study.trials[number].outcome is not Outcome.OPEN:
+            return
+        self._placed.discard(number)
+        reason = None if result["reason"] is None else Reason(result["reason"])
+        self._take_end(number, State(result["state"]), reason, result["message"], result["metrics"])
+
+    def _take_end(
+        self, number: int, state: State, reason: Reason | None, message: str, metrics: Mapping[str, float]
+    ) -> None:
+        trial = self._study.trials[number]
+        if state is State.SUCCEEDED:
+            kept = {name: value for name, value in metrics.items() if name.startswith("val/")}
+            self._study.end(number, Outcome.SUCCEEDED, objectives=self._objectives(metrics), metrics=kept)
+        elif self.halted_now():
+            return  # it stays open, and is gone on with when the sweep is resumed
+        elif reason in NOT_ITS_FAULT:
+            self._go_on(number, message)
+            return
+        elif reason is Reason.CANCELLED:
+            self._study.end(number, Outcome.STOPPED, message=message)
+        else:
+            self._study.end(number, Outcome.FAILED, message=message)
+        self._tell(trial, str(trial.outcome))
+
+    def halted_now(self) -> bool:
+        """Whether the wish to stop is there, without looking for new reasons."""
+        return self._halted.exists()
+
+    def _go_on(self, number: int, message: str) -> None:
+        self._placed.discard(number)
+        trial = self._study.trials[number]
+        if trial.outcome is not Outcome.OPEN or self.halted_now():
+            return
+        self._retried[number] = self._retried.get(number, 0) + 1
+        if self._retried[number] > RETRIES:
+            self._study.end(number, Outcome.FAILED, message=f"{message}; given up after {RETRIES} times more")
+            self._tell(trial, "failed")
+            return
+        self._context.message(f"trial {number}: {message}; it goes on from its last checkpoint", level="warning")
+
+    def _objectives(self, metrics: Mapping[str, float]) -> Sequence[float]:
+        try:
+            return [metrics[objective.metric] for objective in self._spec.objectives]
+        except KeyError as error:
+            raise RunFailed(f"a trial did not measure {error}", reason="user_error") from error
+
+    @property
+    def _unit(self) -> str:
+        return self._spec.stop.grace.unit
+
+    def _tell(self, trial: Trial, state: str) -> None:
+        objectives = trial.objectives if trial.objectives is not None else trial.reports.get(trial.step)
+        self._context.emit(
+            "trial",
+            number=trial.number,
+            trials=self._spec.search.trials,
+            state=state,
+            step=trial.step,
+            unit=self._unit,
+            values=dict(trial.values),
+            objectives=None if objectives is None else list(objectives),
+            metric=[objective.metric for objective in self._spec.objectives],
+            message=trial.message,
+        )
+
+
+def trial_name(sweep: str, number: int) -> str:
+    """The name of a trial's run.
+
+    >>> trial_name("digits", 7)
+    'digits-trial-007'
+    """
+    return f"{sweep[:50]}-trial-{number:03d}"
+
+
+def _labelled(text: str, labels: Mapping[str, str]) -> str:
+    from forgeline.spec.loading import load
+
+    return load(text, {"labels": dict(labels)}).text

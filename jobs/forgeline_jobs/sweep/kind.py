@@ -1,0 +1,125 @@
+"""The kind `sweep`: what is checked before Ray starts, and the driver's side of a sweep."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from forgeline.errors import RunCancelled, RunFailed, SpecError
+from forgeline.ledger.journal import Journal
+from forgeline_jobs.sweep import points
+from forgeline_jobs.sweep.budget import Budget
+from forgeline_jobs.sweep.spec import SweepSpec
+from forgeline_jobs.sweep.study import Study
+from forgeline_jobs.sweep.trials import Outcome, best, read
+from forgeline_jobs.train.kind import TrainKind
+from forgeline_jobs.train.preparation import prepare
+
+if TYPE_CHECKING:
+    from forgeline.launching.context import RunContext
+
+
+class SweepKind:
+    """Searches the space of a train spec."""
+
+    def check(self, spec: SweepSpec) -> Mapping[str, Any]:
+        """Check the train spec at the corners of the space, and that training measures the objectives.
+
+        Returns:
+            What the data hold.
+
+        Raises:
+            SpecError: what is wrong and which key to change.
+        """
+        corners = points.checked(spec)
+        first, *others = (points.trained(corner) for corner in corners)
+        trains = TrainKind()
+        found = self._located(lambda: trains.check(first))
+        for other in others:
+            # Data and files are looked at once; what a corner may break is whether the spec's parts fit each other.
+            if (other.architecture, other.data) != (first.architecture, first.data):
+                self._located(lambda other=other: trains.check(other))  # type: ignore[misc]
+        points.directions(spec, prepare(first.data, verify=False).signature.task)
+        return found
+
+    def execute(self, context: RunContext) -> dict[str, Any]:
+        """Run trials until there are enough, the budget is spent, or the sweep is stopped."""
+        from forgeline_jobs.sweep.conductor import Conductor
+        from forgeline_jobs.sweep.tuning import tune_trials
+
+        spec = cast(SweepSpec, context.spec)
+        first = points.trained(points.checked(spec)[0])
+        maximise = points.directions(spec, prepare(first.data, verify=False).signature.task)
+        journal = Journal(context.ledger, context.ledger.get(context.run_id))
+        study = Study(
+            spec,
+            journal,
+            maximise=maximise,
+            known=points.known_values(spec),
+            taught=self._earlier(context, spec),
+        )
+        if context.resume_from is not None:
+            context.tell_attempt("resume")
+            ended = len(study.trials) - len(study.open_trials())
+            context.message(f"{len(study.trials)} trials are known, {ended} have ended")
+        budget = Budget(spec.budget, context.ledger, context.run_id)
+        conductor = Conductor(context, spec, study, budget, halted=context.paths.root / "halted")
+        at_once = self._at_once(context, spec)
+        context.message(f"{spec.search.trials} trials, {at_once} at once")
+        folder = context.paths.root / "tune"
+        try:
+            tune_trials(conductor, folder=folder, at_once=at_once, name=spec.name)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        conductor.check()
+        if context.cancel_requested():
+            raise RunCancelled("stopped as asked; the trials under way are gone on with when the sweep is resumed")
+        return self._result(context, spec, study, maximise, conductor.why_halted)
+
+    @staticmethod
+    def _result(
+        context: RunContext, spec: SweepSpec, study: Study, maximise: Sequence[bool], halted: str | None
+    ) -> dict[str, Any]:
+        found = best(study.trials, spec, maximise=maximise)
+        if halted is not None:
+            context.message(f"{halted}; the sweep ends here", level="warning")
+        counts = {str(outcome): 0 for outcome in Outcome}
+        for trial in study.trials:
+            counts[str(trial.outcome)] += 1
+        result: dict[str, Any] = {"trials": counts, "halted": halted, "best": []}
+        if not found:
+            raise RunFailed("no trial succeeded; `forgeline sweeps show` says why each failed", reason="user_error")
+        for trial in found:
+            result["best"].append(
+                {"trial": trial.number, "values": dict(trial.values), "objectives": list(trial.objectives or ())}
+            )
+        winner = found[0]
+        loaded = points.train_spec(spec, winner.values, name=f"{spec.name[:58]}-best")
+        context.paths.artifacts.mkdir(parents=True, exist_ok=True)
+        file = context.paths.artifacts / "best.yaml"
+        file.write_text(loaded.text, encoding="utf-8")
+        return result | {"metrics": dict(winner.metrics), "best_spec": str(file)}
+
+    @staticmethod
+    def _at_once(context: RunContext, spec: SweepSpec) -> int:
+        """Trials that run at the same time: as many as there is room for, no more than were asked for."""
+        each = spec.trial_workers
+        workers = context.workers if context.workers is not None else spec.worker_counts[-1]
+        asked = spec.search.concurrent
+        room = max(1, workers // each)
+        return room if asked == "auto" else min(asked, room)
+
+    @staticmethod
+    def _earlier(context: RunContext, spec: SweepSpec) -> Sequence[Any]:
+        if spec.search.warm_start is None:
+            return ()
+        return read(context.ledger.journal(context.ledger.get(spec.search.warm_start).id))
+
+    @staticmethod
+    def _located(check: Any) -> Mapping[str, Any]:
+        try:
+            found: Mapping[str, Any] = check()
+        except SpecError as error:
+            raise SpecError(error.message, key=f"train.{error.key}" if error.key else "train") from error
+        return found

@@ -1,0 +1,99 @@
+"""Optuna's samplers and pruners by the names of the spec."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from forgeline_jobs.sweep.space import Dimension, draws
+from forgeline_jobs.sweep.spec import SweepSpec
+from forgeline_jobs.sweep.trials import Trial
+
+if TYPE_CHECKING:
+    import optuna
+
+
+def new_study(spec: SweepSpec, maximise: Sequence[bool]) -> optuna.Study:
+    """An empty study in memory."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    return optuna.create_study(
+        study_name=spec.name,  # by which Hyperband deals trials out to its brackets
+        sampler=_sampler(spec),
+        pruner=_pruner(spec),
+        directions=["maximize" if up else "minimize" for up in maximise],
+    )
+
+
+def failed() -> optuna.trial.TrialState:
+    """The state of a trial that says nothing of its point."""
+    import optuna
+
+    return optuna.trial.TrialState.FAIL
+
+
+def pruned() -> optuna.trial.TrialState:
+    """The state of a trial that was stopped early."""
+    import optuna
+
+    return optuna.trial.TrialState.PRUNED
+
+
+def known_trial(space: Mapping[str, Dimension], trial: Trial) -> optuna.trial.FrozenTrial:
+    """A finished trial, for a study to learn from."""
+    import optuna
+
+    drawn = draws(space, trial.values)
+    asked = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    asked.enqueue_trial(drawn)
+    probe = asked.ask()
+    _walk(space, probe, drawn)
+    assert trial.objectives is not None
+    return optuna.trial.create_trial(
+        params=probe.params, distributions=probe.distributions, values=list(trial.objectives)
+    )
+
+
+def _walk(space: Mapping[str, Dimension], probe: optuna.Trial, drawn: Mapping[str, Any]) -> None:
+    for key, dimension in space.items():
+        if key in drawn:
+            _walk(dimension.brought(dimension.suggest(probe, key)), probe, drawn)
+
+
+def _sampler(spec: SweepSpec) -> optuna.samplers.BaseSampler:
+    from optuna import samplers
+
+    seed = spec.search.seed
+    match spec.search.algorithm:
+        case "tpe":
+            return samplers.TPESampler(seed=seed)
+        case "bohb":
+            # Falkner et al. 2018 (arXiv:1807.01774): the density of all keys together.
+            return samplers.TPESampler(seed=seed, multivariate=True, group=True)
+        case "gp":
+            return samplers.GPSampler(seed=seed)
+        case "cmaes":
+            return samplers.CmaEsSampler(seed=seed)
+        case "nsga2":
+            return samplers.NSGAIISampler(seed=seed)
+        case "quasi_random":
+            return samplers.QMCSampler(seed=seed, scramble=True)
+    return samplers.RandomSampler(seed=seed)  # of a grid, only what a point leaves out
+
+
+def _pruner(spec: SweepSpec) -> optuna.pruners.BasePruner:
+    from optuna import pruners
+
+    grace, reduction = spec.stop.grace.value, spec.stop.reduction
+    match spec.early_stopping:
+        case "asha":
+            # Li et al. 2020 (arXiv:1810.05934), algorithm 2: a trial is judged at its own rungs, and waits for none.
+            return pruners.SuccessiveHalvingPruner(min_resource=grace, reduction_factor=reduction)
+        case "hyperband":
+            return pruners.HyperbandPruner(min_resource=grace, reduction_factor=reduction)
+        case "median":
+            return pruners.MedianPruner(n_warmup_steps=grace)
+    return pruners.NopPruner()

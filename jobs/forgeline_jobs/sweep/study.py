@@ -1,0 +1,201 @@
+"""The mind of a sweep: what to try next, and which trial to stop. All it knows follows from the journal.
+
+An Optuna study is told the journal's entries in the order in which they were written, from the seed on: the sampler
+draws its random numbers in the same order as before, so that a sweep that was killed anywhere goes on with the
+suggestions that it would have made (a test holds every kill point). Optuna's own storages and Tune's pickles are not
+used.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from forgeline.errors import RunFailed
+from forgeline_jobs.sweep import samplers
+from forgeline_jobs.sweep.constraints import Constraint
+from forgeline_jobs.sweep.space import Values, draws, product, suggest
+from forgeline_jobs.sweep.spec import SweepSpec
+from forgeline_jobs.sweep.trials import Outcome, Trial, take
+
+if TYPE_CHECKING:
+    import optuna
+
+TRIES = 1000
+"""Suggestions in a row that may break a constraint."""
+
+
+class Entries(Protocol):
+    """A journal."""
+
+    @property
+    def entries(self) -> Sequence[Mapping[str, Any]]: ...
+
+    def append(self, *entries: Mapping[str, Any]) -> None: ...
+
+
+class Study:
+    """Suggests and judges; every answer is in the journal before it is given. One thread at a time.
+
+    Args:
+        spec: of the sweep.
+        journal: what was written so far.
+        maximise: of each objective, whether more is better.
+        known: of the train spec, the keys that constraints may name, with their values.
+        taught: trials of an earlier sweep over the same space.
+
+    Attributes:
+        trials: all of them, by number.
+
+    Raises:
+        RunFailed: the journal's suggestions are not those that this version of Optuna makes.
+    """
+
+    def __init__(
+        self,
+        spec: SweepSpec,
+        journal: Entries,
+        *,
+        maximise: Sequence[bool],
+        known: Mapping[str, Any] | None = None,
+        taught: Sequence[Trial] = (),
+    ) -> None:
+        self._spec = spec
+        self._journal = journal
+        self._constraints = [Constraint(text) for text in spec.constraints]
+        self._known = dict(known or {})
+        self._points = list(product(spec.space, spec.search.points)) if spec.search.algorithm == "grid" else None
+        self._study = samplers.new_study(spec, maximise)
+        self._optuna: list[optuna.Trial] = []
+        self.trials: list[Trial] = []
+        for trial in taught:
+            self._teach(trial)
+        for entry in journal.entries:
+            self._replay(entry)
+
+    def ask(self) -> Trial | None:
+        """One more trial; None where the grid has no further point, or there are as many as were asked for."""
+        if self.is_full():
+            return None
+        number = len(self.trials)
+        trial, values = self._suggest(number)
+        self._write({"entry": "asked", "trial": number, "values": values})
+        self._optuna.append(trial)
+        return self.trials[number]
+
+    def report(self, number: int, step: int, objectives: Sequence[float]) -> bool:
+        """Take a measurement in; returns whether the trial goes on. One that is known already changes nothing."""
+        trial = self.trials[number]
+        if step <= trial.step:
+            return True
+        goes_on = self._judge(number, step, objectives)
+        self._write(
+            {"entry": "reported", "trial": number, "step": step, "objectives": list(objectives), "goes_on": goes_on}
+        )
+        return goes_on
+
+    def end(
+        self,
+        number: int,
+        outcome: Outcome,
+        *,
+        objectives: Sequence[float] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        message: str = "",
+    ) -> None:
+        """A trial has ended.
+
+        Args:
+            objectives: of the chosen model; of a trial that was stopped early the last report counts without them.
+        """
+        trial = self.trials[number]
+        if objectives is None and outcome is Outcome.PRUNED:
+            objectives = trial.reports.get(trial.step)
+        entry = {
+            "entry": "ended",
+            "trial": number,
+            "outcome": outcome.value,
+            "objectives": None if objectives is None else list(objectives),
+            "metrics": dict(metrics or {}),
+            "message": message,
+        }
+        self._write(entry)
+        self._tell(entry)
+
+    def is_full(self) -> bool:
+        """Whether there are as many trials as were asked for, or as the grid has points."""
+        most = self._spec.search.trials if self._points is None else min(self._spec.search.trials, len(self._points))
+        return len(self.trials) >= most
+
+    def open_trials(self) -> list[Trial]:
+        """Those that have not ended."""
+        return [trial for trial in self.trials if trial.outcome is Outcome.OPEN]
+
+    def _write(self, entry: Mapping[str, Any]) -> None:
+        self._journal.append(entry)
+        take(self.trials, entry)
+
+    def _replay(self, entry: Mapping[str, Any]) -> None:
+        if entry["entry"] == "asked":
+            trial, values = self._suggest(entry["trial"])
+            if values != dict(entry["values"]):
+                raise RunFailed(
+                    f"trial {entry['trial']} was {dict(entry['values'])} and would now be {values}: the space, the "
+                    "seed, or the version of Optuna is another; start a new sweep with search.warm_start",
+                    reason="platform_error",
+                )
+            self._optuna.append(trial)
+        elif entry["entry"] == "reported":
+            self._judge(entry["trial"], entry["step"], entry["objectives"])
+        take(self.trials, entry)
+        if entry["entry"] == "ended":
+            self._tell(entry)
+
+    def _suggest(self, number: int) -> tuple[optuna.Trial, Values]:
+        """What Optuna would try; of suggestions that break a constraint it is told so, and asked again."""
+        given = self._given(number)
+        for _ in range(TRIES):
+            if given is not None:
+                self._study.enqueue_trial(draws(self._spec.space, given))
+            trial = self._study.ask()
+            values = suggest(self._spec.space, trial)
+            if all(constraint.holds(self._known | values) for constraint in self._constraints):
+                return trial, values
+            self._study.tell(trial, state=samplers.failed())
+            if given is not None and set(given) >= set(values):
+                raise RunFailed(f"the point {values} breaks a constraint", reason="user_error")
+        raise RunFailed(
+            f"{TRIES} suggestions in a row broke a constraint ({'; '.join(self._spec.constraints)}); "
+            "widen constraints, or narrow the space",
+            reason="user_error",
+        )
+
+    def _given(self, number: int) -> Mapping[str, Any] | None:
+        if self._points is not None:
+            return self._points[number]
+        return self._spec.search.first[number] if number < len(self._spec.search.first) else None
+
+    def _judge(self, number: int, step: int, objectives: Sequence[float | None]) -> bool:
+        """Whether a trial goes on after a report."""
+        if len(self._spec.objectives) > 1 or self._spec.early_stopping == "none":
+            return True
+        trial, value = self._optuna[number], objectives[0]
+        trial.report(math.nan if value is None else value, step)
+        return not trial.should_prune()
+
+    def _tell(self, entry: Mapping[str, Any]) -> None:
+        outcome, objectives = Outcome(entry["outcome"]), entry["objectives"]
+        whole = objectives is not None and all(value is not None and math.isfinite(value) for value in objectives)
+        trial = self._optuna[entry["trial"]]
+        if outcome is Outcome.SUCCEEDED and whole:
+            self._study.tell(trial, list(objectives))
+        elif outcome is Outcome.PRUNED and whole:
+            self._study.tell(trial, state=samplers.pruned())
+        else:
+            self._study.tell(trial, state=samplers.failed())
+
+    def _teach(self, trial: Trial) -> None:
+        """Let the sampler know of a trial of another sweep."""
+        if trial.outcome is Outcome.SUCCEEDED and trial.objectives is not None:
+            self._study.add_trial(samplers.known_trial(self._spec.space, trial))

@@ -1,0 +1,182 @@
+"""A trial as a Tune trainable: an actor that drives the trial's run, as `forgeline run` would, in the sweep's Ray.
+
+- The run is one like any other: with a record, attempts by cause, checkpoints, series in MLflow below the sweep's run.
+- The actor holds no CPU; the workers do, all of a trial's or none (Ray Train asks for them as one placement group).
+- Each call of `step` gives one measurement. Training does not wait for what is made of it.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ray import tune
+
+from forgeline.errors import ForgelineError
+from forgeline.launching.events import Event, EventLog, EventReader
+from forgeline.launching.execution import Execution
+from forgeline.launching.follow import follow
+from forgeline.launching.held_ray import HeldRay
+from forgeline.launching.request import EVENTS, Request
+from forgeline.launching.stopping import Cause, StopControl
+from forgeline.ledger.ledger import Ledger
+from forgeline.paths import RunPaths
+from forgeline.settings import Settings, settings
+from forgeline.tracking.spool import SpoolReader
+from forgeline_jobs.train.kept_worker import KeptWorker, keeping
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What the actor of a trial is told; it travels as plain JSON values.
+
+    Attributes:
+        trial: its number.
+        spec: of its run, as YAML.
+        sweep: the run that it is a part of.
+        resume: its run, where it has one already.
+        cluster: address of the cluster; None for local Ray.
+        unit: what its measurements are counted in.
+        halted: file that exists once the whole sweep stops.
+    """
+
+    trial: int
+    spec: str
+    sweep: str
+    resume: str | None
+    cluster: str | None
+    unit: Literal["ep", "step"]
+    halted: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class TrialRun(tune.Trainable):
+    """The actor. Between two trials it keeps its imports, and a worker of one (see `kept_worker`)."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self._stack = ExitStack()
+        self._kept = self._stack.enter_context(keeping())
+        self._begin(config)
+
+    def step(self) -> dict[str, Any]:
+        told = next(self._told)
+        # Tune flattens mappings in some places, and not in others.
+        return {"told": json.dumps(told), "done": told["done"]}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+        """Nothing: the run has checkpoints of its own."""
+        return {}
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing: see `save_checkpoint`."""
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._driven.stop()
+        self._begin(new_config)
+        return True
+
+    def cleanup(self) -> None:
+        self._driven.stop()
+        self._stack.close()
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        order = Order(**config["order"])
+        self._driven = DrivenRun(order, settings(), self._kept)
+        self._told = self._driven.told()
+
+
+class DrivenRun:
+    """The run of one trial, driven by a thread of this process.
+
+    Args:
+        order: what the trial is.
+        environment: of this installation.
+        kept: the worker that it may use.
+    """
+
+    def __init__(self, order: Order, environment: Settings, kept: KeptWorker) -> None:
+        self._order = order
+        self._settings = environment
+        self._control = StopControl(grace_s=environment.cancel_grace_s)
+        token = secrets.token_hex(16)
+        self._request = Request(
+            spec=order.spec, token=token, resume=order.resume, cluster=order.cluster, parent=order.sweep
+        )
+        self._log = EventLog(environment.home_folder / "launching" / token / EVENTS)
+        self._reader = EventReader(self._log.path)
+        self._ray = HeldRay(kept.end)
+        self._thread = threading.Thread(target=self._drive, name=f"trial-{order.trial}", daemon=True)
+        self._thread.start()
+
+    def told(self) -> Iterator[dict[str, Any]]:
+        """Each measurement as `step` and `metrics`, then how the run ended, with `done`."""
+        common = {"trial": self._order.trial, "done": False}
+        if self._order.resume is not None:
+            for event in earlier(RunPaths(self._settings.home_folder, self._order.resume)):
+                yield {**common, **self._measured(event)}
+        run_id = self._order.resume
+        last: Event = {}
+        for event in follow(self._reader, alive=self._thread.is_alive, on_death=self._died):
+            last = event
+            if event["event"] == "run":
+                run_id = event["run_id"]
+            if event["event"] == "epoch":
+                yield {**common, **self._measured(event)}
+        self._thread.join()
+        yield {**common, "done": True, **self._ended(run_id, last)}
+
+    def stop(self) -> None:
+        """Ask the run to stop, where it goes on, and wait until it has."""
+        cause: Cause = "cancelled" if Path(self._order.halted).exists() else "pruned"
+        self._control.request(cause)
+        self._thread.join()
+
+    def _drive(self) -> None:
+        try:
+            Execution(self._request, self._settings, self._log, self._control, held=self._ray).run()
+        except Exception as error:
+            traceback.print_exc()
+            text = str(error) if isinstance(error, ForgelineError) else f"{type(error).__name__}: {error}"
+            self._log.emit("error", message=text, exit_code=1)
+
+    def _measured(self, event: Event) -> dict[str, Any]:
+        step = event["epoch"] if self._order.unit == "ep" else event["step"]
+        return {"step": int(step), "metrics": _numbers(event["metrics"])}
+
+    def _ended(self, run_id: str | None, last: Event) -> dict[str, Any]:
+        if run_id is None:
+            return {"state": "failed", "reason": "platform_error", "message": str(last.get("message")), "metrics": {}}
+        record = Ledger(self._settings.resolved_ledger_url).get(run_id)
+        return {
+            "state": str(record.state),
+            "reason": None if record.reason is None else str(record.reason),
+            "message": record.message or "",
+            "metrics": dict(record.metrics),
+        }
+
+    def _died(self) -> Event:
+        return {"event": "error", "message": "the trial's driver ended without a word", "exit_code": 1}
+
+
+def earlier(paths: RunPaths) -> Iterator[Event]:
+    """The measurements of a run's earlier attempts, in the order of their steps; of those done again, the last."""
+    found: dict[int, Event] = {}
+    for spool in sorted(paths.root.glob("attempts/*/spool-0.jsonl"), key=lambda path: int(path.parent.name)):
+        for line in SpoolReader(spool).read_new():
+            if line.get("kind") == "event" and line.get("event") == "epoch":
+                found[line["step"]] = line
+    yield from (found[step] for step in sorted(found))
+
+
+def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The event log's JSON has no NaN and no infinity and writes them as text."""
+    return {name: float(value) for name, value in metrics.items()}

@@ -1,0 +1,117 @@
+"""The trials of a sweep as its journal tells them, entry by entry.
+
+| entry | fields |
+|---|---|
+| `asked` | `trial`, `values` |
+| `reported` | `trial`, `step`, `objectives`, `goes_on` |
+| `ended` | `trial`, `outcome`, `objectives`, `metrics`, `step`, `message` |
+| `again` | `trial`: a person asked for it anew |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from forgeline_jobs.sweep.spec import SweepSpec
+
+
+class Outcome(StrEnum):
+    """How a trial stands."""
+
+    OPEN = "open"
+    SUCCEEDED = "succeeded"
+    PRUNED = "pruned"
+    FAILED = "failed"
+    STOPPED = "stopped"  # by a person
+
+
+@dataclass(kw_only=True)
+class Trial:
+    """One point of the space, and what came of it.
+
+    Attributes:
+        number: counted from 0.
+        values: of the space's keys.
+        reports: by step (epochs, or optimizer steps where `stop.grace` counts those), the objectives measured there.
+        objectives: those that count: of the chosen model, or where it was stopped.
+        metrics: all of the chosen model.
+        step: up to which it was measured.
+        message: why it failed.
+    """
+
+    number: int
+    values: Mapping[str, Any]
+    outcome: Outcome = Outcome.OPEN
+    reports: dict[int, Sequence[float]] = field(default_factory=dict)
+    objectives: Sequence[float] | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    message: str = ""
+
+    @property
+    def step(self) -> int:
+        return max(self.reports, default=0)
+
+
+def read(entries: Iterable[Mapping[str, Any]]) -> list[Trial]:
+    """The trials that a journal tells of, by number."""
+    trials: list[Trial] = []
+    for entry in entries:
+        take(trials, entry)
+    return trials
+
+
+def take(trials: list[Trial], entry: Mapping[str, Any]) -> None:
+    """Take one more entry in."""
+    kind = entry["entry"]
+    if kind == "asked":
+        trials.append(Trial(number=entry["trial"], values=entry["values"]))
+    elif kind == "reported":
+        trials[entry["trial"]].reports[entry["step"]] = _numbers(entry["objectives"])
+    elif kind == "ended":
+        trial = trials[entry["trial"]]
+        trial.outcome = Outcome(entry["outcome"])
+        trial.objectives = None if entry["objectives"] is None else _numbers(entry["objectives"])
+        trial.metrics, trial.message = entry["metrics"], entry["message"]
+
+
+def best(trials: Sequence[Trial], spec: SweepSpec, *, maximise: Sequence[bool]) -> list[Trial]:
+    """The succeeded trials that none is better than; one for a single objective, the Pareto front for several."""
+    done = [trial for trial in trials if trial.outcome is Outcome.SUCCEEDED and trial.objectives is not None]
+    if not done:
+        return []
+    if len(spec.objectives) == 1:
+        return [min(done, key=lambda trial: (_signed(trial, maximise)[0], trial.number))]
+    costs = {trial.number: _signed(trial, maximise) for trial in done}
+    return [trial for trial in done if not any(_dominates(costs[other.number], costs[trial.number]) for other in done)]
+
+
+def ranked(trials: Sequence[Trial], *, maximise: Sequence[bool]) -> list[Trial]:
+    """By the first objective, best first; of trials under way the last report counts, those without one come last."""
+
+    def key(trial: Trial) -> tuple[bool, float, int]:
+        now = trial.objectives if trial.objectives is not None else trial.reports.get(trial.step)
+        return now is None, _cost(now[0], maximise[0]) if now is not None else 0.0, trial.number
+
+    return sorted(trials, key=key)
+
+
+def _signed(trial: Trial, maximise: Sequence[bool]) -> tuple[float, ...]:
+    assert trial.objectives is not None
+    return tuple(_cost(value, up) for value, up in zip(trial.objectives, maximise, strict=True))
+
+
+def _cost(value: float, maximise: bool) -> float:
+    """Less is better, and no number is worst."""
+    return float("inf") if value != value else -value if maximise else value
+
+
+def _dominates(one: Sequence[float], other: Sequence[float]) -> bool:
+    return all(a <= b for a, b in zip(one, other, strict=True)) and any(a < b for a, b in zip(one, other, strict=True))
+
+
+def _numbers(values: Sequence[float | None]) -> list[float]:
+    """The journal's JSON has no NaN and says null."""
+    return [float("nan") if value is None else float(value) for value in values]
