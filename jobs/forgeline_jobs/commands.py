@@ -15,3 +15,9 @@ VERIFY_RESUME = CommandDescriptor(
     help="Kill a run at a step, let it go on, and compare it with one that nobody killed.",
     command="forgeline_jobs.verify_resume.command:verify_resume",
 )
+
+SWEEPS = CommandDescriptor(
+    name="sweeps",
+    help="List and show sweeps, stop one of their trials, or ask for it again.",
+    command="forgeline_jobs.sweep.command:app",
+)

@@ -10,7 +10,7 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from forgeline.errors import RunFailed
 from forgeline.ledger.records import RunRecord
@@ -33,6 +33,9 @@ NOT_ITS_FAULT = frozenset(
 )
 RETRIES = 3
 """How often a trial that failed by no fault of its own is gone on with, in one execution of the sweep."""
+
+
+Answer = TypeVar("Answer")
 
 
 class Conductor:
@@ -103,8 +106,8 @@ class Conductor:
         if self._error is not None:
             raise self._error
 
-    def _guarded(self, call: Callable[[], Any], otherwise: Any) -> Any:
-        """Tune would go on after an error in its callbacks, or hide it: the sweep is halted, and raises it at its end."""
+    def _guarded(self, call: Callable[[], Answer], otherwise: Answer) -> Answer:
+        """Tune hides errors of its callbacks, or goes on after them: the sweep is halted, and raises the first."""
         with self._lock:
             try:
                 return call()

@@ -39,7 +39,7 @@ class SweepKind:
         for other in others:
             # Data and files are looked at once; what a corner may break is whether the spec's parts fit each other.
             if (other.architecture, other.data) != (first.architecture, first.data):
-                self._located(lambda other=other: trains.check(other))  # type: ignore[misc]
+                self._located(lambda other=other: trains.check(other))
         points.directions(spec, prepare(first.data, verify=False).signature.task)
         return found
 

@@ -105,7 +105,7 @@ class _Told:
 
 
 class _NextTrial(_Told, Searcher):
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         conduct = self.conduct
         order = None if conduct.halted() else conduct.next()
         if order is not None:

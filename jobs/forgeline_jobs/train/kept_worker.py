@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from forgeline_jobs.train.places import per_worker
 from forgeline_jobs.train.spec import TrainSpec
@@ -36,7 +36,7 @@ class KeptWorker:
     """A handle in the process that drives the runs, one after another."""
 
     def __init__(self) -> None:
-        self._actor: ActorHandle | None = None
+        self._actor: ActorHandle[Any] | None = None
         self._needs: Mapping[str, float] | None = None
 
     def run(self, job: Job, spec: TrainSpec) -> None:
@@ -63,10 +63,11 @@ class KeptWorker:
             with contextlib.suppress(Exception):
                 ray.kill(actor)
 
-    def _ready(self, needs: Mapping[str, float]) -> ActorHandle:
+    def _ready(self, needs: Mapping[str, float]) -> ActorHandle[Any]:
         if self._actor is not None and self._needs != needs:
             self.end()
-        if self._actor is None:
+        actor = self._actor
+        if actor is None:
             import ray
 
             others = dict(needs)
@@ -78,8 +79,9 @@ class KeptWorker:
                 max_restarts=0,
                 scheduling_strategy="DEFAULT",  # outside of the driving actor's own placement group
             )
-            self._actor, self._needs = kept.remote(), dict(needs)
-        return self._actor
+            actor = cast("ActorHandle[Any]", kept.remote())
+            self._actor, self._needs = actor, needs
+        return actor
 
 
 class _Trainee:

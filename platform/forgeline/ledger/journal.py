@@ -1,4 +1,4 @@
-"""A run's journal: what it writes down so that, killed at any moment and resumed, it goes on as if nothing had happened.
+"""A run's journal: what it writes down so that, killed at any moment and resumed, it goes on as if nothing had been.
 
 An entry is written before what it tells of takes effect. Entries are numbered without a gap, and only the run's driver
 may write: one that was taken for dead, and lives, is refused.
