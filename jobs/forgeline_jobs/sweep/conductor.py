@@ -16,17 +16,15 @@ from forgeline.errors import RunFailed
 from forgeline.ledger.records import RunRecord
 from forgeline.ledger.states import Reason, State
 from forgeline_jobs.sweep.budget import Budget
+from forgeline_jobs.sweep.live import Telling
 from forgeline_jobs.sweep.points import train_spec
 from forgeline_jobs.sweep.spec import SweepSpec
 from forgeline_jobs.sweep.study import Study
 from forgeline_jobs.sweep.trial_run import Order
-from forgeline_jobs.sweep.trials import Outcome, Trial
+from forgeline_jobs.sweep.trials import LABEL, Outcome, Trial
 
 if TYPE_CHECKING:
     from forgeline.launching.context import RunContext
-
-LABEL = "sweep-trial"
-"""Label of a trial's run: its number."""
 
 NOT_ITS_FAULT = frozenset(
     {Reason.NODE_LOST, Reason.PREEMPTED, Reason.HANG, Reason.PLATFORM_ERROR, Reason.TRACKER_UNREACHABLE}
@@ -60,6 +58,7 @@ class Conductor:
         self._retried: dict[int, int] = {}
         self._why: str | None = None
         self._error: Exception | None = None
+        self._telling = Telling(context.emit, spec, study.trials)
         halted.unlink(missing_ok=True)
 
     def next(self) -> Order | None:
@@ -85,6 +84,7 @@ class Conductor:
 
     def halted(self) -> bool:
         """Whether all trials are to stop: the sweep was cancelled, or has spent its budget."""
+        self._guarded(self._telling.tick, None)
         if self._why is None:
             if self._error is not None:
                 self._why = "the sweep cannot go on"
@@ -103,6 +103,7 @@ class Conductor:
 
     def check(self) -> None:
         """Raises what went wrong while Tune asked."""
+        self._telling.close()
         if self._error is not None:
             raise self._error
 
@@ -137,7 +138,7 @@ class Conductor:
         labels = {**loaded.spec.labels, LABEL: str(trial.number)}
         text = _labelled(loaded.text, labels)
         self._placed.add(trial.number)
-        self._tell(trial, "starting")
+        self._telling.changed(trial, "starting")
         return Order(
             trial=trial.number,
             spec=text,
@@ -163,7 +164,7 @@ class Conductor:
         if not goes_on:
             self._study.end(number, Outcome.PRUNED, message=f"stopped early at {result['step']}{self._unit}")
             self._placed.discard(number)
-        self._tell(trial, "running" if goes_on else "pruned")
+        self._telling.changed(trial, "running" if goes_on else "pruned")
         return goes_on
 
     def _ended(self, result: Mapping[str, Any]) -> None:
@@ -190,7 +191,7 @@ class Conductor:
             self._study.end(number, Outcome.STOPPED, message=message)
         else:
             self._study.end(number, Outcome.FAILED, message=message)
-        self._tell(trial, str(trial.outcome))
+        self._telling.changed(trial, str(trial.outcome))
 
     def halted_now(self) -> bool:
         """Whether the wish to stop is there, without looking for new reasons."""
@@ -204,7 +205,7 @@ class Conductor:
         self._retried[number] = self._retried.get(number, 0) + 1
         if self._retried[number] > RETRIES:
             self._study.end(number, Outcome.FAILED, message=f"{message}; given up after {RETRIES} times more")
-            self._tell(trial, "failed")
+            self._telling.changed(trial, "failed")
             return
         self._context.message(f"trial {number}: {message}; it goes on from its last checkpoint", level="warning")
 
@@ -217,21 +218,6 @@ class Conductor:
     @property
     def _unit(self) -> str:
         return self._spec.stop.grace.unit
-
-    def _tell(self, trial: Trial, state: str) -> None:
-        objectives = trial.objectives if trial.objectives is not None else trial.reports.get(trial.step)
-        self._context.emit(
-            "trial",
-            number=trial.number,
-            trials=self._spec.search.trials,
-            state=state,
-            step=trial.step,
-            unit=self._unit,
-            values=dict(trial.values),
-            objectives=None if objectives is None else list(objectives),
-            metric=[objective.metric for objective in self._spec.objectives],
-            message=trial.message,
-        )
 
 
 def trial_name(sweep: str, number: int) -> str:

@@ -17,6 +17,9 @@ from typing import Any
 
 from forgeline_jobs.sweep.spec import SweepSpec
 
+LABEL = "sweep-trial"
+"""Label of a trial's run: its number."""
+
 
 class Outcome(StrEnum):
     """How a trial stands."""

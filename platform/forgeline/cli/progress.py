@@ -12,10 +12,15 @@ from forgeline.launching.events import Event
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.live import Live
     from rich.progress import Progress
+    from rich.table import Table
 
 _STEP_LINE_MS = 10_000
 _EPOCH_METRICS = 4
+
+_OURS = frozenset({"run", "state", "step", "epoch", "attempt", "registered", "message", "result", "error"})
+"""Events of the control plane; any other is a kind's own."""
 
 
 class Display(Protocol):
@@ -51,7 +56,8 @@ def describe(event: Event) -> str | None:
     if kind == "message":
         level = event.get("level", "info")
         return str(event["text"]) if level == "info" else f"{level}: {event['text']}"
-    return None
+    # What a kind tells of its own is shown as it says it.
+    return str(event["text"]) if kind not in _OURS and event.get("text") else None
 
 
 def step_text(event: Event) -> str:
@@ -105,11 +111,12 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """A progress bar that stays in place, other events as lines above it."""
+    """A progress bar, or the table that the kind tells, stays in place; other events are lines above it."""
 
     def __init__(self, out: Console) -> None:
         self._out = out
         self._bar: Progress | None = None
+        self._table: Live | None = None
         self._task: Any = None
         self._metrics = ""
         self._status: Any = out.status("starting")
@@ -121,12 +128,17 @@ class LiveDisplay:
         if event["event"] == "step":
             self._step(event)
             return
+        if event["event"] == "table":
+            self._show_table(event)
+            return
         if event["event"] == "epoch":
             self._metrics = metrics_text(event.get("metrics") or {}, limit=2)
         if event["event"] == "state":
             text = str(event["state"]) + (f": {event['message']}" if event.get("message") else "")
             self._status.update(Text(text))
             return
+        if self._table is not None and event["event"] not in _OURS:
+            return  # the table says it
         if (line := describe(event)) is not None:
             self._out.print(line, markup=False)
 
@@ -134,6 +146,19 @@ class LiveDisplay:
         self._status.stop()
         if self._bar is not None:
             self._bar.stop()
+        if self._table is not None:
+            self._table.stop()
+
+    def _show_table(self, event: Event) -> None:
+        from rich.live import Live
+
+        table = table_of(event)
+        if self._table is None:
+            self._status.stop()
+            self._table = Live(table, console=self._out, refresh_per_second=4)
+            self._table.start()
+        else:
+            self._table.update(table)
 
     def _step(self, event: Event) -> None:
         if self._bar is None:
@@ -154,6 +179,26 @@ class LiveDisplay:
             console=self._out,
             refresh_per_second=5,
         )
+
+
+def table_of(event: Event) -> Table:
+    """What an event `table` tells: `columns`, `rows` of as many cells, and a `title`; a column `state` has colours."""
+    from rich.table import Table
+    from rich.text import Text
+
+    names = [str(name) for name in event["columns"]]
+    title = Text(str(event["title"]), style="dim") if event.get("title") else None
+    table = Table(
+        box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", title=title, title_justify="left"
+    )
+    for name in names:
+        table.add_column(Text(name), no_wrap=True)
+    for row in event["rows"]:
+        styled = zip(names, map(text_of, row), strict=True)
+        table.add_row(
+            *(Text(cell, style=STATE_STYLES.get(cell, "") if name == "state" else "") for name, cell in styled)
+        )
+    return table
 
 
 def show_summary(summary: Mapping[str, Any], *, spec: Path, folder: Path) -> None:

@@ -65,6 +65,9 @@ def test_a_step_in_words() -> None:
         ),
         ({"event": "message", "text": "t", "level": "warning"}, "warning: t"),
         ({"event": "something new"}, None),
+        ({"event": "something new", "text": "it has a word to say"}, "it has a word to say"),
+        ({"event": "result", "text": "a model wrote this"}, None),
+        ({"event": "table", "columns": ["a"], "rows": [[1]]}, None),
     ],
 )
 def test_events_in_words(event: dict[str, object], line: str | None) -> None:
@@ -91,6 +94,24 @@ def test_a_terminal_gets_a_bar_and_lines_above_it() -> None:
     assert "what is in [/brackets]" in text
     assert "100 %" in text
     assert "val/loss 0.25" in text
+
+
+def test_a_table_that_a_kind_tells_stays_in_place_and_has_its_lines_in_it() -> None:
+    out = io.StringIO()
+    display = LiveDisplay(Console(file=out, force_terminal=True, width=80, highlight=False))
+    display.show({"event": "part", "text": "before there is a table"})
+    for score in (0.25, 0.123456789):
+        row = [7, "[/brackets]", score, None, "running"]
+        columns = ["part", "value", "score", "left", "state"]
+        display.show({"event": "table", "title": "1 of 9 parts", "columns": columns, "rows": [row]})
+        display.show({"event": "part", "text": "what the table says"})
+    display.show({"event": "message", "text": "a word beside it"})
+    display.close()
+    text = out.getvalue()
+    for shown in ("before there is a table", "1 of 9 parts", "[/brackets]", "0.12346", "a word beside it"):
+        assert shown in text
+    assert "what the table says" not in text
+    assert text.rindex("a word beside it") < text.rindex("0.12346")
 
 
 def test_the_summary_says_what_came_out_and_where_to_look(capsys: pytest.CaptureFixture[str]) -> None:
