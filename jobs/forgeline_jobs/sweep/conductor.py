@@ -162,7 +162,6 @@ class Conductor:
         goes_on = self._study.report(number, result["step"], objectives)
         self._context.progressed()
         if not goes_on:
-            self._study.end(number, Outcome.PRUNED, message=f"stopped early at {result['step']}{self._unit}")
             self._placed.discard(number)
         self._telling.changed(trial, "running" if goes_on else "pruned")
         return goes_on

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from forgeline.errors import RunCancelled, RunFailed, SpecError
 from forgeline.ledger.journal import Journal
-from forgeline_jobs.sweep import points
+from forgeline.ledger.ledger import open_ledger
+from forgeline_jobs.sweep import earlier, points
 from forgeline_jobs.sweep.budget import Budget
 from forgeline_jobs.sweep.spec import SweepSpec
 from forgeline_jobs.sweep.study import Study
-from forgeline_jobs.sweep.trials import Outcome, best, read
+from forgeline_jobs.sweep.trials import Outcome, best
 from forgeline_jobs.train.kind import TrainKind
 from forgeline_jobs.train.preparation import prepare
 
@@ -41,6 +42,8 @@ class SweepKind:
             if (other.architecture, other.data) != (first.architecture, first.data):
                 self._located(lambda other=other: trains.check(other))
         points.directions(spec, prepare(first.data, verify=False).signature.task)
+        if spec.search.warm_start is not None:
+            earlier.trials(open_ledger(), spec)
         return found
 
     def execute(self, context: RunContext) -> dict[str, Any]:
@@ -57,7 +60,7 @@ class SweepKind:
             journal,
             maximise=maximise,
             known=points.known_values(spec),
-            taught=self._earlier(context, spec),
+            taught=earlier.trials(context.ledger, spec) if spec.search.warm_start is not None else (),
         )
         if context.resume_from is not None:
             context.tell_attempt("resume")
@@ -109,12 +112,6 @@ class SweepKind:
         asked = spec.search.concurrent
         room = max(1, workers // each)
         return room if asked == "auto" else min(asked, room)
-
-    @staticmethod
-    def _earlier(context: RunContext, spec: SweepSpec) -> Sequence[Any]:
-        if spec.search.warm_start is None:
-            return ()
-        return read(context.ledger.journal(context.ledger.get(spec.search.warm_start).id))
 
     @staticmethod
     def _located(check: Any) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from forgeline_jobs.sweep.space import Dimension, draws
 from forgeline_jobs.sweep.spec import SweepSpec
-from forgeline_jobs.sweep.trials import Trial
+from forgeline_jobs.sweep.trials import Outcome, Trial
 
 if TYPE_CHECKING:
     import optuna
@@ -26,6 +26,13 @@ def new_study(spec: SweepSpec, maximise: Sequence[bool]) -> optuna.Study:
         pruner=_pruner(spec),
         directions=["maximize" if up else "minimize" for up in maximise],
     )
+
+
+def uniform_draws(spec: SweepSpec) -> optuna.Study:
+    """A study that draws uniformly, and learns nothing."""
+    import optuna
+
+    return optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=spec.search.seed + 1))
 
 
 def failed() -> optuna.trial.TrialState:
@@ -52,8 +59,16 @@ def known_trial(space: Mapping[str, Dimension], trial: Trial) -> optuna.trial.Fr
     probe = asked.ask()
     _walk(space, probe, drawn)
     assert trial.objectives is not None
+    if trial.outcome is Outcome.SUCCEEDED:
+        state, values = optuna.trial.TrialState.COMPLETE, list(trial.objectives)
+    else:
+        state, values = optuna.trial.TrialState.PRUNED, None
     return optuna.trial.create_trial(
-        params=probe.params, distributions=probe.distributions, values=list(trial.objectives)
+        state=state,
+        params=probe.params,
+        distributions=probe.distributions,
+        values=values,
+        intermediate_values={step: objectives[0] for step, objectives in trial.reports.items()},
     )
 
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 TRIES = 1000
 """Suggestions in a row that may break a constraint."""
 
+OWN_TRIES = 20
+"""Of these, how many are the sampler's own."""
+
 
 class Entries(Protocol):
     """A journal."""
@@ -67,6 +70,7 @@ class Study:
         self._known = dict(known or {})
         self._points = list(product(spec.space, spec.search.points)) if spec.search.algorithm == "grid" else None
         self._study = samplers.new_study(spec, maximise)
+        self._draws = samplers.uniform_draws(spec)
         self._optuna: list[optuna.Trial] = []
         self.trials: list[Trial] = []
         for trial in taught:
@@ -85,15 +89,22 @@ class Study:
         return self.trials[number]
 
     def report(self, number: int, step: int, objectives: Sequence[float]) -> bool:
-        """Take a measurement in; returns whether the trial goes on. One that is known already changes nothing."""
+        """Take a measurement in; returns whether the trial goes on, else it has ended with it.
+
+        A measurement that is known already changes nothing.
+        """
         trial = self.trials[number]
         if step <= trial.step:
             return True
-        goes_on = self._judge(number, step, objectives)
+        if self._judge(number, step, objectives):
+            self._write(_reported(number, step, objectives))
+            return True
+        message = f"stopped early at {step}{self._spec.stop.grace.unit}"
+        # Together, since a trial of which the verdict alone is known would go on.
         self._write(
-            {"entry": "reported", "trial": number, "step": step, "objectives": list(objectives), "goes_on": goes_on}
+            _reported(number, step, objectives), _ended(number, Outcome.PRUNED, objectives=objectives, message=message)
         )
-        return goes_on
+        return False
 
     def end(
         self,
@@ -104,24 +115,15 @@ class Study:
         metrics: Mapping[str, float] | None = None,
         message: str = "",
     ) -> None:
-        """A trial has ended.
+        """A trial has ended otherwise than by a report.
 
         Args:
-            objectives: of the chosen model; of a trial that was stopped early the last report counts without them.
+            outcome: how.
+            objectives: of the chosen model; None where there is none.
+            metrics: the same, all of them.
+            message: why it failed.
         """
-        trial = self.trials[number]
-        if objectives is None and outcome is Outcome.PRUNED:
-            objectives = trial.reports.get(trial.step)
-        entry = {
-            "entry": "ended",
-            "trial": number,
-            "outcome": outcome.value,
-            "objectives": None if objectives is None else list(objectives),
-            "metrics": dict(metrics or {}),
-            "message": message,
-        }
-        self._write(entry)
-        self._tell(entry)
+        self._write(_ended(number, outcome, objectives=objectives, metrics=metrics, message=message))
 
     def is_full(self) -> bool:
         """Whether there are as many trials as were asked for, or as the grid has points."""
@@ -132,9 +134,12 @@ class Study:
         """Those that have not ended."""
         return [trial for trial in self.trials if trial.outcome is Outcome.OPEN]
 
-    def _write(self, entry: Mapping[str, Any]) -> None:
-        self._journal.append(entry)
-        take(self.trials, entry)
+    def _write(self, *entries: Mapping[str, Any]) -> None:
+        self._journal.append(*entries)
+        for entry in entries:
+            take(self.trials, entry)
+            if entry["entry"] == "ended":
+                self._tell(entry)
 
     def _replay(self, entry: Mapping[str, Any]) -> None:
         if entry["entry"] == "asked":
@@ -153,16 +158,21 @@ class Study:
             self._tell(entry)
 
     def _suggest(self, number: int) -> tuple[optuna.Trial, Values]:
-        """What Optuna would try; of suggestions that break a constraint it is told so, and asked again."""
+        """What Optuna would try; of suggestions that break a constraint it is told so, and asked again.
+
+        A sampler that does not learn from that is helped out by a uniform draw.
+        """
         given = self._given(number)
-        for _ in range(TRIES):
-            if given is not None:
-                self._study.enqueue_trial(draws(self._spec.space, given))
+        for tried in range(TRIES):
+            point = self._uniform() if tried >= OWN_TRIES else given
+            if point is not None:
+                self._study.enqueue_trial(draws(self._spec.space, point))
             trial = self._study.ask()
             values = suggest(self._spec.space, trial)
             if all(constraint.holds(self._known | values) for constraint in self._constraints):
                 return trial, values
-            self._study.tell(trial, state=samplers.failed())
+            trial.set_constraint("of the sweep", 1.0)
+            self._study.tell(trial, state=samplers.pruned())
             if given is not None and set(given) >= set(values):
                 raise RunFailed(f"the point {values} breaks a constraint", reason="user_error")
         raise RunFailed(
@@ -170,6 +180,10 @@ class Study:
             "widen constraints, or narrow the space",
             reason="user_error",
         )
+
+    def _uniform(self) -> Values:
+        """A point drawn uniformly, in the space's own measure."""
+        return suggest(self._spec.space, self._draws.ask())
 
     def _given(self, number: int) -> Mapping[str, Any] | None:
         if self._points is not None:
@@ -196,6 +210,29 @@ class Study:
             self._study.tell(trial, state=samplers.failed())
 
     def _teach(self, trial: Trial) -> None:
-        """Let the sampler know of a trial of another sweep."""
-        if trial.outcome is Outcome.SUCCEEDED and trial.objectives is not None:
-            self._study.add_trial(samplers.known_trial(self._spec.space, trial))
+        """Let the sampler know of a trial of another sweep; of one that was stopped early, how it stood then."""
+        if trial.outcome in (Outcome.SUCCEEDED, Outcome.PRUNED) and trial.objectives is not None:
+            if all(map(math.isfinite, trial.objectives)):
+                self._study.add_trial(samplers.known_trial(self._spec.space, trial))
+
+
+def _reported(number: int, step: int, objectives: Sequence[float]) -> dict[str, Any]:
+    return {"entry": "reported", "trial": number, "step": step, "objectives": list(objectives)}
+
+
+def _ended(
+    number: int,
+    outcome: Outcome,
+    *,
+    objectives: Sequence[float] | None,
+    metrics: Mapping[str, float] | None = None,
+    message: str,
+) -> dict[str, Any]:
+    return {
+        "entry": "ended",
+        "trial": number,
+        "outcome": outcome.value,
+        "objectives": None if objectives is None else list(objectives),
+        "metrics": dict(metrics or {}),
+        "message": message,
+    }

@@ -3,9 +3,8 @@
 | entry | fields |
 |---|---|
 | `asked` | `trial`, `values` |
-| `reported` | `trial`, `step`, `objectives`, `goes_on` |
-| `ended` | `trial`, `outcome`, `objectives`, `metrics`, `step`, `message` |
-| `again` | `trial`: a person asked for it anew |
+| `reported` | `trial`, `step`, `objectives` |
+| `ended` | `trial`, `outcome`, `objectives`, `metrics`, `message` |
 """
 
 from __future__ import annotations

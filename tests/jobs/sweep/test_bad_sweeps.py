@@ -1,0 +1,70 @@
+"""Bad sweeps: one clear message that names the key, exit code 2, and nothing is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from forgeline.cli.app import main
+
+TRAIN = """
+kind: train
+name: wine
+architecture: {name: mlp, hidden: [8]}
+data: {name: wine, batch_size: 16}
+trainer: {epochs: 2}
+"""
+
+
+def sweep(space: str = "optimizer.lr: {log_uniform: [1e-4, 1e-1]}", rest: str = "", metric: str = "val/loss") -> str:
+    return f"""
+kind: sweep
+name: wine-sweep
+train: wine.yaml
+space:
+  {space}
+objective: {{metric: {metric}}}
+{rest}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (sweep("optimizer.lrr: {uniform: [0, 1]}"), "space.optimizer.lrr: unknown key; did you mean `lr`?"),
+        (sweep("optimizer.lr: {uniform: [-1, 1]}"), "space.optimizer.lr: got -1.0; expected"),
+        (sweep("architecture.hidden: {choice: [[8], [0]]}"), "space.architecture.hidden"),
+        (sweep("optimizer.lr: {log_uniform: [0, 1]}"), "both ends of a logarithmic range are more than 0"),
+        (sweep("optimizer.lr: {log_unifrom: [1e-3, 1]}"), "unknown key; did you mean `log_uniform`?"),
+        (sweep("data.batch_size: {choice: [16, 4096]}"), "batch_size 4096 is larger than the training split"),
+        (sweep("resources.workers: {choice: [1, 2]}"), "resources.workers is the same for all trials"),
+        (sweep(metric="val/acuracy"), "did you mean `val/accuracy`?"),
+        (sweep(metric="train/loss"), "trials are compared by what training measures"),
+        (sweep(metric="val/rmse"), "objective.metric"),
+        (sweep(rest="constraints: [optimizer.lrr < 1]"), "constraints.0: 'optimizer.lrr < 1' names optimizer.lrr"),
+        (sweep(rest="constraints: ['optimizer.lr > 1']"), "no corner of the space satisfies optimizer.lr > 1"),
+        (sweep(rest="search: {first: [{optimizer.lr: 7}]}"), "search.first.0: optimizer.lr: got 7; allowed"),
+        (sweep(rest="search: {algorithm: nsga2}"), "nsga2 is for several objectives"),
+        (sweep(rest="search: {algorithm: bohb}\nstop: {scheduler: median}"), "bohb has Hyperband"),
+        (sweep(rest="search: {algorithm: bayes}"), "allowed: tpe, random"),
+        (sweep(rest="search: {trials: 0}"), "search.trials"),
+        (sweep(rest="budget: {wall: 0}"), "budget.wall"),
+        (sweep().replace("wine.yaml", "wein.yaml"), "wein.yaml cannot be read: no such file"),
+        (sweep().replace("train: wine.yaml", "train: {architecture: {name: mpl}, data: {name: wine}}"), "mlp"),
+        (sweep(rest="search: {warm_start: nothing-like-it}"), "search.warm_start"),
+    ],
+)
+def test_it_is_refused_with_the_key(
+    text: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORGELINE_HOME", str(tmp_path / "home"))
+    (tmp_path / "wine.yaml").write_text(TRAIN, encoding="utf-8")
+    file = tmp_path / "sweep.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(SystemExit) as leaving:
+        main(["run", str(file)])
+    told = capsys.readouterr().err
+    assert leaving.value.code == 2, told
+    assert said in told and "Traceback" not in told
+    assert not (tmp_path / "home" / "runs").exists()
