@@ -23,6 +23,8 @@ from benchmarks import (
     faults,
     generator_bars,
     results_file,
+    sweep_functions,
+    sweep_kill,
     zoo_autoencoders,
     zoo_decoders,
     zoo_diffusion,
@@ -73,6 +75,8 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
         "mnist5k DBN, 1,000 labels": partial(zoo_stacks.few_labels, _say),
         **{bar.name: partial(generator_bars.measure, bar, _say) for bar in zoo_stacks.GENERATORS},
     },
+    "sweep-functions": sweep_functions.rows(_say),
+    "sweep-kill": sweep_kill.rows(_say),
     "text-to-image": {bar.name: partial(generator_bars.measure, bar, _say) for bar in zoo_text_to_image.BARS},
     "style": {
         "mnist5k progressive GAN": partial(zoo_style.stage_by_stage, _say),
