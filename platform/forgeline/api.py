@@ -318,15 +318,18 @@ class Run:
             close_if_job_ended(self._ledger, record)
 
     def _to_be_resumed(self, loaded: LoadedSpec) -> str:
-        from forgeline.launching.resuming import check_unchanged
+        from forgeline.kinds import get_kind
+        from forgeline.launching.resuming import FIXED, check_unchanged
 
-        record = self.record
-        state = str(record.state)
-        if state == "succeeded":
+        record, kind = self.record, get_kind(loaded.spec.kind).kind()
+        state, continued = str(record.state), getattr(kind, "check_continued", None)
+        if state == "succeeded" and continued is None:
             raise UsageError(f"--resume: run {self._id} has succeeded, there is nothing to continue; start a new run")
         if state not in EXIT_CODES:
             raise UsageError(f"--resume: run {self._id} is {state}; wait for it, or cancel it first")
-        check_unchanged(self._id, stored=record.spec, given=loaded.text)
+        check_unchanged(self._id, stored=record.spec, given=loaded.text, fixed=getattr(kind, "fixed", FIXED))
+        if continued is not None:
+            continued(record, loaded.spec, self._ledger)
         return self._id
 
 

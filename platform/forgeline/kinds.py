@@ -19,8 +19,13 @@ if TYPE_CHECKING:
 class Kind(Protocol):
     """A kind of job.
 
-    A kind may also have `check_resumed(spec)`, where a run that goes on needs less than one that begins, and
-    `plan(spec, question)`, which returns what a run would need and cost as a `forgeline.planning.Plan`.
+    A kind may also have
+
+    - `check_resumed(spec)`, where a run that goes on needs less than one that begins;
+    - `plan(spec, question)`, which returns what a run would need and cost as a `forgeline.planning.Plan`;
+    - `fixed`, the dotted keys of its spec that a run keeps for life, in place of those of a training;
+    - `check_continued(run, spec, ledger)`, where a run that succeeded may be given more to do: it raises UsageError
+      where there is nothing left.
     """
 
     def check(self, spec: Any) -> Mapping[str, Any] | None:

@@ -38,7 +38,7 @@ class Budget:
         self._run_id = run_id
         self._price = price
         self._clock = clock
-        self._look_at = clock()
+        self._look_at = -LOOK_EVERY_S
         self._settled: dict[str, float] = {}
 
     def spent(self, trials: Sequence[Trial]) -> str | None:

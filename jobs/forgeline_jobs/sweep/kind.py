@@ -6,23 +6,33 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from forgeline.errors import RunCancelled, RunFailed, SpecError
+from forgeline.errors import RunCancelled, RunFailed, SpecError, UsageError
 from forgeline.ledger.journal import Journal
-from forgeline.ledger.ledger import open_ledger
+from forgeline.ledger.ledger import Ledger, open_ledger
+from forgeline.planning import Plan, Question
+from forgeline.settings import settings
 from forgeline_jobs.sweep import earlier, points
+from forgeline_jobs.sweep import plan as sweep_plan
 from forgeline_jobs.sweep.budget import Budget
 from forgeline_jobs.sweep.spec import SweepSpec
 from forgeline_jobs.sweep.study import Study
-from forgeline_jobs.sweep.trials import Outcome, best
+from forgeline_jobs.sweep.trials import Outcome, best, read
 from forgeline_jobs.train.kind import TrainKind
 from forgeline_jobs.train.preparation import prepare
 
 if TYPE_CHECKING:
     from forgeline.launching.context import RunContext
+    from forgeline.ledger.records import RunRecord
 
 
 class SweepKind:
     """Searches the space of a train spec."""
+
+    # What suggestions follow from; more trials, another budget or more at once are the same sweep.
+    fixed = (
+        *("train", "space", "constraints", "objective", "stop", "search.algorithm", "search.seed"),
+        *("search.first", "search.warm_start", "search.points"),
+    )
 
     def check(self, spec: SweepSpec) -> Mapping[str, Any]:
         """Check the train spec at the corners of the space, and that training measures the objectives.
@@ -44,7 +54,42 @@ class SweepKind:
         points.directions(spec, prepare(first.data, verify=False).signature.task)
         if spec.search.warm_start is not None:
             earlier.trials(open_ledger(), spec)
+        if spec.budget.money is not None and sweep_plan.price_of_second(Question(settings=settings())) is None:
+            raise SpecError(
+                f"got {spec.budget.money:g}, and the GPU has no price; set FORGELINE_GPU_PRICES, such as "
+                '{"H100": 2.5} for an hour',
+                key="budget.money",
+            )
+        if (spec.budget.money or spec.budget.gpu_seconds) and not first.resources.gpus_per_worker:
+            raise SpecError("trials have no GPU to count; use budget.wall", key="budget")
         return found
+
+    def check_continued(self, run: RunRecord, spec: SweepSpec, ledger: Ledger) -> None:
+        """Whether there is something left to do for a sweep that ended.
+
+        Raises:
+            UsageError: it has all its trials, or its budget is spent.
+        """
+        trials = read(ledger.journal(run.id))
+        if len(trials) >= sweep_plan.most_trials(spec) and all(trial.outcome is not Outcome.OPEN for trial in trials):
+            raise UsageError(
+                f"--resume: sweep {run.id} has its {len(trials)} trials; raise search.trials "
+                f"(--set search.trials={2 * len(trials)}) to go on"
+            )
+        price = sweep_plan.price_of_second(Question(settings=settings()))
+        spent = Budget(spec.budget, ledger, run.id, price=price).spent(trials)
+        if spent is not None:
+            raise UsageError(f"--resume: sweep {run.id}: {spent}; raise it to go on")
+
+    def plan(self, spec: SweepSpec, question: Question) -> Plan:
+        """What the sweep would cost at worst.
+
+        Raises:
+            SpecError: what is wrong and which key to change.
+            UsageError: there is no such GPU.
+        """
+        self.check(spec)
+        return sweep_plan.plan(spec, question)
 
     def execute(self, context: RunContext) -> dict[str, Any]:
         """Run trials until there are enough, the budget is spent, or the sweep is stopped."""
@@ -66,7 +111,8 @@ class SweepKind:
             context.tell_attempt("resume")
             ended = len(study.trials) - len(study.open_trials())
             context.message(f"{len(study.trials)} trials are known, {ended} have ended")
-        budget = Budget(spec.budget, context.ledger, context.run_id)
+        price = sweep_plan.price_of_second(Question(settings=context.settings))
+        budget = Budget(spec.budget, context.ledger, context.run_id, price=price)
         conductor = Conductor(context, spec, study, budget, halted=context.paths.root / "halted")
         at_once = self._at_once(context, spec)
         context.message(f"{spec.search.trials} trials, {at_once} at once")

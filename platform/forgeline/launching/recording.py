@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgeline.errors import ForgelineError, TrackingError
+from forgeline.kinds import get_kind
 from forgeline.launching.events import EventLog
 from forgeline.launching.request import LOG, Request
 from forgeline.ledger.ledger import Ledger
@@ -82,7 +83,8 @@ class RunRecorder:
 
     def _reopen(self, run_id: str, fields: dict[str, Any]) -> str:
         before = self._ledger.get(run_id)
-        self._ledger.resume(run_id, **fields)
+        more = hasattr(get_kind(self._spec.kind).kind(), "check_continued")
+        self._ledger.resume(run_id, more_to_do=more, **fields)
         try:
             self._reopened = self._told_to_go_on(run_id)
         except BaseException:

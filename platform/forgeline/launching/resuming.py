@@ -3,39 +3,52 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from forgeline.errors import UsageError
 from forgeline.spec.source import read_document
 
-_FIXED = ("architecture", "data")
+FIXED = ("architecture", "data", "strategy")
 _SHOWN = 60
 
 
-def check_unchanged(run_id: str, *, stored: str, given: str) -> None:
+def check_unchanged(run_id: str, *, stored: str, given: str, fixed: Sequence[str] = FIXED) -> None:
     """Refuse what a run cannot go on with: its weights and its place in the data belong to what it began with.
 
     Args:
         stored: the resolved specification that the run has, as YAML.
         given: the one that it should go on with.
+        fixed: dotted keys that a run keeps for life, beside its kind.
 
     Raises:
-        UsageError: kind, architecture, data or strategy differ; names the keys with both values.
+        UsageError: the kind or a fixed key differ; names the keys with both values.
     """
     before, now = read_document(stored).data, read_document(given).data
     differing = [("kind", before.get("kind"), now.get("kind"))] if before.get("kind") != now.get("kind") else []
-    for block in _FIXED:
-        if block in before and block in now:
-            differing += _differing(before[block], now[block], block)
-    if _strategy(before) != _strategy(now):
-        differing.append(("strategy", _strategy(before), _strategy(now)))
+    for key in fixed:
+        if key == "strategy":
+            then, asked = _strategy(before), _strategy(now)
+            differing += [(key, then, asked)] if then != asked else []
+        elif _has(before, key) and _has(now, key):
+            differing += _differing(_at(before, key), _at(now, key), key)
     if differing:
         shown = ", ".join(f"{key} ({_shown(then)}, now {_shown(given)})" for key, then, given in differing)
         raise UsageError(
-            f"--resume: run {run_id} began with another {shown}; kind, architecture, data and strategy of "
+            f"--resume: run {run_id} began with another {shown}; kind, {', '.join(fixed[:-1])} and {fixed[-1]} of "
             "a run stay as they are: give it the same values, or start a new run without --resume"
         )
+
+
+def _has(document: Any, key: str) -> bool:
+    first, _, rest = key.partition(".")
+    return isinstance(document, dict) and first in document and (not rest or _has(document[first], rest))
+
+
+def _at(document: Any, key: str) -> Any:
+    for part in key.split("."):
+        document = document[part]
+    return document
 
 
 def _strategy(document: Mapping[str, Any]) -> Any:

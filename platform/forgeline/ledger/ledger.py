@@ -16,7 +16,7 @@ from forgeline.ledger.migrations import HEAD
 from forgeline.ledger.records import AttemptRecord, RunRecord
 from forgeline.ledger.rows import attempt_of, entry_of, run_of
 from forgeline.ledger.sql_reading import SqlReader, sqlite_file
-from forgeline.ledger.states import ACTIVE, RESUMABLE, TRANSITIONS, IllegalTransition, Reason, State
+from forgeline.ledger.states import ACTIVE, FINAL, RESUMABLE, TRANSITIONS, IllegalTransition, Reason, State
 from forgeline.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -158,6 +158,7 @@ class Ledger:
         submission_id: str | None = None,
         driver_host: str | None = None,
         driver_pid: int | None = None,
+        more_to_do: bool = False,
     ) -> None:
         """Put a run that ended without success into the queue again, owned by another driver.
 
@@ -168,6 +169,7 @@ class Ledger:
             labels: that it now has; unchanged without them.
             cluster: address of the cluster that it is now sent to; None for local Ray, wherever it was before.
             submission_id: the Ray job that its driver is there.
+            more_to_do: whether one that succeeded may be put there too.
 
         Raises:
             UsageError: it has succeeded, or still goes on.
@@ -176,10 +178,11 @@ class Ledger:
         given = {"spec": spec, "name": name, "priority": priority, "labels": None if labels is None else dict(labels)}
         changed: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
         changed |= {"cluster": cluster, "submission_id": submission_id}
-        if not self.writer.resume(run_id, changed, host=driver_host, pid=driver_pid):
+        states = FINAL if more_to_do else RESUMABLE
+        if not self.writer.resume(run_id, changed, host=driver_host, pid=driver_pid, states=states):
             state = self._fetch(run_id).state
             raise UsageError(
-                f"run {run_id} is {state} and cannot be resumed; runs that can: {', '.join(sorted(RESUMABLE))}"
+                f"run {run_id} is {state} and cannot be resumed; runs that can: {', '.join(sorted(states))}"
             )
 
     def request_cancel(self, run_id: str) -> bool:

@@ -6,7 +6,7 @@ wins and the other is told.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -93,8 +93,16 @@ class LedgerWriter:
                 )
         return bool(moved.rowcount)
 
-    def resume(self, run_id: str, changed: Mapping[str, Any], *, host: str | None, pid: int | None) -> bool:
-        """Put a run that ended without success into the queue again, with what changed of what was asked for."""
+    def resume(
+        self,
+        run_id: str,
+        changed: Mapping[str, Any],
+        *,
+        host: str | None,
+        pid: int | None,
+        states: Collection[State] = RESUMABLE,
+    ) -> bool:
+        """Put a run that ended in one of these states into the queue again, with what changed of what was asked for."""
         values = {
             **changed,
             "state": State.QUEUED,
@@ -104,7 +112,7 @@ class LedgerWriter:
         }
         with self._database.writing() as connection:
             values |= {"lease_count": 0, "lease_renewed": _now(connection)}
-            where = (runs.c.id == run_id, runs.c.state.in_(RESUMABLE))
+            where = (runs.c.id == run_id, runs.c.state.in_(states))
             return bool(connection.execute(sa.update(runs).where(*where).values(values)).rowcount)
 
     def renew_lease(self, owner: RunRecord) -> bool:
