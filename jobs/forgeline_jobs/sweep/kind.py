@@ -138,6 +138,8 @@ class SweepKind:
             counts[str(trial.outcome)] += 1
         result: dict[str, Any] = {"trials": counts, "halted": halted, "best": []}
         if not found:
+            if halted is not None:
+                raise RunFailed(f"{halted}, and no trial had succeeded by then", reason="user_error")
             raise RunFailed("no trial succeeded; `forgeline sweeps show` says why each failed", reason="user_error")
         for trial in found:
             result["best"].append(

@@ -1,0 +1,90 @@
+"""A whole sweep: trials that are runs, stopped early, tracked below the sweep; extended; its best one trained again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import forgeline as fl
+from forgeline.errors import UsageError
+from forgeline.ledger.ledger import open_ledger
+from forgeline.settings import settings
+from forgeline.tracking.tracker import Tracker
+from forgeline_jobs.sweep.trials import Outcome, read
+
+pytestmark = pytest.mark.ray
+
+TRAIN = """
+kind: train
+name: wine
+architecture: {name: mlp, hidden: [16]}
+data: {name: wine, batch_size: 16}
+trainer: {epochs: 4}
+"""
+SWEEP = """
+kind: sweep
+name: wine-sweep
+train: wine.yaml
+space:
+  optimizer.lr: {log_uniform: [1e-4, 1e-1]}
+  architecture.dropout: {uniform: [0, 0.5]}
+search: {trials: 5, concurrent: 2}
+objective: {metric: val/loss}
+stop: {scheduler: asha, grace: 1ep, reduction: 2}
+"""
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sweep")
+    (folder / "wine.yaml").write_text(TRAIN, encoding="utf-8")
+    (folder / "sweep.yaml").write_text(SWEEP, encoding="utf-8")
+    return folder / "sweep.yaml"
+
+
+@pytest.fixture(scope="module")
+def sweep(home: Path, file: Path) -> fl.Run:
+    run = fl.run(file)
+    assert run.state == "succeeded", run.message
+    return run
+
+
+def test_each_trial_is_a_run_of_its_own_below_the_sweep(sweep: fl.Run) -> None:
+    ledger, environment = open_ledger(), settings()
+    trials = read(ledger.journal(sweep.id))
+    runs = {int(run.labels["sweep-trial"]): run for run in ledger.list_runs(parent=sweep.id)}
+    assert sorted(runs) == [trial.number for trial in trials] == [0, 1, 2, 3, 4]
+    tracker = Tracker(environment.resolved_tracking_uri, environment.artifact_root)
+    for trial in trials:
+        run, tracked = runs[trial.number], tracker.get(runs[trial.number].id)
+        assert tracked.tags["mlflow.parentRunId"] == sweep.id
+        assert float(tracked.params["optimizer.lr"]) == trial.values["optimizer.lr"]
+        assert trial.reports and ledger.attempts(run.id)
+        if trial.outcome is Outcome.SUCCEEDED:
+            assert run.state == "succeeded" and trial.objectives == [run.metrics["val/loss"]]
+        else:
+            assert trial.outcome is Outcome.PRUNED and run.reason == "pruned"
+            assert trial.objectives == trial.reports[trial.step]
+    assert any(trial.outcome is Outcome.SUCCEEDED for trial in trials)
+    assert [run.id for run in ledger.list_runs()] == [sweep.id]
+
+
+def test_the_best_spec_gives_the_best_trial_again_to_the_last_digit(sweep: fl.Run) -> None:
+    again = fl.run(Path(sweep.result["best_spec"]))
+    [best] = sweep.result["best"]
+    assert again.metrics["val/loss"] == best["objectives"][0]
+    assert sweep.metrics["val/loss"] == best["objectives"][0]
+
+
+def test_a_sweep_that_has_ended_takes_more_trials_and_nothing_else(sweep: fl.Run, file: Path) -> None:
+    with pytest.raises(UsageError, match=r"has its 5 trials; raise search\.trials"):
+        fl.run(file, resume=sweep.id)
+    with pytest.raises(UsageError, match=r"another search\.seed \(0, now 1\)"):
+        fl.run(file, set={"search.seed": 1}, resume=sweep.id)
+    before = open_ledger().journal(sweep.id)
+    more = fl.run(file, set={"search.trials": 6}, resume=sweep.id)
+    assert (more.id, more.state) == (sweep.id, "succeeded")
+    after = open_ledger().journal(sweep.id)
+    assert after[: len(before)] == before
+    assert [trial.number for trial in read(after)][-1] == 5
