@@ -1,15 +1,5 @@
 """The space that a sweep searches: keys of the train spec, each with a dimension, and constraints between them.
 
-```yaml
-space:
-  optimizer.lr: {log_uniform: [1e-4, 1e-1]}
-  architecture.name:                     # a choice may bring keys of its own
-    choice:
-      lenet: {architecture.dropout: {uniform: [0, 0.5]}}
-      resnet18: {}
-  data.batch_size: {choice: [32, 64, 128]}
-```
-
 Values are suggested one after another, in the order of the space; the keys of a choice come right after it.
 """
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from forgeline.errors import LedgerError, NotFound, UsageError
-from forgeline.ledger import leases
+from forgeline.ledger import leases, lookup
 from forgeline.ledger.migrations import HEAD
 from forgeline.ledger.records import AttemptRecord, RunRecord
 from forgeline.ledger.rows import attempt_of, entry_of, run_of
@@ -22,10 +22,8 @@ from forgeline.suggestions import did_you_mean
 if TYPE_CHECKING:
     from forgeline.ledger.writing import LedgerWriter
 
-SHORTEST_PREFIX = 4
 DRIVER_DIED = "the process that owned the run died without a word; driver.log in the run's folder may say more"
 _SUGGESTED_FROM = 500
-_NEWEST_FIRST = "ORDER BY created DESC, id DESC"
 
 
 def open_ledger() -> Ledger:
@@ -321,7 +319,7 @@ class Ledger:
             states = [state] if isinstance(state, str) else state
             conditions.append(f"state IN ({_quoted(State(one) for one in states)})")
         count = "" if limit is None else f"LIMIT {int(limit)}"
-        sql = f"SELECT * FROM runs WHERE {' AND '.join(conditions)} {_NEWEST_FIRST} {count}"
+        sql = f"SELECT * FROM runs WHERE {' AND '.join(conditions)} {lookup.NEWEST_FIRST} {count}"
         return [run_of(row) for row in self._reader.rows(sql, given)]
 
     def cancel_requested(self, run_id: str) -> bool:
@@ -352,7 +350,7 @@ class Ledger:
 
     def known(self, column: Literal["id", "name", "kind"], *, limit: int = _SUGGESTED_FROM) -> list[str]:
         """What the newest runs have there, each once, newest first."""
-        rows = self._reader.rows(f"SELECT {column} FROM runs {_NEWEST_FIRST} LIMIT {int(limit)}")
+        rows = self._reader.rows(f"SELECT {column} FROM runs {lookup.NEWEST_FIRST} LIMIT {int(limit)}")
         return list(dict.fromkeys(row[column] for row in rows))
 
     def _is_current(self) -> bool:
@@ -369,20 +367,10 @@ class Ledger:
         return [row["version_num"] for row in versions] == [HEAD]
 
     def _find(self, reference: str) -> RunRecord:
-        given = {"given": reference}
-        rows = self._reader.rows("SELECT * FROM runs WHERE id = :given", given)
-        if not rows:
-            rows = self._reader.rows(f"SELECT * FROM runs WHERE name = :given {_NEWEST_FIRST} LIMIT 1", given)
-        if not rows and len(reference) >= SHORTEST_PREFIX:
-            length = len(reference)
-            sql = f"SELECT * FROM runs WHERE substr(id, 1, {length}) = :given {_NEWEST_FIRST} LIMIT 5"
-            rows = self._reader.rows(sql, given)
-        if not rows:
+        found = lookup.run_meant(self._reader, reference)
+        if found is None:
             raise self._unknown(reference)
-        if len(rows) > 1:
-            ids = ", ".join(row["id"] for row in rows)
-            raise UsageError(f"run {reference!r} is ambiguous: {ids}; give more characters")
-        return run_of(rows[0])
+        return found
 
     def _fetch(self, run_id: str) -> RunRecord:
         rows = self._reader.rows("SELECT * FROM runs WHERE id = :id", {"id": run_id})
