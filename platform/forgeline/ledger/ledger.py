@@ -388,10 +388,8 @@ class Ledger:
 
     @cached_property
     def _lease_look(self) -> leases.LeaseLook:
-        return leases.LeaseLook(read=self._fetch, now=self._reader.now, prove_writable=self._prove_writable)
-
-    def _prove_writable(self) -> None:
-        self.writer.prove_writable()
+        prove = lambda: self.writer.prove_writable()  # noqa: E731  (which opens it at the first call)
+        return leases.LeaseLook(read=self._fetch, now=self._reader.now, prove_writable=prove)
 
     def _unknown(self, reference: str) -> NotFound:
         return NotFound(f"no run {reference!r}; {did_you_mean(reference, self.known('name'))}")
