@@ -359,12 +359,7 @@ class Ledger:
             raise LedgerError(
                 f"FORGELINE_LEDGER_URL: {self._url!r} is in memory; allowed: sqlite:///FILE, postgresql://…"
             )
-        try:
-            versions = self._reader.rows("SELECT version_num FROM alembic_version")
-        except LedgerError:
-            # A fresh database has no such table. Anything worse shows again, and is reported, when migrating.
-            return False
-        return [row["version_num"] for row in versions] == [HEAD]
+        return self._reader.schema() == HEAD
 
     def _find(self, reference: str) -> RunRecord:
         found = lookup.run_meant(self._reader, reference)
@@ -388,8 +383,10 @@ class Ledger:
 
     @cached_property
     def _lease_look(self) -> leases.LeaseLook:
-        prove = lambda: self.writer.prove_writable()  # noqa: E731  (which opens it at the first call)
-        return leases.LeaseLook(read=self._fetch, now=self._reader.now, prove_writable=prove)
+        return leases.LeaseLook(read=self._fetch, now=self._reader.now, prove_writable=self._prove_writable)
+
+    def _prove_writable(self) -> None:
+        self.writer.prove_writable()
 
     def _unknown(self, reference: str) -> NotFound:
         return NotFound(f"no run {reference!r}; {did_you_mean(reference, self.known('name'))}")

@@ -70,6 +70,15 @@ class SqlReader:
         except sqlite3.Error as error:
             raise LedgerError(f"{redact(self._url)} did not answer: {error}") from error
 
+    def schema(self) -> str | None:
+        """The migration that the tables are of; None where there are none yet."""
+        try:
+            versions = self.rows("SELECT version_num FROM alembic_version")
+        except LedgerError:
+            # A fresh database has no such table. Anything worse shows again, and is reported, when migrating.
+            return None
+        return versions[0]["version_num"] if len(versions) == 1 else None
+
     def now(self) -> float:
         """The time by the database's own clock, in seconds since 1970."""
         dialect = "sqlite" if self._file is not None else "postgresql"
