@@ -38,10 +38,13 @@ def cluster(faulty: None, home: Path) -> Iterator[RayCluster]:
         yield started
 
 
-def test_a_run_shrinks_when_a_node_dies_and_grows_when_one_comes(cluster: RayCluster, tmp_path: Path) -> None:
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp", {"name": "deepspeed", "zero_stage": 2}], ids=str)
+def test_a_run_shrinks_when_a_node_dies_and_grows_when_one_comes(
+    cluster: RayCluster, tmp_path: Path, strategy: Any
+) -> None:
     first = cluster.add(cpus=1)
     cluster.add(cpus=1)
-    run = started(cluster, SPEC, tmp_path)
+    run = started(cluster, {**SPEC, "strategy": strategy}, tmp_path)
     until(lambda: step_of(run, 1) >= 80)
     assert len({beat.who.node for beat in heartbeat.read_all(run.paths.attempt(1)).values()}) == 2
     first.kill()
