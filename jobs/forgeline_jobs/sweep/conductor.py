@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from forgeline.errors import RunFailed
 from forgeline.ledger.records import RunRecord
 from forgeline.ledger.states import Reason, State
+from forgeline.paths import RunPaths
 from forgeline_jobs.sweep.budget import Budget
 from forgeline_jobs.sweep.live import Telling
 from forgeline_jobs.sweep.points import train_spec
 from forgeline_jobs.sweep.spec import SweepSpec
 from forgeline_jobs.sweep.study import Study
-from forgeline_jobs.sweep.trial_run import Order
+from forgeline_jobs.sweep.trial_run import Order, earlier, measured_at, numbers
 from forgeline_jobs.sweep.trials import LABEL, Outcome, Trial
 
 if TYPE_CHECKING:
@@ -125,15 +126,23 @@ class Conductor:
             if order is not None:
                 return order
         new = self._study.ask()
-        return None if new is None else self._order(new)
+        return None if new is None else self._place(new, run=None)
 
     def _order(self, trial: Trial) -> Order | None:
-        """How to place a trial; None where its run turns out to have ended meanwhile."""
-        context = self._context
+        """How to place a trial that is under way; None where its run has ended, and nobody was told."""
         run = self.run_of(trial.number)
-        if run is not None and run.state is State.SUCCEEDED:
-            self._take_end(trial.number, run.state, run.reason, run.message or "", run.metrics)
-            return None
+        if run is None or run.state is not State.SUCCEEDED:
+            return self._place(trial, run)
+        # Training does not wait for what is made of its measurements: one of them may have been its last.
+        for event in earlier(RunPaths(self._context.paths.home, run.id)):
+            step = measured_at(event, self._spec.stop.grace.unit)
+            if not self._measured({"trial": trial.number, "step": step, "metrics": numbers(event["metrics"])}):
+                return None
+        self._take_end(trial.number, run.state, run.reason, run.message or "", run.metrics)
+        return None
+
+    def _place(self, trial: Trial, run: RunRecord | None) -> Order:
+        context = self._context
         loaded = train_spec(self._spec, trial.values, name=trial_name(self._spec.name, trial.number))
         labels = {**loaded.spec.labels, LABEL: str(trial.number)}
         text = _labelled(loaded.text, labels)

@@ -149,8 +149,7 @@ class DrivenRun:
             self._log.emit("error", message=text, exit_code=1)
 
     def _measured(self, event: Event) -> dict[str, Any]:
-        step = event["epoch"] if self._order.unit == "ep" else event["step"]
-        return {"step": int(step), "metrics": _numbers(event["metrics"])}
+        return {"step": measured_at(event, self._order.unit), "metrics": numbers(event["metrics"])}
 
     def _ended(self, run_id: str | None, last: Event) -> dict[str, Any]:
         if run_id is None:
@@ -177,6 +176,11 @@ def earlier(paths: RunPaths) -> Iterator[Event]:
     yield from (found[step] for step in sorted(found))
 
 
-def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+def measured_at(event: Event, unit: str) -> int:
+    """The epoch, or the optimizer step, that a measurement is of."""
+    return int(event["epoch"] if unit == "ep" else event["step"])
+
+
+def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
     """The event log's JSON has no NaN and no infinity and writes them as text."""
     return {name: float(value) for name, value in metrics.items()}

@@ -1,0 +1,221 @@
+"""The conductor of a sweep, asked as Tune asks it: trials are lost, fail, end unseen, and none runs twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from forgeline.errors import RunFailed
+from forgeline.launching.context import RunContext
+from forgeline.launching.events import EventLog, EventReader
+from forgeline.launching.stopping import StopControl
+from forgeline.ledger.journal import Journal
+from forgeline.ledger.ledger import Ledger
+from forgeline.paths import RunPaths
+from forgeline.settings import Settings
+from forgeline.spec.loading import load
+from forgeline.tracking.spool import Spool
+from forgeline.tracking.tracker import Tracker
+from forgeline_jobs.sweep.budget import Budget
+from forgeline_jobs.sweep.conductor import RETRIES, Conductor
+from forgeline_jobs.sweep.spec import SweepSpec
+from forgeline_jobs.sweep.study import Study
+from forgeline_jobs.sweep.trial_run import Order
+from forgeline_jobs.sweep.trials import LABEL, Outcome
+
+SPEC = {
+    "kind": "sweep",
+    "name": "wine-sweep",
+    "train": {"architecture": {"name": "mlp"}, "data": {"name": "wine", "batch_size": 16}},
+    "space": {"optimizer.lr": {"log_uniform": [1e-4, 1e-1]}},
+    "search": {"trials": 4, "concurrent": 2},
+    "objective": {"metric": "val/loss"},
+    "stop": {"scheduler": "asha", "reduction": 2},
+}
+
+
+class Scene:
+    """A sweep's ledger and files, and conductors of its executions."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.ledger = Ledger(f"sqlite:///{home / 'ledger.db'}")
+        self.ledger.create_run(id="sweep", name="wine-sweep", kind="sweep", spec="")
+        self.stop = StopControl(grace_s=1)
+
+    def conductor(self, **changed: Any) -> tuple[Conductor, Study]:
+        spec = load({**SPEC, **changed}).spec
+        assert isinstance(spec, SweepSpec)
+        paths = RunPaths(self.home, "sweep")
+        paths.root.mkdir(parents=True, exist_ok=True)
+        context = RunContext(
+            run_id="sweep",
+            spec=spec,
+            paths=paths,
+            settings=Settings(),
+            ledger=self.ledger,
+            tracker=Tracker(f"sqlite:///{self.home / 'mlflow.db'}"),
+            attempt=1,
+            events=EventLog(paths.events),
+            stop=self.stop,
+        )
+        study = Study(spec, Journal(self.ledger, self.ledger.get("sweep")), maximise=[False])
+        budget = Budget(spec.budget, self.ledger, "sweep")
+        return Conductor(context, spec, study, budget, halted=paths.root / "halted"), study
+
+    def run(self, order: Order, *, id: str, epochs: Mapping[int, float] = {}, state: str = "succeeded") -> str:
+        """The run of a trial, as an actor would have left it."""
+        labels = load(order.spec).spec.labels
+        self.ledger.create_run(id=id, name="t", kind="train", spec=order.spec, labels=labels, parent="sweep")
+        self.ledger.start_attempt(id, "first")
+        with Spool(RunPaths(self.home, id).spool(attempt=1, rank=0)) as spool:
+            for epoch, loss in epochs.items():
+                spool.event("epoch", epoch=epoch, epochs=4, step=epoch * 10, metrics={"val/loss": loss})
+        for step in ("starting", "running"):
+            self.ledger.transition(id, step)
+        self.ledger.transition(id, state, metrics={} if not epochs else {"val/loss": [*epochs.values()][-1]})
+        return id
+
+    def said(self) -> str:
+        events = EventReader(RunPaths(self.home, "sweep").events).read_new()
+        return "\n".join(str(event.get("text")) for event in events if event["event"] == "message")
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+def measured(order: Order, step: int, loss: float) -> dict[str, Any]:
+    return {"trial": order.trial, "step": step, "metrics": {"val/loss": loss}, "done": False}
+
+
+def ended(order: Order, state: str = "succeeded", reason: str | None = None, loss: float = 0.5) -> dict[str, Any]:
+    told = {"state": state, "reason": reason, "message": "so it was", "metrics": {"val/loss": loss, "train/loss": 1.0}}
+    return {"trial": order.trial, "done": True, **told}
+
+
+def placed(ask: Callable[[], Order | None]) -> Order:
+    order = ask()
+    assert order is not None
+    return order
+
+
+def test_trials_are_placed_once_and_the_sweep_ends_with_the_last(scene: Scene) -> None:
+    conductor, study = scene.conductor()
+    orders = [placed(conductor.next) for _ in range(4)]
+    assert [order.trial for order in orders] == [0, 1, 2, 3] and not any(order.resume for order in orders)
+    assert conductor.next() is None and not conductor.finished()
+    for order in orders:
+        conductor.ended(ended(order))
+    assert conductor.finished() and conductor.next() is None
+    assert [trial.outcome for trial in study.trials] == [Outcome.SUCCEEDED] * 4
+    assert study.trials[0].metrics == {"val/loss": 0.5}
+    conductor.check()
+
+
+def test_a_killed_driver_finds_the_run_of_a_trial_and_makes_no_second_one(scene: Scene) -> None:
+    conductor, _ = scene.conductor()
+    first, second = placed(conductor.next), placed(conductor.next)
+    scene.run(second, id="of-second", state="failed")
+    conductor, _ = scene.conductor()  # killed, and resumed
+    again = [placed(conductor.next) for _ in range(2)]
+    assert [(order.trial, order.resume) for order in again] == [(0, None), (1, "of-second")]
+    assert [order.spec for order in again] == [first.spec, second.spec]
+
+
+def test_a_run_that_succeeded_unseen_is_taken_with_all_that_it_measured(scene: Scene) -> None:
+    conductor, _ = scene.conductor()
+    order = placed(conductor.next)
+    scene.run(order, id="of-first", epochs={1: 0.9, 2: 0.7, 3: 0.6})
+    conductor, study = scene.conductor()
+    assert placed(conductor.next).trial == 1
+    assert study.trials[0].reports == {1: [0.9], 2: [0.7], 3: [0.6]}
+    assert (study.trials[0].outcome, study.trials[0].objectives) == (Outcome.SUCCEEDED, [0.6])
+
+
+def test_a_run_that_succeeded_unseen_and_would_have_been_stopped_is_stopped(scene: Scene) -> None:
+    """The kill came between what the trial measured and the verdict: with it, or without, the sweep is the same."""
+    conductor, study = scene.conductor()
+    good, bad = placed(conductor.next), placed(conductor.next)
+    for epoch in (1, 2):
+        assert conductor.measured(measured(good, epoch, 0.1))
+    scene.run(bad, id="of-bad", epochs={1: 5.0, 2: 0.01})
+    conductor, study = scene.conductor()
+    assert placed(conductor.next).trial == good.trial
+    assert placed(conductor.next).trial == 2
+    assert (study.trials[1].outcome, study.trials[1].objectives) == (Outcome.PRUNED, [5.0])
+
+
+def test_a_trial_that_lost_its_node_goes_on_and_is_given_up_after_some_times(scene: Scene) -> None:
+    conductor, study = scene.conductor()
+    order = placed(conductor.next)
+    scene.run(order, id="of-first", state="failed")
+    for _ in range(RETRIES):
+        conductor.ended(ended(order, "failed", "node_lost"))
+        again = placed(conductor.next)
+        assert (again.trial, again.resume) == (0, "of-first")
+    assert "it goes on from its last checkpoint" in scene.said()
+    conductor.lost(0, "its process died")
+    assert study.trials[0].outcome is Outcome.FAILED
+    assert placed(conductor.next).trial == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "outcome"),
+    [
+        ("user_error", Outcome.FAILED),
+        ("out_of_memory", Outcome.FAILED),
+        ("non_finite_loss", Outcome.FAILED),
+        ("cancelled", Outcome.STOPPED),
+    ],
+)
+def test_a_trial_that_failed_by_its_own_fault_or_was_stopped_has_ended(
+    scene: Scene, reason: str, outcome: Outcome
+) -> None:
+    conductor, study = scene.conductor()
+    order = placed(conductor.next)
+    conductor.ended(ended(order, "cancelled" if reason == "cancelled" else "failed", reason))
+    assert (study.trials[0].outcome, study.trials[0].message) == (outcome, "so it was")
+    assert placed(conductor.next).trial == 1
+
+
+def test_too_many_failures_halt_the_sweep(scene: Scene) -> None:
+    conductor, _ = scene.conductor(budget={"failed_trials": 1})
+    for _ in range(2):
+        assert not conductor.halted()
+        conductor.ended(ended(placed(conductor.next), "failed", "user_error"))
+    assert conductor.halted()
+    assert conductor.why_halted == "budget.failed_trials 1 is spent: 2 trials failed"
+
+
+def test_what_is_under_way_when_all_stop_stays_open(scene: Scene) -> None:
+    conductor, study = scene.conductor()
+    order = placed(conductor.next)
+    scene.stop.request("cancelled")
+    assert conductor.halted() and Path(order.halted).exists()
+    conductor.ended(ended(order, "cancelled", "cancelled"))
+    conductor.lost(order.trial, "killed with the rest")
+    assert study.trials[0].outcome is Outcome.OPEN
+    scene.stop = StopControl(grace_s=1)
+    conductor, _ = scene.conductor()
+    assert not Path(order.halted).exists()
+    assert placed(conductor.next).trial == 0
+
+
+def test_an_error_in_an_answer_ends_the_sweep_and_is_told(scene: Scene) -> None:
+    conductor, _ = scene.conductor()
+    order = placed(conductor.next)
+    assert not conductor.measured({**measured(order, 1, 0.5), "metrics": {"val/accuracy": 1.0}})
+    assert conductor.halted()
+    with pytest.raises(RunFailed, match="did not measure 'val/loss'"):
+        conductor.check()
+
+
+def test_the_label_is_what_a_run_is_found_by(scene: Scene) -> None:
+    conductor, _ = scene.conductor()
+    order = placed(conductor.next)
+    assert load(order.spec).spec.labels == {LABEL: "0"}
