@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -41,6 +41,7 @@ TRAIN: Mapping[str, Any] = {
     "checkpoint": {"every": "1ep"},
 }
 VICTIMS = ("driver", "raylet", "worker", "trial")
+ENDING = VICTIMS[:2]
 WORKING = ("ray::_Trainee", "ray::ResourceTrainable", "ray::TrialRun")
 LEFT_ALONE_S = (1.0, 14.0)
 """A kill comes so many seconds after the last one, or after the sweep was taken up again."""
@@ -187,39 +188,60 @@ class Sweep:
         return read(self.entries())
 
     def kill_often(self, kills: int, chance: random.Random, say: Say) -> Killed:
-        """Kill it so often, or until it has succeeded, and then let it end."""
+        """Kill processes of random kinds so often, or until it has succeeded, and then let it end."""
+        return self._kill(iter(lambda: chance.choice(VICTIMS), None), kills, chance, say)
+
+    def kill_in_turn(self, victims: Sequence[str], chance: random.Random, say: Say) -> Killed:
+        """The same with victims of these kinds, in this order."""
+        return self._kill(iter(victims), len(victims), chance, say)
+
+    def _kill(self, victims: Iterator[str], kills: int, chance: random.Random, say: Say) -> Killed:
         done, survived = Killed(), 0
         self.start()
-        while len(done.victims) < kills and self.ledger.get(self.id).state != "succeeded":
+        while len(done.victims) < kills and self._state() != "succeeded":
             if self.has_ended():
-                self.start()
-                done.resumes, survived = done.resumes + 1, 0
-            time.sleep(chance.uniform(*LEFT_ALONE_S))
-            driver = self._driver()
-            victim = chance.choice(VICTIMS if survived < BY_ITSELF else VICTIMS[:2])
-            process = driver and _find(driver, victim, chance)
-            if driver is None or process is None:
-                continue
-            below = driver.children(recursive=True)
-            process.kill()
-            done.victims.append(victim)
-            survived += 1
-            ended = sum(trial.outcome is not Outcome.OPEN for trial in self.trials())
-            say(f"kill {len(done.victims)}: {victim}, {ended} trials have ended")
-            if victim in ("driver", "raylet"):
-                _until(self.has_ended, f"the end of a sweep whose {victim} was killed")
-                _, left = psutil.wait_procs(below, timeout=10)
-                orphans = [name for name in map(_name, left) if name.startswith(WORKING)]
-                done.orphans += len(orphans)
-                if orphans:
-                    say(f"orphans: {', '.join(orphans)}")
-        while not self.has_ended() or self.ledger.get(self.id).state != "succeeded":
+                self._resume(done, say)
+                survived = 0
+            victim = next(victims)
+            if survived >= BY_ITSELF:
+                victim = chance.choice(ENDING)
+            if self._kill_one(victim, chance, done):
+                survived += 1
+                ended = sum(trial.outcome is not Outcome.OPEN for trial in self.trials())
+                say(f"kill {len(done.victims)}: {victim}, {ended} trials have ended")
+        while self._state() != "succeeded":
             if self.has_ended():
-                say(f"{self.ledger.get(self.id).state}: {self.ledger.get(self.id).message}; resumed")
-                self.start()
-                done.resumes += 1
+                self._resume(done, say)
             _until(self.has_ended, "its end")
         return done
+
+    def _kill_one(self, victim: str, chance: random.Random, done: Killed) -> bool:
+        """Kill a process of a kind as soon as there is one; False where the sweep ended before."""
+        process = None
+        while process is None:
+            time.sleep(chance.uniform(*LEFT_ALONE_S))
+            if self.has_ended():
+                return False
+            driver = self._driver()
+            process = driver and _find(driver, victim, chance)
+        assert driver is not None
+        below = driver.children(recursive=True)
+        process.kill()
+        done.victims.append(victim)
+        if victim in ENDING:
+            _until(self.has_ended, f"the end of a sweep whose {victim} was killed")
+            _, left = psutil.wait_procs(below, timeout=10)
+            done.orphans += sum(_name(process).startswith(WORKING) for process in left)
+        return True
+
+    def _resume(self, done: Killed, say: Say) -> None:
+        record = self.ledger.get(self.id)
+        say(f"{record.state}, {record.reason}: resumed")
+        self.start()
+        done.resumes += 1
+
+    def _state(self) -> str:
+        return self.ledger.get(self.id).state
 
     def _driver(self) -> psutil.Process | None:
         record = self.ledger.get(self.id)

@@ -21,6 +21,7 @@ from forgeline_jobs.sweep.live import Telling
 from forgeline_jobs.sweep.points import train_spec
 from forgeline_jobs.sweep.spec import SweepSpec
 from forgeline_jobs.sweep.study import Study
+from forgeline_jobs.sweep.surroundings import Surroundings
 from forgeline_jobs.sweep.trial_run import Order, earlier, measured_at, numbers
 from forgeline_jobs.sweep.trials import LABEL, Outcome, Trial
 
@@ -54,6 +55,7 @@ class Conductor:
         self._study = study
         self._budget = budget
         self._halted = halted
+        self._surroundings = Surroundings(context.outranked)
         self._lock = threading.Lock()
         self._placed: set[int] = set()
         self._retried: dict[int, int] = {}
@@ -92,21 +94,29 @@ class Conductor:
             elif self._context.cancel_requested():
                 self._why = "cancelled"
             else:
-                self._why = self._guarded(lambda: self._budget.spent(self._study.trials), None)
+                self._why = self._guarded(self._reason_to_stop, None)
             if self._why is not None:
                 self._halted.touch()
         return self._why is not None
 
     @property
     def why_halted(self) -> str | None:
-        """Why all trials were stopped; None where they were not."""
-        return self._why
+        """Why all trials were stopped; None where they were not, or had ended when the sweep was to give way."""
+        return None if self._surroundings.gives_way and self.finished() else self._why
+
+    @property
+    def gives_way(self) -> bool:
+        """Whether all trials were stopped since another run goes first."""
+        return self._surroundings.gives_way and not self.finished()
 
     def check(self) -> None:
         """Raises what went wrong while Tune asked."""
         self._telling.close()
         if self._error is not None:
             raise self._error
+
+    def _reason_to_stop(self) -> str | None:
+        return self._budget.spent(self._study.trials) or self._surroundings.look()
 
     def _guarded(self, call: Callable[[], Answer], otherwise: Answer) -> Answer:
         """Tune hides errors of its callbacks, or goes on after them: the sweep is halted, and raises the first."""

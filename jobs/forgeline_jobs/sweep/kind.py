@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from forgeline.errors import RunCancelled, RunFailed, SpecError, UsageError
+from forgeline.launching.context import GivesWay
 from forgeline.ledger.journal import Journal
 from forgeline.ledger.ledger import Ledger, open_ledger
 from forgeline.planning import Plan, Question
@@ -124,6 +125,8 @@ class SweepKind:
         conductor.check()
         if context.cancel_requested():
             raise RunCancelled("stopped as asked; the trials under way are gone on with when the sweep is resumed")
+        if conductor.gives_way:
+            raise GivesWay(conductor.why_halted)
         return self._result(context, spec, study, maximise, conductor.why_halted)
 
     @staticmethod

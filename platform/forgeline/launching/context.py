@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+
+class GivesWay(Exception):
+    """Raised by a kind that is `outranked` and has saved what it has: the run waits for its turn again, and goes on."""
+
+
 LEDGER_PATIENCE_S = 600.0
 """How long a run waits for a ledger that is away before it gives up."""
 
@@ -43,6 +48,8 @@ class RunContext:
         workers: that this host holds room for as long as the run lasts; None on a cluster, which gives room itself.
         grace_s: seconds between a wish to stop and the kill.
         progressed: to be called whenever the work got on; `max_idle` counts from the last time.
+        outranked: whether a run of higher priority waits for what this one holds; a kind that can go on later asks,
+            saves what it has, and raises `GivesWay`.
         first_step: optimizer step that the open attempt goes on from; None until it is told.
         deadline_s: seconds from the start of execution to the deadline; None without one.
     """
@@ -63,6 +70,7 @@ class RunContext:
     watch: Callable[[Path, int | None], None] = field(default=lambda path, first_step: None)
     grace_s: float = 30.0
     progressed: Callable[[], None] = field(default=lambda: None)
+    outranked: Callable[[], bool] = field(default=lambda: False)
     first_step: int | None = None
 
     def emit(self, event: str, /, **fields: Any) -> None:

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from forgeline.errors import ForgelineError, TrackingError
 from forgeline.kinds import get_kind
 from forgeline.launching.cluster_ray import ClusterRay
-from forgeline.launching.context import LEDGER_PATIENCE_S, RunContext
+from forgeline.launching.context import LEDGER_PATIENCE_S, GivesWay, RunContext
 from forgeline.launching.events import EventLog, exit_code
 from forgeline.launching.held_ray import HeldRay
 from forgeline.launching.ledger_watch import LedgerWatch
@@ -28,7 +30,7 @@ from forgeline.launching.replay import finish_abandoned
 from forgeline.launching.request import Request
 from forgeline.launching.stopping import StopControl
 from forgeline.launching.streaming import SpoolStream
-from forgeline.launching.supervision import Progress, Supervisor
+from forgeline.launching.supervision import Ended, Progress, Supervisor
 from forgeline.ledger.ledger import Ledger
 from forgeline.ledger.states import State
 from forgeline.paths import RunPaths
@@ -80,6 +82,7 @@ class Execution:
             stop.grace_s = self._spec.grace.total_seconds()
         self._progress = Progress()
         self._worked = threading.Event()
+        self._worked_s = 0.0
         self._watch: LedgerWatch | None = None
         self._queue = HostQueue(self._ledger, settings, self._spec)
         # A part of another run waits for no turn: the other one's place has room for it.
@@ -154,37 +157,56 @@ class Execution:
     def _run_kind(self, paths: RunPaths) -> Outcome:
         if self._early_error is not None:
             raise self._early_error
-        gpus = self._take_place()
-        if self._ray.started and list(gpus) != list(self._gpus):
-            # They were free when Ray started, and another run was quicker.
-            self._ray.stop()
-        if not self._ray.started:
-            self._start_ray(gpus)
+        self._take_place()
         context = self._context(paths)
+        describing = threading.Thread(target=self._describe, daemon=True)
+        ended = self._work(context, meanwhile=describing.start)
+        while isinstance(ended.error, GivesWay) and not self._stop.requested():
+            self._give_way(context, str(ended.error))
+            ended = self._work(context)
+        self._worked.set()
+        describing.join(_DELIVERY_S)
+        self._result = ended.result or {}
+        if ended.error is not None and not isinstance(ended.error, ForgelineError | GivesWay):
+            traceback.print_exception(ended.error)
+        return outcome_of(ended.error, self._stop, killed=ended.killed)
+
+    def _work(self, context: RunContext, *, meanwhile: Callable[[], None] = lambda: None) -> Ended:
+        """Let the kind work on one open attempt."""
         self._patiently(lambda: self._ledger.transition(self._run_id, "running"))
         self._tell("running")
-        describing = threading.Thread(target=self._describe, daemon=True)
-        describing.start()
-        kind = get_kind(self._spec.kind).kind()
+        meanwhile()
+        kind, began = get_kind(self._spec.kind).kind(), time.monotonic()
         supervisor = Supervisor(
             stop=self._stop,
             cancel_requested=lambda: self._watch is not None and self._watch.cancel_requested,
             on_stop=lambda: self._on_stop(context),
             kill=self._ray.kill,
-            deadline_s=context.deadline_s,
+            deadline_s=None if context.deadline_s is None else context.deadline_s - self._worked_s,
             max_idle_s=None if self._spec.max_idle is None else self._spec.max_idle.total_seconds(),
             progress=self._progress,
         )
         ended = supervisor.run(lambda: kind.execute(context))
-        self._worked.set()
-        describing.join(_DELIVERY_S)
-        self._result = ended.result or {}
-        if ended.error is not None and not isinstance(ended.error, ForgelineError):
-            traceback.print_exception(ended.error)
-        return outcome_of(ended.error, self._stop, killed=ended.killed)
+        self._worked_s += time.monotonic() - began
+        return ended
 
-    def _take_place(self) -> Sequence[str]:
-        """From `queued` to `starting`; returns the GPUs of this host that the run now holds."""
+    def _give_way(self, context: RunContext, why: str) -> None:
+        """Leave everything to the run that goes first, and go on with a further attempt when the turn comes again."""
+        context.message(f"{why}; this run waits, and goes on")
+        self._ray.stop()
+        self._patiently(
+            lambda: self._ledger.end_attempt(self._run_id, context.attempt, "cancelled", reason="preempted")
+        )
+        self._patiently(lambda: self._ledger.transition(self._run_id, "queued"))
+        self._tell("queued")
+        self._take_place()
+        context.attempt = self._patiently(lambda: self._ledger.start_attempt(self._run_id, "preempted"))
+        context.paths.attempt(context.attempt).mkdir(parents=True, exist_ok=True)
+        context.resume_from = context.paths.checkpoints
+        self._progress()
+
+    def _take_place(self) -> None:
+        """From `queued` to `starting`, with the GPUs that the run then holds, and Ray on them."""
         gpus: Sequence[str] = ()
         if not self._waits:
             self._patiently(lambda: self._ledger.transition(self._run_id, "starting"))
@@ -195,7 +217,11 @@ class Execution:
                 on_wait=lambda text: self._events.emit("message", text=text, level="info"),
             )
         self._tell("starting")
-        return gpus
+        if self._ray.started and list(gpus) != list(self._gpus):
+            # They were free when Ray started, and another run was quicker.
+            self._ray.stop()
+        if not self._ray.started:
+            self._start_ray(gpus)
 
     def _context(self, paths: RunPaths) -> RunContext:
         resumed = self._request.resume is not None
@@ -227,6 +253,7 @@ class Execution:
             watch=stream.watch,
             grace_s=self._stop.grace_s,
             progressed=self._progress,
+            outranked=partial(self._queue.is_outranked, self._run_id) if self._waits else lambda: False,
         )
         if not resumed:
             context.begin()

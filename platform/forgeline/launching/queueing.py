@@ -72,6 +72,31 @@ class HostQueue:
         own = _claim("", self._resources, priority=0, submitted=time.time(), waiting=True, devices=())
         return may_start("", [*claims, own], self._capacity, self._devices)
 
+    def is_outranked(self, run_id: str) -> bool:
+        """Whether the run whose turn it is has a higher priority than this one, and could start without it.
+
+        Other runs of the same kind that it outranks are taken for leaving as well: each of them asks the same.
+        """
+        try:
+            records = self._records()
+        except LedgerError:
+            # It will still be waiting when the ledger is back.
+            return False
+        own = next((record for record in records if record.id == run_id), None)
+        waiting = [record for record in records if record.state is State.QUEUED]
+        if own is None or not waiting:
+            return False
+        first = min(waiting, key=lambda record: (-record.priority, record.submitted, record.id))
+        if first.priority <= own.priority:
+            return False
+        left = [
+            self._claim_of(record)
+            for record in records
+            if record.state is State.QUEUED or record.kind != own.kind or record.priority >= first.priority
+        ]
+        devices = gpu_devices() if any(claim.gpus for claim in left) else []
+        return may_start(first.id, left, self._capacity, devices) is not None
+
     def wait_for_turn(self, run_id: str, *, stop: Callable[[], bool], on_wait: Callable[[str], None]) -> Sequence[str]:
         """Return once the run holds its CPUs, memory and GPUs, its state being `starting`.
 
@@ -116,9 +141,13 @@ class HostQueue:
         return f"queued: {held} are held by other runs, {len(others) - len(holding)} more are waiting"
 
     def _claims(self) -> list[Claim]:
+        return [self._claim_of(record) for record in self._records()]
+
+    def _records(self) -> list[RunRecord]:
+        """All that hold or wait for something here; a part of another run is in that one's place."""
         host = socket.gethostname()
         active = self._ledger.list_runs(state=ACTIVE, elsewhere=False)
-        return [self._claim_of(record) for record in active if record.driver_host == host and record.cluster is None]
+        return [record for record in active if record.driver_host == host and record.cluster is None]
 
     def _claim_of(self, record: RunRecord) -> Claim:
         """What a run holds or waits for; one with a range of workers has as many as this host can hold."""

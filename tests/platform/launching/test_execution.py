@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,12 +17,14 @@ import pytest
 
 from forgeline.errors import LedgerError, NotFound, RunCancelled, RunFailed, TrackingError
 from forgeline.launching import execution, ledger_watch
+from forgeline.launching.context import GivesWay
 from forgeline.launching.events import Event, EventLog, EventReader
 from forgeline.launching.execution import Execution
 from forgeline.launching.request import Request
 from forgeline.launching.stopping import StopControl
 from forgeline.ledger.ledger import Ledger
 from forgeline.ledger.records import RunRecord
+from forgeline.paths import RunPaths
 from forgeline.settings import settings
 from forgeline.tracking.spool import Spool
 
@@ -279,3 +283,62 @@ def test_a_store_that_comes_back_is_told_what_the_run_is(execute: Any, monkeypat
     _, _, events = execute(work)
     assert Recorder.calls == 3
     assert [event for event in events if "could not be tracked" in event.get("text", "")] == []
+
+
+def test_a_kind_that_gives_way_waits_for_its_turn_and_goes_on(execute: Any, ray: Ray) -> None:
+    ledger = Ledger(settings().resolved_ledger_url)
+    asked: list[tuple[int, bool, Any]] = []
+    cpus = settings().available_cpus
+
+    def work(context: Any) -> dict[str, Any]:
+        asked.append((context.attempt, context.outranked(), context.resume_from))
+        if len(asked) == 1:
+            ledger.create_run(
+                id="high", name="high", kind="toy", spec="kind: toy\n", priority=1,
+                driver_host=socket.gethostname(), driver_pid=os.getpid(),
+            )  # fmt: skip
+            assert context.outranked()
+            # Its turn comes, and later it ends.
+            threading.Thread(target=go_first).start()
+            raise GivesWay("a run of higher priority waits")
+        return {"metrics": {"val/loss": 0.25}}
+
+    def go_first() -> None:
+        wait_for(lambda: ledger.get("own").state == "queued")
+        ledger.transition("high", "starting")
+        seen.append(ray.started)
+        ledger.transition("high", "failed")
+
+    seen: list[bool] = []
+    code, record, events = execute(work, resources=f"{{workers: {int(cpus)}}}")
+    assert (code, record.state, record.metrics) == (0, "succeeded", {"val/loss": 0.25})
+    assert seen == [False], "Ray held its share while the other run had its turn"
+    assert [number for number, _, _ in asked] == [1, 2]
+    assert asked[0][2] is None
+    assert asked[1][1:] == (False, RunPaths(settings().home_folder, "own").checkpoints)
+    attempts = ledger.attempts("own")
+    assert [(one.cause, one.outcome, one.reason) for one in attempts] == [
+        ("first", "cancelled", "preempted"),
+        ("preempted", "succeeded", None),
+    ]
+    states = [event["state"] for event in events if event["event"] == "state"]
+    assert states == ["queued", "starting", "running", "queued", "starting", "running", "succeeded"]
+
+
+def test_a_kind_that_gives_way_and_is_cancelled_meanwhile_ends(execute: Any) -> None:
+    ledger = Ledger(settings().resolved_ledger_url)
+
+    def work(context: Any) -> dict[str, Any]:
+        assert context.attempt == 1
+        ledger.request_cancel("own")
+        raise GivesWay("a run of higher priority waits")
+
+    code, record, _ = execute(work)
+    assert (code, record.state) == (103, "cancelled")
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    until = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.02)

@@ -104,3 +104,54 @@ def test_a_range_of_workers_holds_as_many_as_this_host_can_hold(ledger: Ledger, 
     with pytest.raises(RunCancelled):
         take(queue(), "b", told)
     assert told == ["queued: 4 of 4 CPUs are held by other runs, 0 more are waiting"]
+
+
+def running(ledger: Ledger, run_id: str, resources: str, **fields: Any) -> None:
+    new_run(ledger, run_id, resources, **fields)
+    ledger.transition(run_id, "starting")
+
+
+def test_a_run_is_outranked_by_one_that_could_start_in_its_place(ledger: Ledger, queue: Any) -> None:
+    own = queue(workers=3)
+    running(ledger, "own", "{workers: 3}")
+    assert not own.is_outranked("own"), "nobody waits"
+    new_run(ledger, "equal", "{workers: 2}")
+    assert not own.is_outranked("own"), "it has the same priority"
+    new_run(ledger, "high", "{workers: 2}", priority=5)
+    assert own.is_outranked("own")
+    ledger.transition("high", "cancelled")
+    assert not own.is_outranked("own")
+
+
+def test_a_place_that_would_not_help_is_kept(ledger: Ledger, queue: Any) -> None:
+    own = queue(workers=1)
+    running(ledger, "own", "{workers: 1}")
+    running(ledger, "train", "{workers: 3}")
+    new_run(ledger, "high", "{workers: 4}", priority=5)
+    assert own.is_outranked("own"), "both are of the same kind, and leave"
+    ledger.transition("train", "cancelled")
+    ledger.create_run(
+        id="other", name="o", kind="other", spec="kind: other\nresources: {workers: 3}\n",
+        driver_host=socket.gethostname(), driver_pid=os.getpid(),
+    )  # fmt: skip
+    ledger.transition("other", "starting")
+    assert not own.is_outranked("own"), "the other holds what it needs, and stays"
+
+
+def test_a_gpu_that_is_waited_for_is_looked_for(ledger: Ledger, queue: Any) -> None:
+    own = queue(gpus_per_worker=1, workers=2)
+    running(ledger, "own", "{workers: 2, gpus_per_worker: 1}")
+    new_run(ledger, "high", "{gpus_per_worker: 1}", priority=1)
+    assert own.is_outranked("own")
+
+
+def test_a_ledger_that_is_away_outranks_nobody(ledger: Ledger, queue: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(**options: Any) -> Any:
+        raise LedgerError("locked")
+
+    running(ledger, "own", "{workers: 3}")
+    new_run(ledger, "high", "{workers: 2}", priority=5)
+    own = queue(workers=3)
+    assert own.is_outranked("own")
+    monkeypatch.setattr(ledger, "list_runs", away)
+    assert not own.is_outranked("own")
