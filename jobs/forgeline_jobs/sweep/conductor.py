@@ -7,6 +7,7 @@ the run and writing that down makes no second one.
 from __future__ import annotations
 
 import threading
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,8 @@ NOT_ITS_FAULT = frozenset(
 RETRIES = 3
 """How often a trial that failed by no fault of its own is gone on with, in one execution of the sweep."""
 
+HELD_S = 120.0
+"""How long an actor of an earlier execution is waited for; a lease that is not renewed is over within a minute."""
 
 Answer = TypeVar("Answer")
 
@@ -47,18 +50,29 @@ class Conductor:
         study: its mind.
         budget: what it may spend.
         halted: file that tells the trials' actors that the whole sweep stops.
+        surroundings: of the sweep, looked at while trials run.
     """
 
-    def __init__(self, context: RunContext, spec: SweepSpec, study: Study, budget: Budget, *, halted: Path) -> None:
+    def __init__(
+        self,
+        context: RunContext,
+        spec: SweepSpec,
+        study: Study,
+        budget: Budget,
+        *,
+        halted: Path,
+        surroundings: Surroundings | None = None,
+    ) -> None:
         self._context = context
         self._spec = spec
         self._study = study
         self._budget = budget
         self._halted = halted
-        self._surroundings = Surroundings(context.outranked)
+        self._surroundings = surroundings or Surroundings(context.outranked)
         self._lock = threading.Lock()
         self._placed: set[int] = set()
         self._retried: dict[int, int] = {}
+        self._held: dict[str, float] = {}
         self._why: str | None = None
         self._error: Exception | None = None
         self._telling = Telling(context.emit, spec, study.trials)
@@ -132,15 +146,25 @@ class Conductor:
     def _next(self) -> Order | None:
         waiting = [trial for trial in self._study.open_trials() if trial.number not in self._placed]
         for trial in waiting:
-            order = self._order(trial)
+            run = self.run_of(trial.number)
+            if run is not None and self._is_held(run):
+                return None
+            order = self._order(trial, run)
             if order is not None:
                 return order
         new = self._study.ask()
         return None if new is None else self._place(new, run=None)
 
-    def _order(self, trial: Trial) -> Order | None:
+    def _is_held(self, run: RunRecord) -> bool:
+        """Whether an actor of an earlier execution still has the run: it is about to die, or not known to be dead."""
+        if run.is_final:
+            self._held.pop(run.id, None)
+            return False
+        since = self._held.setdefault(run.id, time.monotonic())
+        return time.monotonic() - since < HELD_S
+
+    def _order(self, trial: Trial, run: RunRecord | None) -> Order | None:
         """How to place a trial that is under way; None where its run has ended, and nobody was told."""
-        run = self.run_of(trial.number)
         if run is None or run.state is not State.SUCCEEDED:
             return self._place(trial, run)
         # Training does not wait for what is made of its measurements: one of them may have been its last.

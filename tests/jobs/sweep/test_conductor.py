@@ -23,6 +23,7 @@ from forgeline_jobs.sweep.budget import Budget
 from forgeline_jobs.sweep.conductor import RETRIES, Conductor
 from forgeline_jobs.sweep.spec import SweepSpec
 from forgeline_jobs.sweep.study import Study
+from forgeline_jobs.sweep.surroundings import Surroundings
 from forgeline_jobs.sweep.trial_run import Order
 from forgeline_jobs.sweep.trials import LABEL, Outcome
 
@@ -64,7 +65,8 @@ class Scene:
         )
         study = Study(spec, Journal(self.ledger, self.ledger.get("sweep")), maximise=[False])
         budget = Budget(spec.budget, self.ledger, "sweep")
-        return Conductor(context, spec, study, budget, halted=paths.root / "halted"), study
+        around = Surroundings(context.outranked, nodes=lambda: [{"Alive": True}])
+        return Conductor(context, spec, study, budget, halted=paths.root / "halted", surroundings=around), study
 
     def run(self, order: Order, *, id: str, epochs: Mapping[int, float] = {}, state: str = "succeeded") -> str:
         """The run of a trial, as an actor would have left it."""
@@ -76,7 +78,8 @@ class Scene:
                 spool.event("epoch", epoch=epoch, epochs=4, step=epoch * 10, metrics={"val/loss": loss})
         for step in ("starting", "running"):
             self.ledger.transition(id, step)
-        self.ledger.transition(id, state, metrics={} if not epochs else {"val/loss": [*epochs.values()][-1]})
+        if state != "running":
+            self.ledger.transition(id, state, metrics={} if not epochs else {"val/loss": [*epochs.values()][-1]})
         return id
 
     def said(self) -> str:
@@ -125,6 +128,17 @@ def test_a_killed_driver_finds_the_run_of_a_trial_and_makes_no_second_one(scene:
     again = [placed(conductor.next) for _ in range(2)]
     assert [(order.trial, order.resume) for order in again] == [(0, None), (1, "of-second")]
     assert [order.spec for order in again] == [first.spec, second.spec]
+
+
+def test_a_trial_whose_former_actor_still_lives_is_waited_for(scene: Scene) -> None:
+    conductor, _ = scene.conductor()
+    order = placed(conductor.next)
+    scene.run(order, id="of-first", state="running")
+    conductor, study = scene.conductor()
+    assert conductor.next() is None and not conductor.finished()
+    assert len(study.trials) == 1, "another trial was placed before it"
+    scene.ledger.transition("of-first", "failed", "platform_error")
+    assert placed(conductor.next).resume == "of-first"
 
 
 def test_a_run_that_succeeded_unseen_is_taken_with_all_that_it_measured(scene: Scene) -> None:
