@@ -12,11 +12,11 @@ from forgeline.ledger.journal import Journal
 from forgeline.ledger.ledger import Ledger, open_ledger
 from forgeline.planning import Plan, Question
 from forgeline.settings import settings
-from forgeline_jobs.sweep import earlier, points
+from forgeline_jobs.sweep import earlier, points, winners
 from forgeline_jobs.sweep import plan as sweep_plan
 from forgeline_jobs.sweep.budget import Budget
 from forgeline_jobs.sweep.spec import SweepSpec
-from forgeline_jobs.sweep.study import Study
+from forgeline_jobs.sweep.study import Study, to_go_on_with
 from forgeline_jobs.sweep.trials import Outcome, best, read
 from forgeline_jobs.train.kind import TrainKind
 from forgeline_jobs.train.preparation import prepare
@@ -53,6 +53,8 @@ class SweepKind:
             if (other.architecture, other.data) != (first.architecture, first.data):
                 self._located(lambda other=other: trains.check(other))
         points.directions(spec, prepare(first.data, verify=False).signature.task)
+        if spec.register_ is not None:
+            self._located(lambda: trains.check(first.model_copy(update={"register_": spec.register_})))
         if spec.search.warm_start is not None:
             earlier.trials(open_ledger(), spec)
         if spec.budget.money is not None and sweep_plan.price_of_second(Question(settings=settings())) is None:
@@ -72,10 +74,14 @@ class SweepKind:
             UsageError: it has all its trials, or its budget is spent.
         """
         trials = read(ledger.journal(run.id))
-        if len(trials) >= sweep_plan.most_trials(spec) and all(trial.outcome is not Outcome.OPEN for trial in trials):
+        wrong = next((number for number in spec.search.again if number >= len(trials)), None)
+        if wrong is not None:
+            raise UsageError(f"search.again: got {wrong}; sweep {run.id} has trials 0 to {len(trials) - 1}")
+        left = any(trial.outcome is Outcome.OPEN for trial in trials) or to_go_on_with(trials, spec)
+        if not left and len(trials) >= sweep_plan.most_trials(spec):
             raise UsageError(
                 f"--resume: sweep {run.id} has its {len(trials)} trials; raise search.trials "
-                f"(--set search.trials={2 * len(trials)}) to go on"
+                f"(--set search.trials={2 * len(trials)}), or name some of them in search.again, to go on"
             )
         price = sweep_plan.price_of_second(Question(settings=settings()))
         spent = Budget(spec.budget, ledger, run.id, price=price).spent(trials)
@@ -153,6 +159,8 @@ class SweepKind:
         context.paths.artifacts.mkdir(parents=True, exist_ok=True)
         file = context.paths.artifacts / "best.yaml"
         file.write_text(loaded.text, encoding="utf-8")
+        if spec.register_ is not None:
+            result["registered"] = winners.register_best(context, spec, winner)
         return result | {"metrics": dict(winner.metrics), "best_spec": str(file)}
 
     @staticmethod

@@ -11,6 +11,7 @@ from forgeline.spec.envelope import Envelope, Resources
 from forgeline.spec.units import Length, TimeSpan
 from forgeline_jobs.sweep.constraints import Constraint
 from forgeline_jobs.sweep.space import Dimension, all_keys, draws
+from forgeline_jobs.train.spec import RegisterConfig
 
 Algorithm = Literal["tpe", "random", "quasi_random", "gp", "cmaes", "bohb", "nsga2", "grid"]
 SEVERAL = ("tpe", "nsga2", "random", "quasi_random", "grid", "gp")
@@ -45,6 +46,10 @@ class SearchConfig(Part):
         default=None, description="An earlier sweep over the same keys, by name or id, whose trials are learnt from."
     )
     points: int = Field(default=5, ge=1, description="Of a grid: points along a range of numbers.")
+    again: list[Annotated[int, Field(ge=0)]] = Field(
+        default=[],
+        description="When resumed: numbers of trials that failed, or were stopped, and are gone on with to their end.",
+    )
 
 
 class Objective(Part):
@@ -92,6 +97,9 @@ class SweepSpec(Envelope):
     objective: Objective | list[Objective] = Field(description="What is to become large or small; or a list.")
     stop: StopConfig = Field(default_factory=StopConfig, description="When a trial is stopped early.")
     budget: BudgetConfig = Field(default_factory=BudgetConfig, description="What the sweep may spend.")
+    register_: RegisterConfig | None = Field(
+        default=None, alias="register", description="Register the best trial's model, when its gate passes."
+    )
 
     @model_validator(mode="before")
     @classmethod

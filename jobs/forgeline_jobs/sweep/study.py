@@ -72,11 +72,15 @@ class Study:
         self._study = samplers.new_study(spec, maximise)
         self._draws = samplers.uniform_draws(spec)
         self._optuna: list[optuna.Trial] = []
+        self._again: set[int] = set()  # trials that Optuna was told the end of, and that have another one
         self.trials: list[Trial] = []
         for trial in taught:
             self._teach(trial)
         for entry in journal.entries:
             self._replay(entry)
+        for trial in to_go_on_with(self.trials, spec):
+            self._write({"entry": "again", "trial": trial.number})
+            self._again.add(trial.number)
 
     def ask(self) -> Trial | None:
         """One more trial; None where the grid has no further point, or there are as many as were asked for."""
@@ -153,6 +157,8 @@ class Study:
             self._optuna.append(trial)
         elif entry["entry"] == "reported":
             self._judge(entry["trial"], entry["step"], entry["objectives"])
+        elif entry["entry"] == "again":
+            self._again.add(entry["trial"])
         take(self.trials, entry)
         if entry["entry"] == "ended":
             self._tell(entry)
@@ -192,13 +198,16 @@ class Study:
 
     def _judge(self, number: int, step: int, objectives: Sequence[float | None]) -> bool:
         """Whether a trial goes on after a report."""
-        if len(self._spec.objectives) > 1 or self._spec.early_stopping == "none":
+        if len(self._spec.objectives) > 1 or self._spec.early_stopping == "none" or number in self._again:
             return True
         trial, value = self._optuna[number], objectives[0]
         trial.report(math.nan if value is None else value, step)
         return not trial.should_prune()
 
     def _tell(self, entry: Mapping[str, Any]) -> None:
+        if entry["trial"] in self._again:
+            self._teach(self.trials[entry["trial"]])
+            return
         outcome, objectives = Outcome(entry["outcome"]), entry["objectives"]
         whole = objectives is not None and all(value is not None and math.isfinite(value) for value in objectives)
         trial = self._optuna[entry["trial"]]
@@ -214,6 +223,13 @@ class Study:
         if trial.outcome in (Outcome.SUCCEEDED, Outcome.PRUNED) and trial.objectives is not None:
             if all(map(math.isfinite, trial.objectives)):
                 self._study.add_trial(samplers.known_trial(self._spec.space, trial))
+
+
+def to_go_on_with(trials: Sequence[Trial], spec: SweepSpec) -> list[Trial]:
+    """The trials that `search.again` names, of those that have ended without success."""
+    named = set(spec.search.again)
+    done = (Outcome.OPEN, Outcome.SUCCEEDED)
+    return [trial for trial in trials if trial.number in named and trial.outcome not in done]
 
 
 def _reported(number: int, step: int, objectives: Sequence[float]) -> dict[str, Any]:

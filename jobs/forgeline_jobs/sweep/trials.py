@@ -5,6 +5,7 @@
 | `asked` | `trial`, `values` |
 | `reported` | `trial`, `step`, `objectives` |
 | `ended` | `trial`, `outcome`, `objectives`, `metrics`, `message` |
+| `again` | `trial`: it is gone on with, to its end |
 """
 
 from __future__ import annotations
@@ -72,6 +73,9 @@ def take(trials: list[Trial], entry: Mapping[str, Any]) -> None:
         trials.append(Trial(number=entry["trial"], values=entry["values"]))
     elif kind == "reported":
         trials[entry["trial"]].reports[entry["step"]] = _numbers(entry["objectives"])
+    elif kind == "again":
+        trial = trials[entry["trial"]]
+        trial.outcome, trial.objectives, trial.metrics, trial.message = Outcome.OPEN, None, {}, ""
     elif kind == "ended":
         trial = trials[entry["trial"]]
         trial.outcome = Outcome(entry["outcome"])

@@ -227,3 +227,22 @@ def test_a_loss_that_is_no_number_does_not_end_the_sweep() -> None:
     if study.report(trial.number, 1, [math.nan]):
         study.end(trial.number, Outcome.SUCCEEDED, objectives=[math.nan])
     assert new(spec(trials=3), journal).ask() is not None
+
+
+def test_a_trial_that_did_not_succeed_is_gone_on_with_to_its_end_when_it_is_named() -> None:
+    journal = Kept()
+    work(new(spec(), journal))
+    number = next(trial.number for trial in read(journal.entries) if trial.outcome is Outcome.PRUNED)
+    before = len(journal.entries)
+    named = spec(search={"algorithm": "tpe", "trials": 14, "seed": 3, "points": 3, "again": [number, 0]})
+    study = new(named, journal)
+    assert [trial.number for trial in study.open_trials()] == [number], "the first has succeeded"
+    assert journal.entries[before:] == [{"entry": "again", "trial": number}]
+    for cut in (before + 1, before + 2):  # killed again right after, and once more
+        again = Kept(journal.entries[:cut])
+        work(new(named, again))
+        trial = read(again.entries)[number]
+        assert (trial.outcome, trial.step, trial.objectives) == (Outcome.SUCCEEDED, 4, [loss(trial.values, 4)])
+        assert again.entries[-1]["trial"] == number
+        work(new(named, again))
+        assert new(named, again).is_full() and not new(named, again).open_trials()

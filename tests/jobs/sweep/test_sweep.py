@@ -9,6 +9,7 @@ import pytest
 import forgeline as fl
 from forgeline.errors import UsageError
 from forgeline.ledger.ledger import open_ledger
+from forgeline.registry.models import Registry
 from forgeline.settings import settings
 from forgeline.tracking.tracker import Tracker
 from forgeline_jobs.sweep.trials import Outcome, read
@@ -32,6 +33,7 @@ space:
 search: {trials: 5, concurrent: 2}
 objective: {metric: val/loss}
 stop: {scheduler: asha, grace: 1ep, reduction: 2}
+register: {model: wine, gate: {metric: val/loss, at_most: 100}}
 """
 
 
@@ -75,6 +77,16 @@ def test_the_best_spec_gives_the_best_trial_again_to_the_last_digit(sweep: fl.Ru
     [best] = sweep.result["best"]
     assert again.metrics["val/loss"] == best["objectives"][0]
     assert sweep.metrics["val/loss"] == best["objectives"][0]
+
+
+def test_the_best_model_is_registered_with_the_run_that_trained_it(sweep: fl.Run) -> None:
+    [best] = sweep.result["best"]
+    registered = sweep.result["registered"]
+    assert (registered["model"], registered["version"], registered["alias"]) == ("wine", 1, "champion")
+    environment = settings()
+    tracker = Tracker(environment.resolved_tracking_uri, environment.artifact_root)
+    registry = Registry(tracker, environment.resolved_ledger_url, home=environment.home_folder)
+    assert registry.metrics_of("wine", "champion")["val/loss"] == best["objectives"][0]
 
 
 def test_a_sweep_that_has_ended_takes_more_trials_and_nothing_else(sweep: fl.Run, file: Path) -> None:
