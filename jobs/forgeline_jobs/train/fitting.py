@@ -28,6 +28,7 @@ from forgeline_jobs.data.loader import EvalBatches, TrainBatches, eval_loader, t
 from forgeline_jobs.train import checkpoint, outcome, transfer
 from forgeline_jobs.train.callbacks.checkpoints import Checkpoints, Policy
 from forgeline_jobs.train.callbacks.heartbeats import Heartbeats
+from forgeline_jobs.train.callbacks.optimizer_settings import OptimizerSettings
 from forgeline_jobs.train.callbacks.pieces import Pieces
 from forgeline_jobs.train.callbacks.randomness import BatchRandomness
 from forgeline_jobs.train.callbacks.step_log import StepLog
@@ -259,6 +260,7 @@ class Fitting:
             val_check_interval=1.0 if by_epoch else every.value * spec.accumulate * pieces,
             callbacks=[
                 *([Heartbeats(self.heart, compiles=spec.compile)] if self.heart is not None else []),
+                OptimizerSettings(),
                 BatchRandomness(spec.seed, rank=self.reader, pieces=pieces),
                 Pieces(pieces),
                 *([StepTrace(self.job.paths.attempt(self.job.attempt), self.rank)] if spec.trace else []),
