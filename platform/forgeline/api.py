@@ -10,20 +10,20 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgeline.errors import ForgelineError, NotFinished, RunFailed, UsageError
 from forgeline.launching.events import EXIT_CODES, Event
+from forgeline.launching.interrupts import interrupts_go_to
 from forgeline.paths import RunPaths
 from forgeline.settings import Settings, settings
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from forgeline.bundle import Bundle
     from forgeline.launching.launch import Launch
     from forgeline.launching.replay import Replay
@@ -192,6 +192,29 @@ class Run:
         return dict(self.record.result)
 
     @property
+    def table(self) -> DataFrame:
+        """What the run has come to so far, a row for each part of its work: of a sweep, its trials, best first.
+
+        Raises:
+            UsageError: runs of its kind have no table.
+        """
+        from pandas import DataFrame
+
+        from forgeline.kinds import get_kind
+
+        record = self.record
+        tabulate = getattr(get_kind(record.kind).kind(), "table", None)
+        if tabulate is None:
+            raise UsageError(f"run {self._id} is of kind {record.kind}, whose runs have no table")
+        return DataFrame(tabulate(self._ledger, record))
+
+    @property
+    def parts(self) -> list[Run]:
+        """The runs that are parts of it, first to last: of a sweep, its trials."""
+        found = self._ledger.list_runs(parent=self._id)
+        return [Run(record.id, self._settings) for record in reversed(found)]
+
+    @property
     def attempts(self) -> list[AttemptRecord]:
         """Its attempts, first to last, each with its cause."""
         return list(self._ledger.attempts(self._id))
@@ -353,7 +376,7 @@ def _ledger(environment: Settings) -> Ledger:
 def _watch(started: Launch, environment: Settings, *, detach: bool, progress: Progress) -> Run:
     """Follow a launch to its end (or to its identity); Ctrl-C is passed on as a wish to stop."""
     run: Run | None = None
-    with _interrupts_go_to(started.interrupt):
+    with interrupts_go_to(started.interrupt):
         for event in started.events():
             if event["event"] == "run":
                 run = Run(event["run_id"], environment)
@@ -365,21 +388,6 @@ def _watch(started: Launch, environment: Settings, *, detach: bool, progress: Pr
         started.finish()
     assert run is not None
     return run
-
-
-@contextmanager
-def _interrupts_go_to(interrupt: Callable[[], None]) -> Iterator[None]:
-    """While inside, SIGINT and SIGTERM of this process ask the run to stop; only the main thread gets signals."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda *_: interrupt()) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
 
 
 def _error_of(event: Event) -> ForgelineError:

@@ -25,7 +25,8 @@ class Kind(Protocol):
     - `plan(spec, question)`, which returns what a run would need and cost as a `forgeline.planning.Plan`;
     - `fixed`, the dotted keys of its spec that a run keeps for life, in place of those of a training;
     - `check_continued(run, spec, ledger)`, where a run that succeeded may be given more to do: it raises UsageError
-      where there is nothing left.
+      where there is nothing left;
+    - `table(ledger, record)`, which returns what a run has come to so far as rows, one mapping each.
     """
 
     def check(self, spec: Any) -> Mapping[str, Any] | None:

@@ -12,12 +12,13 @@ from forgeline.ledger.journal import Journal
 from forgeline.ledger.ledger import Ledger, open_ledger
 from forgeline.planning import Plan, Question
 from forgeline.settings import settings
-from forgeline_jobs.sweep import earlier, points, winners
+from forgeline_jobs.sweep import earlier, points, reporting, winners
 from forgeline_jobs.sweep import plan as sweep_plan
 from forgeline_jobs.sweep.budget import Budget
 from forgeline_jobs.sweep.spec import SweepSpec
+from forgeline_jobs.sweep.standing import standing
 from forgeline_jobs.sweep.study import Study, to_go_on_with
-from forgeline_jobs.sweep.trials import Outcome, best, read
+from forgeline_jobs.sweep.trials import Outcome, best, ranked, read
 from forgeline_jobs.train.kind import TrainKind
 from forgeline_jobs.train.preparation import prepare
 
@@ -129,17 +130,18 @@ class SweepKind:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         conductor.check()
-        if context.cancel_requested():
-            raise RunCancelled("stopped as asked; the trials under way are gone on with when the sweep is resumed")
         if conductor.gives_way:
             raise GivesWay(conductor.why_halted)
+        reporting.leave(context, spec)
+        if context.cancel_requested():
+            raise RunCancelled("stopped as asked; the trials under way are gone on with when the sweep is resumed")
         return self._result(context, spec, study, maximise, conductor.why_halted)
 
     @staticmethod
     def _result(
         context: RunContext, spec: SweepSpec, study: Study, maximise: Sequence[bool], halted: str | None
     ) -> dict[str, Any]:
-        found = best(study.trials, spec, maximise=maximise)
+        found = ranked(best(study.trials, spec, maximise=maximise), maximise=maximise)
         if halted is not None:
             context.message(f"{halted}; the sweep ends here", level="warning")
         counts = {str(outcome): 0 for outcome in Outcome}
@@ -154,14 +156,14 @@ class SweepKind:
             result["best"].append(
                 {"trial": trial.number, "values": dict(trial.values), "objectives": list(trial.objectives or ())}
             )
-        winner = found[0]
-        loaded = points.train_spec(spec, winner.values, name=f"{spec.name[:58]}-best")
-        context.paths.artifacts.mkdir(parents=True, exist_ok=True)
-        file = context.paths.artifacts / "best.yaml"
-        file.write_text(loaded.text, encoding="utf-8")
         if spec.register_ is not None:
-            result["registered"] = winners.register_best(context, spec, winner)
-        return result | {"metrics": dict(winner.metrics), "best_spec": str(file)}
+            result["registered"] = winners.register_best(context, spec, found[0])
+        best_file = context.paths.artifacts / reporting.BEST
+        return result | {"metrics": dict(found[0].metrics), "best_spec": str(best_file)}
+
+    def table(self, ledger: Ledger, record: RunRecord) -> list[dict[str, Any]]:
+        """The trials, best first, one mapping each."""
+        return standing(ledger, record).rows()
 
     @staticmethod
     def _at_once(context: RunContext, spec: SweepSpec) -> int:

@@ -31,6 +31,11 @@ def train_spec(spec: SweepSpec, values: Mapping[str, Any], *, name: str) -> Load
         raise _at(error, values) from error
 
 
+def best_spec(spec: SweepSpec, values: Mapping[str, Any]) -> LoadedSpec:
+    """The train spec of a trial as a job of its own, with the name of the sweep's best."""
+    return train_spec(spec, values, name=f"{spec.name[:58]}-best")
+
+
 def checked(spec: SweepSpec) -> list[LoadedSpec]:
     """The train specs at the corners of the space, of those that satisfy the constraints.
 

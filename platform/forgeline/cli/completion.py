@@ -47,6 +47,11 @@ def run_names(incomplete: str) -> list[str]:
     return _starting(incomplete, _runs(names_only=True))
 
 
+def run_names_of(kind: str, incomplete: str) -> list[str]:
+    """Names of the newest runs of one kind."""
+    return _starting(incomplete, _names_of(kind))
+
+
 def models(incomplete: str) -> list[str]:
     """Registered models."""
     return _starting(incomplete, _models())
@@ -73,6 +78,16 @@ def _runs(*, names_only: bool) -> Iterator[str]:
         yield from ledger.known("name", limit=_RUNS)
         if not names_only:
             yield from map(short_id, ledger.known("id", limit=_RUNS))
+
+
+def _names_of(kind: str) -> Iterator[str]:
+    from forgeline.ledger.ledger import Ledger
+    from forgeline.settings import settings
+
+    environment = settings()
+    if environment.ledger_url or (environment.home_folder / "ledger.db").exists():
+        ledger = Ledger(environment.resolved_ledger_url)
+        yield from (run.name for run in ledger.list_runs(kind=kind, limit=_RUNS, elsewhere=False))
 
 
 def _models() -> list[str]:

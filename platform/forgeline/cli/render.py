@@ -75,7 +75,7 @@ def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, form
         print(empty)
         return
     cells = [[text_of(row.get(column)) for column in columns] for row in rows]
-    titles = [column if "/" in column else column.replace("_", " ") for column in columns]
+    titles = [column if {"/", "."} & {*column} else column.replace("_", " ") for column in columns]
     out = console()
     if not out.is_terminal:
         _print_aligned([titles, *cells])

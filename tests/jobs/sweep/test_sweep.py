@@ -89,6 +89,17 @@ def test_the_best_model_is_registered_with_the_run_that_trained_it(sweep: fl.Run
     assert registry.metrics_of("wine", "champion")["val/loss"] == best["objectives"][0]
 
 
+def test_its_end_leaves_a_report_here_and_in_the_tracking_store(sweep: fl.Run) -> None:
+    environment = settings()
+    tracker = Tracker(environment.resolved_tracking_uri, environment.artifact_root)
+    sent = {Path(file.path).name for file in tracker.client.list_artifacts(sweep.id, "sweep")}
+    assert sent == {path.name for path in sweep.artifacts.iterdir()}
+    assert {"best.yaml", "sweep.html", "history.png", "slice.png", "parallel-coordinates.png"} <= sent
+    page = (sweep.artifacts / "sweep.html").read_text(encoding="utf-8")
+    assert all(part.id in page for part in sweep.parts) and len(sweep.parts) == 5
+    assert sweep.table["trial"].sort_values().tolist() == [0, 1, 2, 3, 4]
+
+
 def test_a_sweep_that_has_ended_takes_more_trials_and_nothing_else(sweep: fl.Run, file: Path) -> None:
     with pytest.raises(UsageError, match=r"has its 5 trials; raise search\.trials"):
         fl.run(file, resume=sweep.id)
