@@ -50,7 +50,6 @@ class Conductor:
         study: its mind.
         budget: what it may spend.
         halted: file that tells the trials' actors that the whole sweep stops.
-        surroundings: of the sweep, looked at while trials run.
     """
 
     def __init__(
@@ -61,14 +60,13 @@ class Conductor:
         budget: Budget,
         *,
         halted: Path,
-        surroundings: Surroundings | None = None,
     ) -> None:
         self._context = context
         self._spec = spec
         self._study = study
         self._budget = budget
         self._halted = halted
-        self._surroundings = surroundings or Surroundings(context.outranked)
+        self._surroundings = Surroundings(context.outranked)
         self._lock = threading.Lock()
         self._placed: set[int] = set()
         self._retried: dict[int, int] = {}

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -16,6 +17,9 @@ from ray.tune import Stopper, TuneConfig, Tuner
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from forgeline.errors import RunFailed
+from forgeline.ledger.states import Reason
+from forgeline_jobs.sweep.surroundings import LOOK_EVERY_S, ray_died
 from forgeline_jobs.sweep.trial_run import Order, TrialRun
 
 _ENVIRONMENT = {
@@ -50,7 +54,15 @@ class Conduct(Protocol):
         """Whether all trials are to stop."""
 
 
-def tune_trials(conduct: Conduct, *, folder: Path, at_once: int, name: str) -> None:
+def tune_trials(
+    conduct: Conduct,
+    *,
+    folder: Path,
+    at_once: int,
+    name: str,
+    trainable: type[tune.Trainable] = TrialRun,
+    died: Callable[[], bool] = ray_died,
+) -> None:
     """Run trials until the conduct says that it is over.
 
     Args:
@@ -58,12 +70,17 @@ def tune_trials(conduct: Conduct, *, folder: Path, at_once: int, name: str) -> N
         folder: for Tune's own files.
         at_once: trials that run at the same time.
         name: of the sweep.
+        trainable: what a trial is; its results have `told`, JSON as `TrialRun` tells it.
+        died: whether Ray is gone.
+
+    Raises:
+        RunFailed: Ray is gone; Tune would wait for it for ever.
     """
     os.environ.update(_ENVIRONMENT)
     _Told.conducts[name] = conduct
     tuner = Tuner(
         # Tune takes no actor that needs nothing; a byte is as good as that.
-        tune.with_resources(TrialRun, {"memory": 1}),
+        tune.with_resources(trainable, {"memory": 1}),
         tune_config=TuneConfig(
             search_alg=_NextTrial(name),
             scheduler=_AsConducted(name),
@@ -80,10 +97,31 @@ def tune_trials(conduct: Conduct, *, folder: Path, at_once: int, name: str) -> N
             failure_config=tune.FailureConfig(max_failures=0),
         ),
     )
-    try:
-        tuner.fit()
-    finally:
-        del _Told.conducts[name]
+    fitting = _Fitting(tuner)
+    fitting.start()
+    while fitting.is_alive():
+        fitting.join(LOOK_EVERY_S)
+        if fitting.is_alive() and died():
+            # Nobody waits for what Tune makes of it; the process ends soon.
+            raise RunFailed("Ray's last node died under the sweep; resume it", reason=Reason.NODE_LOST)
+    del _Told.conducts[name]
+    if fitting.error is not None:
+        raise fitting.error
+
+
+class _Fitting(threading.Thread):
+    """Tune at work."""
+
+    def __init__(self, tuner: Tuner) -> None:
+        super().__init__(name="tune", daemon=True)
+        self._tuner = tuner
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._tuner.fit()
+        except BaseException as error:
+            self.error = error
 
 
 def _folder_of(trial: Any) -> str:

@@ -66,6 +66,8 @@ def _read_request(source: str, *, while_waiting: Callable[[], None]) -> Request 
         return Request.from_json(os.environ.pop(VARIABLE, ""))
     if source != "-":
         return Request.from_json(Path(source).read_text(encoding="utf-8"))
+    # Two threads that import it at a time were seen to meet a half of it: its modules import each other in a circle.
+    importlib.import_module("sqlalchemy.orm")
     early = threading.Thread(target=while_waiting, daemon=True)
     early.start()
     line = sys.stdin.readline()

@@ -114,15 +114,22 @@ class LocalRay:
             _node_ip_address="127.0.0.1",
             _temp_dir=str(self._folder),
         )
+        global _raylet
+        _raylet = _find_raylet()
 
     def stop(self) -> None:
         """Disconnect, and see to it that no process and no file of Ray is left."""
         if self._folder is None:
             return
         processes = psutil.Process().children(recursive=True)
-        import ray
+        if raylet_died():
+            _kill(processes)
+        else:
+            import ray
 
-        ray.shutdown()
+            ray.shutdown()
+        global _raylet
+        _raylet = None
         _, left = psutil.wait_procs(processes, timeout=_SHUTDOWN_S)
         _kill(left)
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -132,6 +139,29 @@ class LocalRay:
         """End the workers without asking, so that whoever waits for them gets an error; `stop` is still due."""
         below = psutil.Process().children(recursive=True)
         _kill([process for process in below if _is_worker(process)])
+
+
+_raylet: psutil.Process | None = None
+"""Of this process, which has one Ray at most."""
+
+
+def raylet_died() -> bool:
+    """Whether a raylet that this process started has died.
+
+    Ray itself finds out after 15 seconds, and then ends the process; so does disconnecting from it.
+    """
+    return _raylet is not None and not _lives(_raylet)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _find_raylet() -> psutil.Process | None:
+    return next((child for child in psutil.Process().children() if child.name() == "raylet"), None)
 
 
 def _is_worker(process: psutil.Process) -> bool:

@@ -23,7 +23,6 @@ from forgeline_jobs.sweep.budget import Budget
 from forgeline_jobs.sweep.conductor import RETRIES, Conductor
 from forgeline_jobs.sweep.spec import SweepSpec
 from forgeline_jobs.sweep.study import Study
-from forgeline_jobs.sweep.surroundings import Surroundings
 from forgeline_jobs.sweep.trial_run import Order
 from forgeline_jobs.sweep.trials import LABEL, Outcome
 
@@ -65,8 +64,7 @@ class Scene:
         )
         study = Study(spec, Journal(self.ledger, self.ledger.get("sweep")), maximise=[False])
         budget = Budget(spec.budget, self.ledger, "sweep")
-        around = Surroundings(context.outranked, nodes=lambda: [{"Alive": True}])
-        return Conductor(context, spec, study, budget, halted=paths.root / "halted", surroundings=around), study
+        return Conductor(context, spec, study, budget, halted=paths.root / "halted"), study
 
     def run(self, order: Order, *, id: str, epochs: Mapping[int, float] = {}, state: str = "succeeded") -> str:
         """The run of a trial, as an actor would have left it."""

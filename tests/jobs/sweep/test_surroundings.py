@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import pytest
 
-from forgeline.errors import RunFailed
 from forgeline_jobs.sweep.surroundings import LOOK_EVERY_S, Surroundings
 
 
 class Around:
-    """Nodes, rank and time as a test sets them."""
+    """Rank and time as a test sets them."""
 
     def __init__(self) -> None:
         self.now = 0.0
         self.outranked = False
-        self.nodes: list[Mapping[str, Any]] = [{"Alive": True}]
         self.looks = 0
-        self.seen = Surroundings(lambda: self.outranked, nodes=self._nodes, clock=lambda: self.now)
+        self.seen = Surroundings(self._outranked, clock=lambda: self.now)
 
-    def _nodes(self) -> list[Mapping[str, Any]]:
+    def _outranked(self) -> bool:
         self.looks += 1
-        return self.nodes
+        return self.outranked
 
     def later(self) -> str | None:
         self.now += LOOK_EVERY_S
@@ -49,15 +44,3 @@ def test_a_run_that_goes_first_stops_all_trials(around: Around) -> None:
     around.outranked = True
     assert around.later() == "a run of higher priority waits for this place"
     assert around.seen.gives_way
-
-
-def test_one_node_of_several_may_die(around: Around) -> None:
-    around.nodes = [{"Alive": False}, {"Alive": True}]
-    assert around.later() is None
-
-
-def test_without_any_node_the_sweep_fails_and_can_be_resumed(around: Around) -> None:
-    around.nodes = [{"Alive": False}]
-    with pytest.raises(RunFailed, match="resume it") as failure:
-        around.later()
-    assert failure.value.reason == "node_lost"

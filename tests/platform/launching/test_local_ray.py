@@ -51,3 +51,36 @@ def test_only_a_start_that_was_too_slow_for_ray_is_tried_again(failures: list[st
     assert done.returncode == code, done.stderr
     assert said in done.stdout + done.stderr
     assert "left []" in done.stdout
+
+
+DEAD = """
+import os, psutil
+from forgeline.launching.local_ray import LocalRay, raylet_died
+from forgeline.spec.envelope import Resources
+
+local = LocalRay(cpus=1)
+local.start(Resources())
+import ray
+
+@ray.remote
+class Actor:
+    def pid(self):
+        return os.getpid()
+
+actor = Actor.remote()
+worker = psutil.Process(ray.get(actor.pid.remote()))
+print("before", raylet_died())
+[raylet] = [child for child in psutil.Process().children() if child.name() == "raylet"]
+raylet.kill()
+raylet.wait()
+print("after", raylet_died())
+local.stop()
+print("goes on", worker.is_running() and worker.status() != "zombie", psutil.Process().children())
+"""
+
+
+def test_a_raylet_that_died_is_noticed_and_takes_neither_the_process_along_nor_leaves_a_worker() -> None:
+    done = subprocess.run([sys.executable, "-c", DEAD], capture_output=True, text=True, check=False, timeout=180)
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stdout.splitlines() if line.split(" ")[0] in ("before", "after", "goes")]
+    assert said == ["before False", "after True", "goes on False []"]
