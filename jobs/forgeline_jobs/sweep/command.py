@@ -58,7 +58,7 @@ def list_sweeps(
     from forgeline_jobs.sweep.standing import standing
 
     ledger = open_ledger()
-    found = [standing(ledger, record) for record in ledger.list_runs(kind="sweep", limit=limit)]
+    found = [standing(ledger, record, with_runs=False) for record in ledger.list_runs(kind="sweep", limit=limit)]
     rows = [_row(one) for one in found]
     if form is Format.TABLE:
         rows = [_short(row) for row in rows]
@@ -67,7 +67,13 @@ def list_sweeps(
 
 
 @app.command("show")
-def show(sweep: SweepArgument, form: FormatOption = Format.TABLE) -> None:
+def show(
+    sweep: SweepArgument,
+    rows: Annotated[
+        int, typer.Option("--trials", min=1, help="Trials in the table at most, best first; JSON has all.")
+    ] = 20,
+    form: FormatOption = Format.TABLE,
+) -> None:
     """Show all about one sweep: its trials, the best of them, what it spent and which keys mattered."""
     ledger, found = _found(sweep)
     important = _importances(found)
@@ -79,8 +85,9 @@ def show(sweep: SweepArgument, form: FormatOption = Format.TABLE) -> None:
     if found.front:
         _show_best(found)
     if found.trials:
-        print("\ntrials, best first")
-        show_rows([_for_screen(row) for row in details["trials"]], _columns(found), form=form, empty="")
+        count = len(found.trials)
+        print("\ntrials, best first" + (f"; {rows} of {count} (`--trials {count}` shows all)" if rows < count else ""))
+        show_rows([_for_screen(row) for row in details["trials"][:rows]], _columns(found), form=form, empty="")
     _show_importances(found, important)
 
 

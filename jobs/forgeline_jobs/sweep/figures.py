@@ -20,7 +20,7 @@ from matplotlib.tri import Triangulation
 from numpy.typing import NDArray
 
 from forgeline.plots.figure import BLUE, GREEN, GREY, ORANGE, new_figure, plain, styled
-from forgeline_jobs.sweep.importance import Importance, shown, title
+from forgeline_jobs.sweep.importance import Importance, compared, shown, title
 from forgeline_jobs.sweep.live import keys_of, now_of
 from forgeline_jobs.sweep.scales import Scale, scales_of
 from forgeline_jobs.sweep.standing import Standing
@@ -171,27 +171,30 @@ def parallel_coordinates(
 
 
 def contour(found: Standing, measured: Sequence[Trial], one: str, other: str, scales: Mapping[str, Scale]) -> Figure:
-    """The first objective of the trials that succeeded over two keys, filled in between; the dots are all trials."""
+    """The first objective over two keys, filled in between trials of the same length; the dots are all trials."""
     figure = new_figure(7.0, 5.4)
     axes = styled(figure.add_subplot(), x=one, y=other, grid=False)
     having = [trial for trial in measured if one in trial.values and other in trial.values]
-    done = [trial for trial in having if trial.outcome is Outcome.SUCCEEDED]
+    step, alike = compared(found.trials)
+    done = [trial for trial in alike if one in trial.values and other in trial.values]
     goals = np.array([_objectives(trial)[0] for trial in done])
     x, y = (np.array([scales[key].place(trial.values[key]) for trial in done]) for key in (one, other))
     if len(done) >= FEWEST_OF_CONTOUR and _is_flat_surface(x, y) and goals.min() < goals.max():
-        goals = np.log10(goals) if _is_wide(goals) else goals
+        logarithmic = _is_wide(goals)
         # The triangles are made where both keys count alike, and drawn where they are.
         mesh = Triangulation(x, y, Triangulation(_unit(x), _unit(y)).triangles)
-        filled = axes.tricontourf(mesh, goals, levels=12, cmap="viridis" if found.maximise[0] else "viridis_r")
-        label = (
-            f"log10 of {found.metrics[0]}" if _is_wide([_objectives(trial)[0] for trial in done]) else found.metrics[0]
-        )
+        colours = "viridis" if found.maximise[0] else "viridis_r"
+        filled = axes.tricontourf(mesh, np.log10(goals) if logarithmic else goals, levels=12, cmap=colours)
+        after = "" if step is None else f" after {step} {found.spec.stop.grace.unit}"
+        label = f"{'log10 of ' if logarithmic else ''}{found.metrics[0]}{after}"
         figure.colorbar(filled, ax=axes).set_label(plain(label, 60), fontsize=9)
     else:
-        axes.set_title("too few trials succeeded for a surface", fontsize=10, loc="left")
+        axes.set_title("too few trials can be compared for a surface", fontsize=10, loc="left")
+    axes.margins(0.04)
     _dots(
         axes,
         [(scales[one].place(trial.values[one]), scales[other].place(trial.values[other]), trial) for trial in having],
+        colours=[ORANGE] * len(having),  # seen on every colour of the surface
     )
     scales[one].mark(axes.xaxis)
     scales[other].mark(axes.yaxis)

@@ -90,16 +90,18 @@ class Standing:
         return found
 
 
-def standing(ledger: Ledger, record: RunRecord) -> Standing:
+def standing(ledger: Ledger, record: RunRecord, *, with_runs: bool = True) -> Standing:
     """A sweep as the ledger has it now.
 
     Args:
         record: of the sweep's run.
+        with_runs: whether the trials' runs are wanted, for which the ledger is asked once for each.
     """
     from forgeline.spec.loading import load
 
     spec = cast(SweepSpec, load(record.spec, stored=True).spec)
-    runs = {int(run.labels[LABEL]): run for run in ledger.list_runs(parent=record.id) if LABEL in run.labels}
+    parts = ledger.list_runs(parent=record.id) if with_runs else []
+    runs = {int(run.labels[LABEL]): run for run in parts if LABEL in run.labels}
     took = {number: ledger.took_s(run.id) for number, run in runs.items()}
     return Standing(
         record=record,

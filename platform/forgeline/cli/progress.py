@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from forgeline.cli.render import STATE_STYLES, console, duration, short_id, text_of
-from forgeline.launching.events import Event
+from forgeline.launching.events import EXIT_CODES, Event
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -136,6 +136,8 @@ class LiveDisplay:
         if event["event"] == "state":
             text = str(event["state"]) + (f": {event['message']}" if event.get("message") else "")
             self._status.update(Text(text))
+            if (self._bar or self._table) and event["state"] not in EXIT_CODES:
+                self._out.print(text, markup=False)  # the status has given way to the bar or the table
             return
         if self._table is not None and event["event"] not in _OURS:
             return  # the table says it
@@ -201,13 +203,14 @@ def table_of(event: Event) -> Table:
     return table
 
 
-def show_summary(summary: Mapping[str, Any], *, spec: Path, folder: Path) -> None:
+def show_summary(summary: Mapping[str, Any], *, spec: Path, folder: Path, has_journal: bool = False) -> None:
     """The end of a run: what came out, and where to look.
 
     Args:
         summary: state, run_id, reason, message, metrics, registered.
         spec: the file that it was started with.
         folder: the run's own folder.
+        has_journal: whether it wrote down what it goes on from.
     """
     from rich.text import Text
 
@@ -225,7 +228,7 @@ def show_summary(summary: Mapping[str, Any], *, spec: Path, folder: Path) -> Non
         lines += [("gate", str(sentence)) for sentence in registered.get("gate") or []]
     run_id = summary["run_id"]
     short = short_id(run_id)
-    if state != "succeeded" and (folder / "checkpoints").exists():
+    if state != "succeeded" and (has_journal or (folder / "checkpoints").exists()):
         lines.append(("resume", f"forgeline run {shlex.quote(str(spec))} --resume {short}"))
     lines += [("folder", str(folder)), ("look", f"forgeline runs show {short}"), ("", "forgeline ui")]
     text = Text()

@@ -42,6 +42,7 @@ def run(
     """
     from forgeline import api
     from forgeline.cli.progress import display, show_summary
+    from forgeline.ledger.ledger import open_ledger
     from forgeline.paths import RunPaths
     from forgeline.settings import settings
 
@@ -68,7 +69,8 @@ def run(
         finished = api.run(spec, set=set_ or (), cluster=cluster, resume=resume, progress=show)
     finally:
         view.close()
-    show_summary(summary, spec=spec, folder=RunPaths(settings().home_folder, finished.id).root)
+    folder, has_journal = RunPaths(settings().home_folder, finished.id).root, bool(open_ledger().journal(finished.id))
+    show_summary(summary, spec=spec, folder=folder, has_journal=has_journal)
     raise typer.Exit(exit_code(summary["state"]))
 
 

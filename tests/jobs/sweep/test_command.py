@@ -59,6 +59,12 @@ def test_show_tells_all_on_one_screen(wine: WrittenSweep, capsys: pytest.Capture
     assert {line.split()[1] for line in table} == {"succeeded", "pruned", "failed", "running"}
 
 
+def test_show_cuts_a_long_table_and_says_so(wine: WrittenSweep, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sweeps("show", "wine-sweep", "--trials", 2) == 0
+    _, _, after = capsys.readouterr().out.partition("trials, best first; 2 of 13 (`--trials 13` shows all)\n")
+    assert len(after.partition("\n\n")[0].splitlines()) == 3
+
+
 def test_show_as_json_has_every_trial_best_first(wine: WrittenSweep, capsys: pytest.CaptureFixture[str]) -> None:
     found = told(capsys, "show", "wine-sweep")
     assert found["counts"] == {"open": 1, "succeeded": 9, "pruned": 2, "failed": 1, "stopped": 0}

@@ -86,7 +86,8 @@ def test_the_best_model_is_registered_with_the_run_that_trained_it(sweep: fl.Run
     environment = settings()
     tracker = Tracker(environment.resolved_tracking_uri, environment.artifact_root)
     registry = Registry(tracker, environment.resolved_ledger_url, home=environment.home_folder)
-    assert registry.metrics_of("wine", "champion")["val/loss"] == best["objectives"][0]
+    metrics = registry.metrics_of("wine", "champion")
+    assert metrics is not None and metrics["val/loss"] == best["objectives"][0]
 
 
 def test_its_end_leaves_a_report_here_and_in_the_tracking_store(sweep: fl.Run) -> None:

@@ -106,9 +106,17 @@ def test_a_table_that_a_kind_tells_stays_in_place_and_has_its_lines_in_it() -> N
         display.show({"event": "table", "title": "1 of 9 parts", "columns": columns, "rows": [row]})
         display.show({"event": "part", "text": "what the table says"})
     display.show({"event": "message", "text": "a word beside it"})
+    display.show({"event": "state", "state": "stopping", "message": "somebody asked for it"})
     display.close()
     text = out.getvalue()
-    for shown in ("before there is a table", "1 of 9 parts", "[/brackets]", "0.12346", "a word beside it"):
+    for shown in (
+        "before there is a table",
+        "1 of 9 parts",
+        "[/brackets]",
+        "0.12346",
+        "a word beside it",
+        "asked for it",
+    ):
         assert shown in text
     assert "what the table says" not in text
     assert text.rindex("a word beside it") < text.rindex("0.12346")
@@ -137,3 +145,13 @@ def test_the_summary_of_a_cancelled_run_says_how_to_go_on(tmp_path: Path, capsys
     assert ["reason", "cancelled"] in lines
     assert ["message", "cancelled on request"] in lines
     assert ["resume", "forgeline run 'my specs/digits.yaml' --resume 01234567"] in lines
+
+
+def test_a_run_that_wrote_a_journal_can_go_on_without_a_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary = {"state": "cancelled", "run_id": "0123456789ab"}
+    show_summary(summary, spec=Path("sweep.yaml"), folder=tmp_path, has_journal=True)
+    assert "forgeline run sweep.yaml --resume 01234567" in capsys.readouterr().out
+    show_summary(summary, spec=Path("sweep.yaml"), folder=tmp_path)
+    assert "--resume" not in capsys.readouterr().out
