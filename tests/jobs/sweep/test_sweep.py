@@ -66,7 +66,9 @@ def test_each_trial_is_a_run_of_its_own_below_the_sweep(sweep: fl.Run) -> None:
         if trial.outcome is Outcome.SUCCEEDED:
             assert run.state == "succeeded" and trial.objectives == [run.metrics["val/loss"]]
         else:
-            assert trial.outcome is Outcome.PRUNED and run.reason == "pruned"
+            assert trial.outcome is Outcome.PRUNED
+            # Training waits for no verdict: a short one may have come to its end by then.
+            assert run.reason == "pruned" or run.state == "succeeded"
             assert trial.objectives == trial.reports[trial.step]
     assert any(trial.outcome is Outcome.SUCCEEDED for trial in trials)
     assert [run.id for run in ledger.list_runs()] == [sweep.id]
