@@ -53,6 +53,7 @@ bench: setup ## Measure speed against named peers
 	$(BIN)/python -m benchmarks.logging_overhead
 	$(BIN)/python -m benchmarks.checkpoint_stall
 	$(BIN)/python -m benchmarks.recovery
+	$(BIN)/python -m benchmarks.sweep
 	$(BIN)/python -m benchmarks.decoder_throughput
 	$(BIN)/python -m benchmarks.tracking_throughput sqlite
 
