@@ -76,11 +76,14 @@ def gangs(say: Say, *, trials: int = 4, workers: int = 4, slots: int = 8) -> dic
     }
 
 
-def outranked(say: Say, *, epochs: int = 1500, every: str = "500ep") -> dict[str, Any]:
-    """How long a run of higher priority waits for a place that a sweep holds: one checkpoint interval at most."""
+def outranked(say: Say, *, epochs: int = 1500, every: int = 500) -> dict[str, Any]:
+    """How long a run of higher priority waits for a place that a sweep holds: one checkpoint interval at most.
+
+    What is the best so far is written in between as well, which is not counted on.
+    """
     with place(cpus=1) as folder:
         run_id = submit(sweep(folder, name="outranked", epochs=epochs, trials=2, concurrent=1, every=every))
-        interval = checkpoint_interval_s(run_id)
+        interval = epoch_s(run_id) * every
         job = folder / "job.yaml"
         job.write_text(json.dumps({**TRAIN, "name": "first", "priority": 10}), encoding="utf-8")
         first = submit(job)
@@ -122,13 +125,13 @@ def place(*, cpus: int) -> Iterator[Path]:
 
 
 def sweep(
-    folder: Path, *, name: str, epochs: int, trials: int, concurrent: int | str, workers: int = 1, every: str = "1ep"
+    folder: Path, *, name: str, epochs: int, trials: int, concurrent: int | str, workers: int = 1, every: int = 1
 ) -> Path:
     """A sweep's file."""
     train = {
         **TRAIN,
         "trainer": {"epochs": epochs},
-        "checkpoint": {"every": every},
+        "checkpoint": {"every": f"{every}ep"},
         "resources": {"workers": workers, "cpus_per_worker": 1},
     }
     spec = {
@@ -179,18 +182,18 @@ def queued_s(run: fl.Run) -> float:
     return float(at["starting"] - at["queued"])
 
 
-def checkpoint_interval_s(run_id: str) -> float:
-    """Seconds between the first two checkpoints of the first trial; returns once they are there."""
-    written: list[float] = []
+def epoch_s(run_id: str, *, over: int = 50) -> float:
+    """Seconds that an epoch of the first trial takes; returns once so many are done."""
+    ended: list[float] = []
 
-    def two() -> bool:
-        runs = open_ledger().list_runs(parent=run_id)
-        found = [path for run in runs for path in fl.get(run.id).paths.checkpoints.glob("step-*")]
-        written[:] = sorted(path.stat().st_mtime for path in found if path.name[5:].isdigit())
-        return len(written) >= 2
+    def enough() -> bool:
+        for run in open_ledger().list_runs(parent=run_id):
+            told = EventReader(fl.get(run.id).paths.events).read_new()
+            ended[:] = [event["time"] / 1000 for event in told if event["event"] == "epoch"]
+        return len(ended) > over
 
-    _until(two, "two checkpoints")
-    return written[1] - written[0]
+    _until(enough, f"{over} epochs")
+    return (ended[-1] - ended[0]) / (len(ended) - 1)
 
 
 def _until(holds: Callable[[], bool], what: str) -> None:
