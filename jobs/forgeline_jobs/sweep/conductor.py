@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from forgeline.errors import RunFailed
 from forgeline.ledger.records import RunRecord
-from forgeline.ledger.states import Reason, State
+from forgeline.ledger.states import FINAL, Reason, State
 from forgeline.paths import RunPaths
 from forgeline_jobs.sweep.budget import Budget
 from forgeline_jobs.sweep.live import Telling
@@ -37,6 +37,9 @@ RETRIES = 3
 
 HELD_S = 120.0
 """How long an actor of an earlier execution is waited for; a lease that is not renewed is over within a minute."""
+
+GRACE_MARGIN_S = 15.0
+"""Seconds beyond the grace of a run until its end is written and told."""
 
 Answer = TypeVar("Answer")
 
@@ -74,6 +77,7 @@ class Conductor:
         self._why: str | None = None
         self._error: Exception | None = None
         self._telling = Telling(context.emit, spec, study.trials)
+        self._halt_by = 0.0
         halted.unlink(missing_ok=True)
 
     def next(self) -> Order | None:
@@ -98,7 +102,11 @@ class Conductor:
         self._guarded(lambda: self._go_on(trial, message), None)
 
     def halted(self) -> bool:
-        """Whether all trials are to stop: the sweep was cancelled, or has spent its budget."""
+        """Whether Tune is to end: all trials were to stop, and have done so or had their grace for it."""
+        return self.halting() and (not self._placed or time.monotonic() >= self._halt_by)
+
+    def halting(self) -> bool:
+        """Whether all trials are to stop: the sweep was cancelled, has spent its budget, or gives way."""
         self._guarded(self._telling.tick, None)
         if self._why is None:
             if self._error is not None:
@@ -109,6 +117,7 @@ class Conductor:
                 self._why = self._guarded(self._reason_to_stop, None)
             if self._why is not None:
                 self._halted.touch()
+                self._halt_by = time.monotonic() + self._context.grace_s + GRACE_MARGIN_S
         return self._why is not None
 
     @property
@@ -163,7 +172,14 @@ class Conductor:
 
     def _order(self, trial: Trial, run: RunRecord | None) -> Order | None:
         """How to place a trial that is under way; None where its run has ended, and nobody was told."""
-        if run is None or run.state is not State.SUCCEEDED:
+        own_fault = (
+            run is not None
+            and run.state is State.FAILED
+            and run.reason is not None
+            and run.reason not in NOT_ITS_FAULT
+            and not self._study.is_again(trial.number)
+        )
+        if run is None or not (run.state is State.SUCCEEDED or own_fault):
             return self._place(trial, run)
         # Training does not wait for what is made of its measurements: one of them may have been its last.
         for event in earlier(RunPaths(self._context.paths.home, run.id)):
@@ -179,6 +195,8 @@ class Conductor:
         labels = {**loaded.spec.labels, LABEL: str(trial.number)}
         text = _labelled(loaded.text, labels)
         self._placed.add(trial.number)
+        pruned = self._pruned(trial.number)
+        pruned.unlink(missing_ok=True)
         self._telling.changed(trial, "starting")
         return Order(
             trial=trial.number,
@@ -188,7 +206,12 @@ class Conductor:
             cluster=context.cluster,
             unit=self._spec.stop.grace.unit,
             halted=str(self._halted),
+            pruned=str(pruned),
         )
+
+    def _pruned(self, trial: int) -> Path:
+        """The file that tells a trial's actor to stop it."""
+        return self._halted.with_name("pruned") / str(trial)
 
     def run_of(self, trial: int) -> RunRecord | None:
         """The run of a trial, where it was made."""
@@ -204,6 +227,8 @@ class Conductor:
         self._context.progressed()
         if not goes_on:
             self._placed.discard(number)
+            self._pruned(number).parent.mkdir(exist_ok=True)
+            self._pruned(number).touch()
         self._telling.changed(trial, "running" if goes_on else "pruned")
         return goes_on
 
@@ -224,7 +249,7 @@ class Conductor:
             self._study.end(number, Outcome.SUCCEEDED, objectives=self._objectives(metrics), metrics=kept)
         elif self.halted_now():
             return  # it stays open, and is gone on with when the sweep is resumed
-        elif reason in NOT_ITS_FAULT:
+        elif reason in NOT_ITS_FAULT or state not in FINAL:
             self._go_on(number, message)
             return
         elif reason is Reason.CANCELLED:

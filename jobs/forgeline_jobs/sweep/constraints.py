@@ -47,7 +47,7 @@ class Constraint:
         self.text = text
         try:
             self._tree = ast.parse(text, mode="eval").body
-        except (SyntaxError, ValueError) as error:
+        except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
             raise ValueError(f"got {text!r}, which is not an expression; allowed: {_ALLOWED}") from error
         self.keys = tuple(dict.fromkeys(_keys(self._tree, text)))
 
@@ -71,6 +71,14 @@ class Constraint:
         except (TypeError, ArithmeticError) as error:
             shown = ", ".join(f"{key} {values.get(key)!r}" for key in self.keys)
             raise ValueError(f"{self.text!r} cannot be computed with {shown}: {error}") from error
+
+
+def broken_by(constraint: Constraint, values: Mapping[str, Any]) -> bool:
+    """Whether values break a constraint, or it cannot be computed with them; keys that they lack break nothing."""
+    try:
+        return not constraint.holds(values)
+    except ValueError:
+        return True
 
 
 class _Absent(Exception):

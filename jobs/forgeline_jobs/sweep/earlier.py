@@ -13,8 +13,11 @@ from forgeline_jobs.sweep.trials import Outcome, Trial, read
 KEY = "search.warm_start"
 
 
-def trials(ledger: Ledger, spec: SweepSpec) -> Sequence[Trial]:
+def trials(ledger: Ledger, spec: SweepSpec, *, own: str | None = None) -> Sequence[Trial]:
     """The trials of the sweep that `search.warm_start` names, of those that have ended well or were stopped early.
+
+    Args:
+        own: the run that asks, which may have the same name.
 
     Raises:
         SpecError: there is no such sweep, or its trials are no points of this space.
@@ -23,6 +26,8 @@ def trials(ledger: Ledger, spec: SweepSpec) -> Sequence[Trial]:
     assert named is not None
     try:
         run = ledger.get(named)
+        if run.id == own:
+            run = next((each for each in ledger.list_runs(name=named, kind=run.kind) if each.id != own), run)
     except (NotFound, UsageError) as error:
         raise SpecError(f"got {named!r}; {error}", key=KEY) from error
     found = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from forgeline.errors import RunCancelled, RunFailed, SpecError, UsageError
@@ -18,13 +19,15 @@ from forgeline_jobs.sweep.budget import Budget
 from forgeline_jobs.sweep.spec import SweepSpec
 from forgeline_jobs.sweep.standing import standing
 from forgeline_jobs.sweep.study import Study, to_go_on_with
-from forgeline_jobs.sweep.trials import Outcome, best, ranked, read
+from forgeline_jobs.sweep.trials import Outcome, Trial, best, ranked, read
+from forgeline_jobs.train import places
 from forgeline_jobs.train.kind import TrainKind
 from forgeline_jobs.train.preparation import prepare
 
 if TYPE_CHECKING:
     from forgeline.launching.context import RunContext
     from forgeline.ledger.records import RunRecord
+    from forgeline.spec.envelope import Resources
 
 
 class SweepKind:
@@ -78,7 +81,7 @@ class SweepKind:
         wrong = next((number for number in spec.search.again if number >= len(trials)), None)
         if wrong is not None:
             raise UsageError(f"search.again: got {wrong}; sweep {run.id} has trials 0 to {len(trials) - 1}")
-        left = any(trial.outcome is Outcome.OPEN for trial in trials) or to_go_on_with(trials, spec)
+        left = any(trial.outcome is Outcome.OPEN for trial in trials) or to_go_on_with(trials, spec.search.again)
         if not left and len(trials) >= sweep_plan.most_trials(spec):
             raise UsageError(
                 f"--resume: sweep {run.id} has its {len(trials)} trials; raise search.trials "
@@ -113,16 +116,23 @@ class SweepKind:
             journal,
             maximise=maximise,
             known=points.known_values(spec),
-            taught=earlier.trials(context.ledger, spec) if spec.search.warm_start is not None else (),
+            taught=partial(self._taught, context, spec),
+            # Asked for by the person who resumed it, and not by each attempt after that.
+            again=spec.search.again if context.attempts()[-1].cause == "resume" else (),
         )
         if context.resume_from is not None:
             context.tell_attempt("resume")
             ended = len(study.trials) - len(study.open_trials())
             context.message(f"{len(study.trials)} trials are known, {ended} have ended")
         price = sweep_plan.price_of_second(Question(settings=context.settings))
+        if spec.budget.money is not None and price is None:
+            raise RunFailed(
+                "budget.money cannot be kept: the GPU here has no price in FORGELINE_GPU_PRICES",
+                reason="user_error",
+            )
         budget = Budget(spec.budget, context.ledger, context.run_id, price=price)
         conductor = Conductor(context, spec, study, budget, halted=context.paths.root / "halted")
-        at_once = self._at_once(context, spec)
+        at_once = self._at_once(context, spec, first.resources)
         context.message(f"{spec.search.trials} trials, {at_once} at once")
         folder = context.paths.root / "tune"
         try:
@@ -166,10 +176,19 @@ class SweepKind:
         return standing(ledger, record).rows()
 
     @staticmethod
-    def _at_once(context: RunContext, spec: SweepSpec) -> int:
+    def _taught(context: RunContext, spec: SweepSpec) -> Sequence[Trial]:
+        """The trials of the earlier sweep, where one is named."""
+        if spec.search.warm_start is None:
+            return ()
+        return earlier.trials(context.ledger, spec, own=context.run_id)
+
+    @staticmethod
+    def _at_once(context: RunContext, spec: SweepSpec, resources: Resources) -> int:
         """Trials that run at the same time: as many as there is room for, no more than were asked for."""
-        each = spec.trial_workers
-        workers = context.workers if context.workers is not None else spec.worker_counts[-1]
+        each, workers = spec.trial_workers, context.workers
+        if workers is None:
+            room = sum(places.all_rooms(places.per_worker(resources)).values())
+            workers = min(room, spec.worker_counts[-1])
         asked = spec.search.concurrent
         room = max(1, workers // each)
         return room if asked == "auto" else min(asked, room)

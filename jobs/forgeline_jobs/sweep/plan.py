@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from forgeline.planning import Plan, Question, Table
 from forgeline_jobs.sweep import points
-from forgeline_jobs.sweep.space import all_keys, product
+from forgeline_jobs.sweep.space import all_keys
 from forgeline_jobs.sweep.spec import SweepSpec
+from forgeline_jobs.sweep.study import grid
 from forgeline_jobs.train.kind import TrainKind
 from forgeline_jobs.train.plan.devices import gpu_here, gpu_named
 
@@ -67,7 +69,7 @@ def most_trials(spec: SweepSpec) -> int:
     """Trials that there can be: as many as are asked for, or as a grid has points."""
     if spec.search.algorithm != "grid":
         return spec.search.trials
-    return min(spec.search.trials, sum(1 for _ in product(spec.space, spec.search.points)))
+    return sum(1 for _ in islice(grid(spec, points.known_values(spec)), spec.search.trials))
 
 
 def price_of_second(question: Question) -> float | None:

@@ -8,7 +8,7 @@ from typing import Any, cast
 from forgeline import metrics
 from forgeline.errors import SpecError
 from forgeline.spec.loading import LoadedSpec, load
-from forgeline_jobs.sweep.constraints import Constraint
+from forgeline_jobs.sweep.constraints import Constraint, broken_by
 from forgeline_jobs.sweep.space import Values, all_keys, corners
 from forgeline_jobs.sweep.spec import SweepSpec
 from forgeline_jobs.train.spec import TrainSpec
@@ -51,11 +51,21 @@ def checked(spec: SweepSpec) -> list[LoadedSpec]:
         except ValueError as error:
             raise SpecError(str(error), key=f"constraints.{at}") from error
     known = known_values(spec)
+    why_not = ""
     for values in _distinct(spec):
-        if all(constraint.holds(known | values) for constraint in constraints):
+        try:
+            holds = all(constraint.holds(known | values) for constraint in constraints)
+        except ValueError as error:  # such as a division by what is 0 at this corner
+            holds, why_not = False, f" ({error})"
+        if holds:
             found.append(train_spec(spec, values, name=spec.name))
     if not found:
-        raise SpecError(f"no corner of the space satisfies {'; '.join(spec.constraints)}", key="constraints")
+        told = "; ".join(spec.constraints)
+        raise SpecError(f"no corner of the space satisfies {told}{why_not}", key="constraints")
+    for at, point in enumerate(spec.search.first):
+        broken = next((each for each in constraints if broken_by(each, known | point)), None)
+        if broken is not None:
+            raise SpecError(f"the point breaks {broken.text!r}", key=f"search.first.{at}")
     return found
 
 

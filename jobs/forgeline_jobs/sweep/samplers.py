@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from forgeline_jobs.sweep.space import Dimension, draws
+from forgeline_jobs.sweep.space import Dimension, draws, suggest
 from forgeline_jobs.sweep.spec import SweepSpec
 from forgeline_jobs.sweep.trials import Outcome, Trial
 
@@ -32,7 +32,7 @@ def uniform_draws(spec: SweepSpec) -> optuna.Study:
     """A study that draws uniformly, and learns nothing."""
     import optuna
 
-    return optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=spec.search.seed + 1))
+    return optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=(spec.search.seed + 1) % 2**32))
 
 
 def failed() -> optuna.trial.TrialState:
@@ -53,11 +53,10 @@ def known_trial(space: Mapping[str, Dimension], trial: Trial) -> optuna.trial.Fr
     """A finished trial, for a study to learn from."""
     import optuna
 
-    drawn = draws(space, trial.values)
     asked = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    asked.enqueue_trial(drawn)
+    asked.enqueue_trial(draws(space, trial.values))
     probe = asked.ask()
-    _walk(space, probe, drawn)
+    suggest(space, probe)
     assert trial.objectives is not None
     if trial.outcome is Outcome.SUCCEEDED:
         state, values = optuna.trial.TrialState.COMPLETE, list(trial.objectives)
@@ -70,12 +69,6 @@ def known_trial(space: Mapping[str, Dimension], trial: Trial) -> optuna.trial.Fr
         values=values,
         intermediate_values={step: objectives[0] for step, objectives in trial.reports.items()},
     )
-
-
-def _walk(space: Mapping[str, Dimension], probe: optuna.Trial, drawn: Mapping[str, Any]) -> None:
-    for key, dimension in space.items():
-        if key in drawn:
-            _walk(dimension.brought(dimension.suggest(probe, key)), probe, drawn)
 
 
 def _sampler(spec: SweepSpec) -> optuna.samplers.BaseSampler:

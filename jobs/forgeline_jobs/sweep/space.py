@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -183,11 +183,49 @@ Space = dict[str, Dimension]
 
 def suggest(space: Mapping[str, Dimension], trial: Trial) -> Values:
     """Values of a trial, key by key."""
+    return _suggested(space, trial, repeated(space), within="")
+
+
+def _suggested(space: Mapping[str, Dimension], trial: Trial, several: Collection[str], *, within: str) -> Values:
     values: Values = {}
     for key, dimension in space.items():
-        values[key] = value = dimension.suggest(trial, key)
-        values |= suggest(dimension.brought(value), trial)
+        values[key] = value = dimension.suggest(trial, _drawn_as(key, several, within))
+        values |= _suggested(dimension.brought(value), trial, several, within=f"{within}{key}={value}/")
     return values
+
+
+def repeated(space: Mapping[str, Dimension]) -> set[str]:
+    """Keys that several values of a choice bring along, each with a dimension of its own."""
+    keys = [key for key, _ in all_keys(space)]
+    return {key for key in keys if keys.count(key) > 1}
+
+
+def _drawn_as(key: str, several: Collection[str], within: str) -> str:
+    """The name that a draw has in Optuna, where one name has one distribution."""
+    return f"{key} ({within.rstrip('/')})" if key in several else key
+
+
+def check_apart(space: Mapping[str, Dimension]) -> set[str]:
+    """The keys that a space may give values to.
+
+    Raises:
+        ValueError: two of its keys may give a value to the same key at once.
+    """
+    reached: set[str] = set()
+    for key, dimension in space.items():
+        own = {key}
+        if isinstance(dimension.choice, dict):
+            for brought in dimension.choice.values():
+                within = check_apart(brought)
+                if key in within:
+                    raise ValueError(f"{key} is brought along by a value of its own; remove it there")
+                own |= within
+        twice = sorted(own & reached)
+        if twice:
+            raise ValueError(f"{twice[0]} is in the space, or brought along by a choice, and by {key} as well; a trial "
+                             "would have two values of it: leave one of them out")  # fmt: skip
+        reached |= own
+    return reached
 
 
 def all_keys(space: Mapping[str, Dimension]) -> Iterator[tuple[str, Dimension]]:
@@ -206,15 +244,17 @@ def draws(space: Mapping[str, Dimension], values: Mapping[str, Any]) -> Values:
         ValueError: a key is unknown here, or has no such value; the message begins with it.
     """
     found: Values = {}
-    reachable: dict[str, Dimension] = dict(space)
+    several = repeated(space)
+    reachable: dict[str, tuple[Dimension, str]] = {key: (dimension, "") for key, dimension in space.items()}
     left = dict(values)
     while key := next((key for key in reachable if key in left), None):
-        dimension, value = reachable[key], left.pop(key)
+        (dimension, within), value = reachable[key], left.pop(key)
         try:
-            found[key] = dimension.drawn(value)
+            found[_drawn_as(key, several, within)] = dimension.drawn(value)
         except ValueError as error:
             raise ValueError(f"{key}: {error}") from error
-        reachable |= dimension.brought(value)
+        below = f"{within}{key}={value}/"
+        reachable |= {other: (brought, below) for other, brought in dimension.brought(value).items()}
     if left:
         key = next(iter(left))
         raise ValueError(f"{key}: it is not in the space, or the choice that brings it is another; keys: "

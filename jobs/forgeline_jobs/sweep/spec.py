@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from forgeline.spec.envelope import Envelope, Resources
 from forgeline.spec.units import Length, TimeSpan
 from forgeline_jobs.sweep.constraints import Constraint
-from forgeline_jobs.sweep.space import Dimension, all_keys, draws
+from forgeline_jobs.sweep.space import Dimension, all_keys, check_apart, draws
 from forgeline_jobs.train.spec import RegisterConfig
 
 Algorithm = Literal["tpe", "random", "quasi_random", "gp", "cmaes", "bohb", "nsga2", "grid"]
@@ -125,6 +125,7 @@ class SweepSpec(Envelope):
         for key, _ in all_keys(space):
             if key.split(".")[0] in ("kind", "name", "resources", "register", "priority", "labels"):
                 raise ValueError(f"{key} is the same for all trials; search the keys of the model, data and optimizer")
+        check_apart(space)
         return space
 
     @model_validator(mode="after")
@@ -140,10 +141,28 @@ class SweepSpec(Envelope):
             except ValueError as error:
                 raise ValueError(f"search.first.{at}: {error}") from error
         self._check_algorithm()
+        self._check_resources()
         return self
+
+    def _check_resources(self) -> None:
+        """The sweep's room is made of trials' room."""
+        trial = self._trial_resources
+        if trial.is_elastic:
+            raise ValueError(f"train.resources.workers {trial.workers} is a range; a trial has so many workers and no "
+                             "others: give a number")  # fmt: skip
+        for name in ("cpus_per_worker", "gpus_per_worker", "memory_per_worker"):
+            room, need = getattr(self.resources, name), getattr(trial, name)
+            if room != need:
+                raise ValueError(f"resources.{name} {room} is not the trials' own (train.resources.{name} {need}); "
+                                 "leave resources out, or give both the same")  # fmt: skip
+        if not self.worker_counts:
+            raise ValueError(f"resources.workers {self.resources.workers} has no room for a trial of {trial.workers} "
+                             "workers; leave resources out, or give it a multiple")  # fmt: skip
 
     def _check_algorithm(self) -> None:
         algorithm, scheduler = self.search.algorithm, self.stop.scheduler
+        if algorithm == "grid" and self.search.first:
+            raise ValueError("search.first is for algorithms that choose, and a grid has all its points; leave it out")
         if algorithm == "bohb" and scheduler not in ("none", "hyperband"):
             raise ValueError(f"search.algorithm bohb has Hyperband and stop.scheduler is {scheduler}; "
                              "leave stop.scheduler out")  # fmt: skip
@@ -171,8 +190,12 @@ class SweepSpec(Envelope):
     @property
     def trial_workers(self) -> int:
         """Workers of one trial."""
+        return self._trial_resources.most_workers
+
+    @property
+    def _trial_resources(self) -> Resources:
         asked: Mapping[str, Any] = self.train.get("resources") or {}
-        return Resources.model_validate(asked).most_workers
+        return Resources.model_validate(asked)
 
     @property
     def worker_counts(self) -> Sequence[int]:

@@ -9,15 +9,16 @@ used.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 from forgeline.errors import RunFailed
 from forgeline_jobs.sweep import samplers
-from forgeline_jobs.sweep.constraints import Constraint
+from forgeline_jobs.sweep.constraints import Constraint, broken_by
 from forgeline_jobs.sweep.space import Values, draws, product, suggest
 from forgeline_jobs.sweep.spec import SweepSpec
-from forgeline_jobs.sweep.trials import Outcome, Trial, take
+from forgeline_jobs.sweep.trials import Outcome, Trial, as_told, take, told
 
 if TYPE_CHECKING:
     import optuna
@@ -46,7 +47,8 @@ class Study:
         journal: what was written so far.
         maximise: of each objective, whether more is better.
         known: of the train spec, the keys that constraints may name, with their values.
-        taught: trials of an earlier sweep over the same space.
+        taught: gives the trials of an earlier sweep over the same space, when the sweep begins.
+        again: numbers of trials that ended without success, and are gone on with now.
 
     Attributes:
         trials: all of them, by number.
@@ -62,23 +64,27 @@ class Study:
         *,
         maximise: Sequence[bool],
         known: Mapping[str, Any] | None = None,
-        taught: Sequence[Trial] = (),
+        taught: Callable[[], Sequence[Trial]] = tuple,
+        again: Collection[int] = (),
     ) -> None:
         self._spec = spec
         self._journal = journal
         self._constraints = [Constraint(text) for text in spec.constraints]
         self._known = dict(known or {})
-        self._points = list(product(spec.space, spec.search.points)) if spec.search.algorithm == "grid" else None
+        self._points: list[Values] | None = None
+        if spec.search.algorithm == "grid":
+            self._points = list(islice(grid(spec, self._known), spec.search.trials))
         self._study = samplers.new_study(spec, maximise)
         self._draws = samplers.uniform_draws(spec)
         self._optuna: list[optuna.Trial] = []
         self._again: set[int] = set()  # trials that Optuna was told the end of, and that have another one
         self.trials: list[Trial] = []
-        for trial in taught:
-            self._teach(trial)
+        if not journal.entries and (known_trials := taught()):
+            # Written down, since the earlier sweep may go on, and its trials would be others the next time.
+            journal.append({"entry": "taught", "trials": [told(trial) for trial in known_trials]})
         for entry in journal.entries:
             self._replay(entry)
-        for trial in to_go_on_with(self.trials, spec):
+        for trial in to_go_on_with(self.trials, again):
             self._write({"entry": "again", "trial": trial.number})
             self._again.add(trial.number)
 
@@ -134,6 +140,10 @@ class Study:
         most = self._spec.search.trials if self._points is None else min(self._spec.search.trials, len(self._points))
         return len(self.trials) >= most
 
+    def is_again(self, number: int) -> bool:
+        """Whether a trial that had ended is gone on with."""
+        return number in self._again
+
     def open_trials(self) -> list[Trial]:
         """Those that have not ended."""
         return [trial for trial in self.trials if trial.outcome is Outcome.OPEN]
@@ -146,7 +156,10 @@ class Study:
                 self._tell(entry)
 
     def _replay(self, entry: Mapping[str, Any]) -> None:
-        if entry["entry"] == "asked":
+        if entry["entry"] == "taught":
+            for trial in entry["trials"]:
+                self._teach(as_told(trial))
+        elif entry["entry"] == "asked":
             trial, values = self._suggest(entry["trial"])
             if values != dict(entry["values"]):
                 raise RunFailed(
@@ -170,12 +183,12 @@ class Study:
         """
         given = self._given(number)
         for tried in range(TRIES):
-            point = self._uniform() if tried >= OWN_TRIES else given
+            point = self._uniform(given or {}) if tried >= OWN_TRIES else given
             if point is not None:
                 self._study.enqueue_trial(draws(self._spec.space, point))
             trial = self._study.ask()
             values = suggest(self._spec.space, trial)
-            if all(constraint.holds(self._known | values) for constraint in self._constraints):
+            if not any(broken_by(constraint, self._known | values) for constraint in self._constraints):
                 return trial, values
             trial.set_constraint("of the sweep", 1.0)
             self._study.tell(trial, state=samplers.pruned())
@@ -187,8 +200,9 @@ class Study:
             reason="user_error",
         )
 
-    def _uniform(self) -> Values:
-        """A point drawn uniformly, in the space's own measure."""
+    def _uniform(self, given: Mapping[str, Any]) -> Values:
+        """A point drawn uniformly, in the space's own measure, but for the keys that are given."""
+        self._draws.enqueue_trial(draws(self._spec.space, given))
         return suggest(self._spec.space, self._draws.ask())
 
     def _given(self, number: int) -> Mapping[str, Any] | None:
@@ -225,11 +239,22 @@ class Study:
                 self._study.add_trial(samplers.known_trial(self._spec.space, trial))
 
 
-def to_go_on_with(trials: Sequence[Trial], spec: SweepSpec) -> list[Trial]:
-    """The trials that `search.again` names, of those that have ended without success."""
-    named = set(spec.search.again)
+def grid(spec: SweepSpec, known: Mapping[str, Any]) -> Iterator[Values]:
+    """The points of a grid that satisfy the constraints.
+
+    Args:
+        known: of the train spec, the keys that constraints may name, with their values.
+    """
+    constraints = [Constraint(text) for text in spec.constraints]
+    for values in product(spec.space, spec.search.points):
+        if not any(broken_by(constraint, {**known, **values}) for constraint in constraints):
+            yield values
+
+
+def to_go_on_with(trials: Sequence[Trial], again: Collection[int]) -> list[Trial]:
+    """The trials that are named, of those that have ended without success."""
     done = (Outcome.OPEN, Outcome.SUCCEEDED)
-    return [trial for trial in trials if trial.number in named and trial.outcome not in done]
+    return [trial for trial in trials if trial.number in again and trial.outcome not in done]
 
 
 def _reported(number: int, step: int, objectives: Sequence[float]) -> dict[str, Any]:

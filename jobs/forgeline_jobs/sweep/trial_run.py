@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import secrets
 import threading
+import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -32,6 +33,8 @@ from forgeline.settings import Settings, settings
 from forgeline.tracking.spool import SpoolReader
 from forgeline_jobs.train.kept_worker import KeptWorker, keeping
 
+HEED_EVERY_S = 0.2
+
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
@@ -45,6 +48,7 @@ class Order:
         cluster: address of the cluster; None for local Ray.
         unit: what its measurements are counted in.
         halted: file that exists once the whole sweep stops.
+        pruned: file that exists once this trial is to stop, since others do better.
     """
 
     trial: int
@@ -54,6 +58,7 @@ class Order:
     cluster: str | None
     unit: Literal["ep", "step"]
     halted: str
+    pruned: str
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -116,6 +121,8 @@ class DrivenRun:
         self._ray = HeldRay(kept.end)
         self._thread = threading.Thread(target=self._drive, name=f"trial-{order.trial}", daemon=True)
         self._thread.start()
+        # Tune tells an actor nothing while it waits for a measurement, which an epoch may take hours to give.
+        threading.Thread(target=self._heed, name=f"heed-{order.trial}", daemon=True).start()
 
     def told(self) -> Iterator[dict[str, Any]]:
         """Each measurement as `step` and `metrics`, then how the run ended, with `done`."""
@@ -136,9 +143,22 @@ class DrivenRun:
 
     def stop(self) -> None:
         """Ask the run to stop, where it goes on, and wait until it has."""
-        cause: Cause = "cancelled" if Path(self._order.halted).exists() else "pruned"
-        self._control.request(cause)
+        self._control.request(self._asked() or "pruned")
         self._thread.join()
+
+    def _heed(self) -> None:
+        """Pass on what the sweep's driver leaves in files."""
+        while self._thread.is_alive():
+            cause = self._asked()
+            if cause is not None:
+                self._control.request(cause)
+                return
+            time.sleep(HEED_EVERY_S)
+
+    def _asked(self) -> Cause | None:
+        if Path(self._order.halted).exists():
+            return "cancelled"
+        return "pruned" if Path(self._order.pruned).exists() else None
 
     def _drive(self) -> None:
         try:
@@ -152,7 +172,8 @@ class DrivenRun:
         return {"step": measured_at(event, self._order.unit), "metrics": numbers(event["metrics"])}
 
     def _ended(self, run_id: str | None, last: Event) -> dict[str, Any]:
-        if run_id is None:
+        if run_id is None or last.get("event") == "error":
+            # There is no run, or the one there is could not be gone on with: its record tells of before.
             return {"state": "failed", "reason": "platform_error", "message": str(last.get("message")), "metrics": {}}
         record = Ledger(self._settings.resolved_ledger_url).get(run_id)
         return {

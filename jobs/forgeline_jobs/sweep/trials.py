@@ -2,6 +2,7 @@
 
 | entry | fields |
 |---|---|
+| `taught` | `trials` of an earlier sweep, as `told` writes them |
 | `asked` | `trial`, `values` |
 | `reported` | `trial`, `step`, `objectives` |
 | `ended` | `trial`, `outcome`, `objectives`, `metrics`, `message` |
@@ -116,6 +117,27 @@ def _cost(value: float, maximise: bool) -> float:
 
 def _dominates(one: Sequence[float], other: Sequence[float]) -> bool:
     return all(a <= b for a, b in zip(one, other, strict=True)) and any(a < b for a, b in zip(one, other, strict=True))
+
+
+def told(trial: Trial) -> dict[str, Any]:
+    """A trial that has ended, for the journal of a sweep that learns from it."""
+    return {
+        "values": dict(trial.values),
+        "outcome": trial.outcome.value,
+        "objectives": list(trial.objectives or ()),
+        "reports": [[step, list(objectives)] for step, objectives in trial.reports.items()],
+    }
+
+
+def as_told(entry: Mapping[str, Any]) -> Trial:
+    """The trial that `told` wrote."""
+    return Trial(
+        number=-1,
+        values=entry["values"],
+        outcome=Outcome(entry["outcome"]),
+        objectives=_numbers(entry["objectives"]),
+        reports={step: _numbers(objectives) for step, objectives in entry["reports"]},
+    )
 
 
 def _numbers(values: Sequence[float | None]) -> list[float]:

@@ -50,8 +50,11 @@ class Conduct(Protocol):
     def lost(self, trial: int, message: str) -> None:
         """The actor of a trial has died."""
 
+    def halting(self) -> bool:
+        """Whether all trials are to stop, and no more come."""
+
     def halted(self) -> bool:
-        """Whether all trials are to stop."""
+        """Whether Tune is to end those that are still there."""
 
 
 def tune_trials(
@@ -145,10 +148,10 @@ class _Told:
 class _NextTrial(_Told, Searcher):
     def suggest(self, trial_id: str) -> Any:
         conduct = self.conduct
-        order = None if conduct.halted() else conduct.next()
+        order = None if conduct.halting() else conduct.next()
         if order is not None:
             return {"order": order.to_dict()}
-        return Searcher.FINISHED if conduct.halted() or conduct.finished() else None
+        return Searcher.FINISHED if conduct.halting() or conduct.finished() else None
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """The scheduler has told it."""

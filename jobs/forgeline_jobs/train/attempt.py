@@ -49,16 +49,20 @@ def run_attempt(
         asks_nodes=cluster,
     )
     failed: Exception | None = None
+    kept = kept_for(spec)
     with watch:
         try:
-            kept = kept_for(spec)
             if kept is not None:
                 kept.run(job, spec)
             else:
                 _trainer(job, spec, cluster=cluster, waits_for_room=waits_for_room).fit()
         except Exception as error:
             failed = error
-    return causes.find(failed, causes.Scene(folder=folder, deaths=watch.deaths))
+    found = causes.find(failed, causes.Scene(folder=folder, deaths=watch.deaths))
+    if found is not None and kept is not None:
+        # One that was told to leave did so without an error, and would be told again.
+        kept.end()
+    return found
 
 
 def _trainer(job: Job, spec: TrainSpec, *, cluster: bool, waits_for_room: bool) -> DataParallelTrainer:

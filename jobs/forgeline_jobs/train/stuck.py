@@ -66,8 +66,10 @@ def stack_file(folder: Path, rank: int) -> Path:
 def be_askable(folder: Path, rank: int) -> None:
     """Write the stacks of this process when somebody asks for them, and when it crashes (into its log)."""
     file = stack_file(folder, rank).open("w", encoding="utf-8")
-    _stacks.append(file)  # open as long as the process lives
     faulthandler.register(_ASKED_BY, file=file, all_threads=True, chain=False)
+    for before in _stacks:  # of an earlier run in this process
+        before.close()
+    _stacks[:] = [file]  # open as long as it may be asked
     faulthandler.enable(file=sys.stderr, all_threads=True)
 
 

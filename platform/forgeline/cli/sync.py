@@ -63,7 +63,7 @@ def _ended() -> list[Run]:
     from forgeline.ledger.ledger import open_ledger
     from forgeline.ledger.states import FINAL
 
-    found = [api.get(record.id) for record in open_ledger().list_runs(state=FINAL)]
+    found = [api.get(record.id) for record in open_ledger().list_runs(state=FINAL, parts=True)]
     # The spools of others are on the machines that they ran on.
     return [run for run in found if run.paths.root.is_dir()]
 

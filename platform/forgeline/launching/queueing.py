@@ -94,8 +94,10 @@ class HostQueue:
             for record in records
             if record.state is State.QUEUED or record.kind != own.kind or record.priority >= first.priority
         ]
-        devices = gpu_devices() if any(claim.gpus for claim in left) else []
-        return may_start(first.id, left, self._capacity, devices) is not None
+        everyone = [self._claim_of(record) for record in records]
+        devices = gpu_devices() if any(claim.gpus for claim in everyone) else []
+        has_room_anyway = may_start(first.id, everyone, self._capacity, devices) is not None
+        return not has_room_anyway and may_start(first.id, left, self._capacity, devices) is not None
 
     def wait_for_turn(self, run_id: str, *, stop: Callable[[], bool], on_wait: Callable[[str], None]) -> Sequence[str]:
         """Return once the run holds its CPUs, memory and GPUs, its state being `starting`.

@@ -97,7 +97,7 @@ def finish_abandoned(ledger: Ledger, tracker: Tracker, home: Path) -> None:
     Args:
         home: FORGELINE_HOME.
     """
-    for record in ledger.list_runs(state=FINAL, limit=_ABANDONED, elsewhere=False):
+    for record in ledger.list_runs(state=FINAL, parts=True, limit=_ABANDONED, elsewhere=False):
         try:
             running = tracker.get(record.id).status == "RUNNING"
         except NotFound:

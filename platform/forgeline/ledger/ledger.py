@@ -301,19 +301,21 @@ class Ledger:
         kind: str | None = None,
         name: str | None = None,
         parent: str | None = None,
+        parts: bool = False,
         limit: int | None = None,
         elsewhere: bool = True,
     ) -> list[RunRecord]:
         """Runs that match all that is given, newest first; those whose driver died are closed before.
 
         Args:
-            parent: the run whose parts are wanted; without it only runs that are no part of another one.
+            parent: the run whose parts are wanted.
+            parts: whether runs that are parts of another one are wanted too.
             elsewhere: whether to look at leases of drivers elsewhere too.
         """
         self.reap_dead(elsewhere=elsewhere)
         pairs = (("kind", kind), ("name", name), ("parent", parent))
         given = {key: value for key, value in pairs if value is not None}
-        whole = [] if parent is not None else ["parent IS NULL"]
+        whole = [] if parts or parent is not None else ["parent IS NULL"]
         conditions = ["1 = 1", *whole, *(f"{key} = :{key}" for key in given)]
         if state is not None:
             states = [state] if isinstance(state, str) else state

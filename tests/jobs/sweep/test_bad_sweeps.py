@@ -45,6 +45,27 @@ objective: {{metric: {metric}}}
         (sweep(rest="constraints: [optimizer.lrr < 1]"), "constraints.0: 'optimizer.lrr < 1' names optimizer.lrr"),
         (sweep(rest="constraints: ['optimizer.lr > 1']"), "no corner of the space satisfies optimizer.lr > 1"),
         (sweep(rest="search: {first: [{optimizer.lr: 7}]}"), "search.first.0: optimizer.lr: got 7; allowed"),
+        (
+            sweep(
+                "optimizer.name: {choice: {adamw: {optimizer.lr: {uniform: [0, 1]}}, sgd: {}}}\n  "
+                "optimizer.lr: {uniform: [0, 1]}"
+            ),
+            "optimizer.lr is in the space, or brought along by a choice, and by optimizer.lr as well",
+        ),
+        (
+            sweep(rest="constraints: ['optimizer.lr < 0.05']\nsearch: {first: [{optimizer.lr: 0.1}]}"),
+            "search.first.0: the point breaks 'optimizer.lr < 0.05'",
+        ),
+        (sweep(rest="constraints: ['optimizer.lr / 0 < 1']"), "cannot be computed with optimizer.lr"),
+        (sweep(rest="search: {algorithm: grid, first: [{optimizer.lr: 0.1}]}"), "search.first is for algorithms"),
+        (sweep(rest="resources: {cpus_per_worker: 2}"), "resources.cpus_per_worker 2.0 is not the trials' own"),
+        (
+            sweep(rest="resources: {workers: 2}").replace(
+                "train: wine.yaml",
+                "train: {architecture: {name: mlp}, data: {name: wine}, resources: {workers: 4}}",
+            ),
+            "resources.workers 2 has no room for a trial of 4 workers",
+        ),
         (sweep(rest="search: {algorithm: nsga2}"), "nsga2 is for several objectives"),
         (sweep(rest="search: {algorithm: bohb}\nstop: {scheduler: median}"), "bohb has Hyperband"),
         (sweep(rest="search: {algorithm: bayes}"), "allowed: tpe, random"),

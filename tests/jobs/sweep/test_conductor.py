@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ class Scene:
         self.ledger.create_run(id="sweep", name="wine-sweep", kind="sweep", spec="")
         self.stop = StopControl(grace_s=1)
 
-    def conductor(self, **changed: Any) -> tuple[Conductor, Study]:
+    def conductor(self, *, again: Collection[int] = (), **changed: Any) -> tuple[Conductor, Study]:
         spec = load({**SPEC, **changed}).spec
         assert isinstance(spec, SweepSpec)
         paths = RunPaths(self.home, "sweep")
@@ -62,11 +63,19 @@ class Scene:
             events=EventLog(paths.events),
             stop=self.stop,
         )
-        study = Study(spec, Journal(self.ledger, self.ledger.get("sweep")), maximise=[False])
+        study = Study(spec, Journal(self.ledger, self.ledger.get("sweep")), maximise=[False], again=again)
         budget = Budget(spec.budget, self.ledger, "sweep")
         return Conductor(context, spec, study, budget, halted=paths.root / "halted"), study
 
-    def run(self, order: Order, *, id: str, epochs: Mapping[int, float] = {}, state: str = "succeeded") -> str:
+    def run(
+        self,
+        order: Order,
+        *,
+        id: str,
+        epochs: Mapping[int, float] = {},
+        state: str = "succeeded",
+        reason: str | None = None,
+    ) -> str:
         """The run of a trial, as an actor would have left it."""
         labels = load(order.spec).spec.labels
         self.ledger.create_run(id=id, name="t", kind="train", spec=order.spec, labels=labels, parent="sweep")
@@ -77,7 +86,8 @@ class Scene:
         for step in ("starting", "running"):
             self.ledger.transition(id, step)
         if state != "running":
-            self.ledger.transition(id, state, metrics={} if not epochs else {"val/loss": [*epochs.values()][-1]})
+            last = {} if not epochs else {"val/loss": [*epochs.values()][-1]}
+            self.ledger.transition(id, state, reason, metrics=last)
         return id
 
     def said(self) -> str:
@@ -208,7 +218,7 @@ def test_what_is_under_way_when_all_stop_stays_open(scene: Scene) -> None:
     conductor, study = scene.conductor()
     order = placed(conductor.next)
     scene.stop.request("cancelled")
-    assert conductor.halted() and Path(order.halted).exists()
+    assert conductor.halting() and Path(order.halted).exists()
     conductor.ended(ended(order, "cancelled", "cancelled"))
     conductor.lost(order.trial, "killed with the rest")
     assert study.trials[0].outcome is Outcome.OPEN
@@ -218,11 +228,47 @@ def test_what_is_under_way_when_all_stop_stays_open(scene: Scene) -> None:
     assert placed(conductor.next).trial == 0
 
 
+def test_all_stop_when_those_under_way_have_stopped_or_had_their_grace(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conductor, _ = scene.conductor()
+    first, second = placed(conductor.next), placed(conductor.next)
+    scene.stop.request("cancelled")
+    assert conductor.halting() and Path(first.halted).exists()
+    assert not conductor.halted(), "both have their grace"
+    conductor.ended(ended(first, "cancelled", "cancelled"))
+    assert not conductor.halted()
+    later = time.monotonic() + 60
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "monotonic", lambda: later)
+        assert conductor.halted(), "the grace is over"
+    conductor.ended(ended(second, "cancelled", "cancelled"))
+    assert conductor.halted()
+
+
+def test_a_trial_that_is_stopped_early_is_told_at_once(scene: Scene) -> None:
+    conductor, _ = scene.conductor()
+    good, bad = placed(conductor.next), placed(conductor.next)
+    assert conductor.measured(measured(good, 1, 0.1)) and not Path(good.pruned).exists()
+    assert not conductor.measured(measured(bad, 1, 5.0)) and Path(bad.pruned).exists()
+
+
+def test_a_failure_by_its_own_fault_that_was_not_told_is_not_tried_again(scene: Scene) -> None:
+    conductor, _ = scene.conductor()
+    order = placed(conductor.next)
+    scene.run(order, id="of-first", state="failed", reason="user_error")
+    conductor, study = scene.conductor()
+    assert placed(conductor.next).trial == 1
+    assert study.trials[0].outcome is Outcome.FAILED
+    conductor, study = scene.conductor(again=[0])
+    assert (placed(conductor.next).resume, study.trials[0].outcome) == ("of-first", Outcome.OPEN)
+
+
 def test_an_error_in_an_answer_ends_the_sweep_and_is_told(scene: Scene) -> None:
     conductor, _ = scene.conductor()
     order = placed(conductor.next)
     assert not conductor.measured({**measured(order, 1, 0.5), "metrics": {"val/accuracy": 1.0}})
-    assert conductor.halted()
+    assert conductor.halting()
     with pytest.raises(RunFailed, match="did not measure 'val/loss'"):
         conductor.check()
 

@@ -70,7 +70,15 @@ def work(study: Study, *, until: Callable[[], bool] = lambda: False, steps: int 
 
 
 def new(spec: SweepSpec, journal: Kept, *, maximise: bool = False, **given: Any) -> Study:
-    return Study(spec, journal, maximise=[maximise] * len(spec.objectives), **given)
+    taught = given.pop("taught", ())
+    return Study(
+        spec,
+        journal,
+        maximise=[maximise] * len(spec.objectives),
+        taught=lambda: taught,
+        again=spec.search.again,
+        **given,
+    )
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -246,3 +254,70 @@ def test_a_trial_that_did_not_succeed_is_gone_on_with_to_its_end_when_it_is_name
         assert again.entries[-1]["trial"] == number
         work(new(named, again))
         assert new(named, again).is_full() and not new(named, again).open_trials()
+
+
+def test_a_grid_has_only_points_that_satisfy_the_constraints() -> None:
+    numbers = {"choice": [1, 2, 3]}
+    bound = spec("grid", trials=20, space={"a": numbers, "b": numbers}, constraints=["a <= b"], stop={})
+    study = new(bound, Kept())
+    points = [(trial.values["a"], trial.values["b"]) for trial in iter(study.ask, None)]
+    assert points == [(1, 1), (1, 2), (1, 3), (2, 2), (2, 3), (3, 3)] and study.is_full()
+
+
+def test_a_point_that_is_given_in_part_is_kept_where_constraints_are_tight() -> None:
+    whole = {"int": [0, 10**6]}
+    tight = spec(
+        "random",
+        space={"a": whole, "b": {"int": [0, 50]}},
+        constraints=["a == 7 or a < 0", "b < 2"],
+        search={"algorithm": "random", "trials": 1, "first": [{"a": 7}]},
+        stop={},
+    )
+    trial = new(tight, Kept()).ask()
+    assert trial is not None and trial.values["a"] == 7 and trial.values["b"] < 2
+
+
+def test_what_was_learnt_from_an_earlier_sweep_is_written_down_and_not_asked_for_again() -> None:
+    earlier = Kept()
+    work(new(spec(trials=12), earlier))
+    journal = Kept()
+    new(spec(trials=6), journal, taught=read(earlier.entries)).ask()
+    assert journal.entries[0]["entry"] == "taught"
+
+    def gone() -> list[Trial]:
+        raise AssertionError("the earlier sweep may have other trials by now")
+
+    again = Study(spec(trials=6), Kept(journal.entries), maximise=[False], taught=gone)
+    assert len(again.trials) == 1
+
+
+def test_trials_are_gone_on_with_only_when_that_is_asked_for() -> None:
+    journal = Kept()
+    work(new(spec(), journal))
+    number = next(trial.number for trial in read(journal.entries) if trial.outcome is Outcome.PRUNED)
+    named = spec(search={"algorithm": "tpe", "trials": 14, "seed": 3, "points": 3, "again": [number]})
+    assert not Study(named, journal, maximise=[False]).open_trials()
+
+
+@pytest.mark.parametrize("algorithm", ["tpe", "random", "nsga2", "bohb"])
+def test_a_key_that_several_choices_bring_has_a_dimension_in_each(algorithm: str) -> None:
+    space = {
+        "arch": {
+            "choice": {
+                "small": {"width": {"choice": [8, 16]}, "lr": {"uniform": [0, 1]}},
+                "large": {"width": {"int": [64, 128]}},
+            }
+        }
+    }
+    objective = [{"metric": "val/loss"}, {"metric": "val/ece"}] if algorithm == "nsga2" else {"metric": "val/loss"}
+    both = spec(algorithm, trials=20, space=space, objective=objective, stop={})
+    journal = Kept()
+    study = new(both, journal)
+    for trial in iter(study.ask, None):
+        width = trial.values["width"]
+        assert width in (8, 16) if trial.values["arch"] == "small" else 64 <= width <= 128
+        study.end(trial.number, Outcome.SUCCEEDED, objectives=[float(width)] * len(both.objectives))
+    assert {trial.values["arch"] for trial in study.trials} == {"small", "large"}
+    assert [trial.values for trial in new(both, journal).trials] == [trial.values for trial in study.trials]
+    taught = new(both, Kept(), taught=study.trials)
+    assert taught.ask() is not None

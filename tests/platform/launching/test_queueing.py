@@ -121,6 +121,8 @@ def test_a_run_is_outranked_by_one_that_could_start_in_its_place(ledger: Ledger,
     assert own.is_outranked("own")
     ledger.transition("high", "cancelled")
     assert not own.is_outranked("own")
+    new_run(ledger, "small", "{workers: 1}", priority=5)
+    assert not own.is_outranked("own"), "there is room for it beside"
 
 
 def test_a_place_that_would_not_help_is_kept(ledger: Ledger, queue: Any) -> None:
@@ -141,6 +143,7 @@ def test_a_place_that_would_not_help_is_kept(ledger: Ledger, queue: Any) -> None
 def test_a_gpu_that_is_waited_for_is_looked_for(ledger: Ledger, queue: Any) -> None:
     own = queue(gpus_per_worker=1, workers=2)
     running(ledger, "own", "{workers: 2, gpus_per_worker: 1}")
+    ledger.transition("own", "running", gpus=["4", "5"])
     new_run(ledger, "high", "{gpus_per_worker: 1}", priority=1)
     assert own.is_outranked("own")
 

@@ -81,4 +81,5 @@ def test_parts_of_a_run_are_listed_only_as_such(ledger: Ledger, new_run: NewRun,
     new_run("part", parent="whole")
     assert [run.id for run in ledger.list_runs()] == ["whole"]
     assert [run.id for run in ledger.list_runs(parent="whole")] == ["part"]
+    assert {run.id for run in ledger.list_runs(parts=True)} == {"whole", "part"}
     assert ledger.get("part").parent == "whole"

@@ -37,7 +37,7 @@ def earlier_rate(spec: TrainSpec, settings: Settings) -> Rate | None:
     try:
         ledger = Ledger(settings.resolved_ledger_url)
         tracker = Tracker(settings.resolved_tracking_uri, settings.artifact_root)
-        for record in ledger.list_runs(kind=spec.kind, limit=LOOKED_AT):
+        for record in ledger.list_runs(kind=spec.kind, parts=True, limit=LOOKED_AT):
             stored = read_document(record.spec).data
             if _fingerprint(stored) != wanted:
                 continue
