@@ -31,7 +31,9 @@ from forgeline.ledger.ledger import Ledger
 from forgeline.paths import RunPaths
 from forgeline.settings import Settings, settings
 from forgeline.tracking.spool import SpoolReader
+from forgeline_jobs.train import heartbeat
 from forgeline_jobs.train.kept_worker import KeptWorker, keeping
+from forgeline_jobs.train.watch import end_workers
 
 HEED_EVERY_S = 0.2
 
@@ -118,7 +120,9 @@ class DrivenRun:
         )
         self._log = EventLog(environment.home_folder / "launching" / token / EVENTS)
         self._reader = EventReader(self._log.path)
-        self._ray = HeldRay(kept.end)
+        self._kept = kept
+        self._run_id = order.resume
+        self._ray = HeldRay(self._end_workers)
         self._thread = threading.Thread(target=self._drive, name=f"trial-{order.trial}", daemon=True)
         self._thread.start()
         # Tune tells an actor nothing while it waits for a measurement, which an epoch may take hours to give.
@@ -130,16 +134,15 @@ class DrivenRun:
         if self._order.resume is not None:
             for event in earlier(RunPaths(self._settings.home_folder, self._order.resume)):
                 yield {**common, **self._measured(event)}
-        run_id = self._order.resume
         last: Event = {}
         for event in follow(self._reader, alive=self._thread.is_alive, on_death=self._died):
             last = event
             if event["event"] == "run":
-                run_id = event["run_id"]
+                self._run_id = event["run_id"]
             if event["event"] == "epoch":
                 yield {**common, **self._measured(event)}
         self._thread.join()
-        yield {**common, "done": True, **self._ended(run_id, last)}
+        yield {**common, "done": True, **self._ended(last)}
 
     def stop(self) -> None:
         """Ask the run to stop, where it goes on, and wait until it has."""
@@ -171,17 +174,27 @@ class DrivenRun:
     def _measured(self, event: Event) -> dict[str, Any]:
         return {"step": measured_at(event, self._order.unit), "metrics": numbers(event["metrics"])}
 
-    def _ended(self, run_id: str | None, last: Event) -> dict[str, Any]:
-        if run_id is None or last.get("event") == "error":
+    def _ended(self, last: Event) -> dict[str, Any]:
+        if self._run_id is None or last.get("event") == "error":
             # There is no run, or the one there is could not be gone on with: its record tells of before.
             return {"state": "failed", "reason": "platform_error", "message": str(last.get("message")), "metrics": {}}
-        record = Ledger(self._settings.resolved_ledger_url).get(run_id)
+        record = Ledger(self._settings.resolved_ledger_url).get(self._run_id)
         return {
             "state": str(record.state),
             "reason": None if record.reason is None else str(record.reason),
             "message": record.message or "",
             "metrics": dict(record.metrics),
         }
+
+    def _end_workers(self) -> None:
+        """What hangs does not hear that it should stop, and would keep its place from the next trial."""
+        self._kept.end()
+        if self._run_id is None:
+            return
+        folders = RunPaths(self._settings.home_folder, self._run_id).root.glob("attempts/*")
+        newest = max(folders, key=lambda folder: int(folder.name), default=None)
+        if newest is not None:
+            end_workers(heartbeat.read_all(newest))
 
     def _died(self) -> Event:
         return {"event": "error", "message": "the trial's driver ended without a word", "exit_code": 1}

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,10 +151,15 @@ class AttemptWatch:
 
     def _end(self, beats: dict[int, Beat]) -> None:
         self._ended = True
-        for beat in beats.values():
-            if not beat.done:
-                with suppress(nodes.NodeGone):
-                    nodes.on_node(beat.who, stuck.end, beat.who.pid, beat.who.started_s)
+        end_workers(beats)
+
+
+def end_workers(beats: Mapping[int, Beat]) -> None:
+    """End the workers of an attempt, wherever they are, without asking."""
+    for beat in beats.values():
+        if not beat.done:
+            with suppress(nodes.NodeGone):
+                nodes.on_node(beat.who, stuck.end, beat.who.pid, beat.who.started_s)
 
 
 def _is_stopped(beat: Beat) -> bool:
