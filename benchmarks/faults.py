@@ -66,6 +66,7 @@ FAULTS = (
     Fault(
         "the tracker is down until the end", "test_tracking.py::test_the_tracker_is_down_until_the_end", "`runs sync`"
     ),
+    Fault("the tracker is away for ten minutes", "test_tracking.py::test_the_tracker_is_away_for_ten_minutes"),
     Fault("the tracker answers 500", "test_tracking.py::test_the_tracker_misbehaves[refuses]"),
     Fault("the tracker answers slowly", "test_tracking.py::test_the_tracker_misbehaves[is slow]"),
     Fault(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -54,6 +55,20 @@ def test_the_tracker_is_down_until_the_end(scene: Make, server: Server, tell: Te
     server.start()
     server.wait()
     assert command("runs", "sync", found.run.id).returncode == 0
+    outcome = found.outcome()
+    tell(outcome)
+    assert (outcome.state, outcome.exit_code, outcome.attempts) == ("succeeded", 0, ("first",))
+    assert (outcome.lost, outcome.doubled) == (0, 0)
+
+
+@pytest.mark.timeout(1500)
+def test_the_tracker_is_away_for_ten_minutes(scene: Make, server: Server, tell: Tell) -> None:
+    found = scene(architecture__step_s=6.0)
+    found.start()
+    found.when_at(5)
+    server.kill()
+    time.sleep(600)
+    server.start()
     outcome = found.outcome()
     tell(outcome)
     assert (outcome.state, outcome.exit_code, outcome.attempts) == ("succeeded", 0, ("first",))
