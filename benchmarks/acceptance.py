@@ -26,6 +26,7 @@ from benchmarks import (
     sweep_cluster,
     sweep_functions,
     sweep_kill,
+    sweep_search,
     zoo_autoencoders,
     zoo_decoders,
     zoo_diffusion,
@@ -79,6 +80,8 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
     "sweep-cluster": sweep_cluster.rows(_say),
     "sweep-functions": sweep_functions.rows(_say),
     "sweep-kill": sweep_kill.rows(_say),
+    "sweep-search-images": sweep_search.rows(sweep_search.IMAGES, _say),
+    "sweep-search-tables": sweep_search.rows(sweep_search.TABLES, _say),
     "text-to-image": {bar.name: partial(generator_bars.measure, bar, _say) for bar in zoo_text_to_image.BARS},
     "style": {
         "mnist5k progressive GAN": partial(zoo_style.stage_by_stage, _say),
