@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import forgeline as fl
-from benchmarks.sweep_kill import TRAIN
+from benchmarks.sweep_kill import TRAIN, until
 from forgeline.launching.events import EventReader
 from forgeline.ledger.ledger import open_ledger
 from forgeline_jobs.sweep.trials import Outcome, read
@@ -59,8 +59,8 @@ def gangs(say: Say, *, trials: int = 4, workers: int = 4, slots: int = 8) -> dic
         spec = sweep(folder, name="gangs", epochs=6, trials=trials, concurrent="auto", workers=workers)
         run_id = submit(spec)
         most = 0
-        until = time.monotonic() + LIMIT_S
-        while fl.get(run_id).state not in ("succeeded", "failed", "cancelled") and time.monotonic() < until:
+        limit = time.monotonic() + LIMIT_S
+        while fl.get(run_id).state not in ("succeeded", "failed", "cancelled") and time.monotonic() < limit:
             runs = open_ledger().list_runs(parent=run_id)
             most = max(most, sum(run.state == "running" for run in runs))
             time.sleep(0.5)
@@ -192,13 +192,5 @@ def epoch_s(run_id: str, *, over: int = 50) -> float:
             ended[:] = [event["time"] / 1000 for event in told if event["event"] == "epoch"]
         return len(ended) > over
 
-    _until(enough, f"{over} epochs")
+    until(enough, f"{over} epochs")
     return (ended[-1] - ended[0]) / (len(ended) - 1)
-
-
-def _until(holds: Callable[[], bool], what: str) -> None:
-    until = time.monotonic() + LIMIT_S
-    while not holds():
-        if time.monotonic() > until:
-            raise RuntimeError(f"waited {LIMIT_S:.0f} s for {what}")
-        time.sleep(0.1)

@@ -178,7 +178,7 @@ class Sweep:
 
     def wait(self) -> None:
         """Until it has succeeded."""
-        _until(self.has_ended, "its end")
+        until(self.has_ended, "its end")
         run = fl.get(self.id)
         if run.state != "succeeded":
             raise RuntimeError(f"sweep {run.id}: {run.state}, {run.message}")
@@ -214,7 +214,7 @@ class Sweep:
         while self._state() != "succeeded":
             if self.has_ended():
                 self._resume(done, say)
-            _until(self.has_ended, "its end")
+            until(self.has_ended, "its end")
         return done
 
     def _kill_one(self, victim: str, chance: random.Random, done: Killed) -> bool:
@@ -231,7 +231,7 @@ class Sweep:
         process.kill()
         done.victims.append(victim)
         if victim in ENDING:
-            _until(self.has_ended, f"the end of a sweep whose {victim} was killed")
+            until(self.has_ended, f"the end of a sweep whose {victim} was killed")
             _, left = psutil.wait_procs(below, timeout=10)
             done.orphans += sum(_name(process).startswith(WORKING) for process in left)
         return True
@@ -272,9 +272,10 @@ def _name(process: psutil.Process) -> str:
         return ""
 
 
-def _until(holds: Callable[[], bool], what: str) -> None:
-    until = time.monotonic() + LIMIT_S
+def until(holds: Callable[[], bool], what: str) -> None:
+    """Wait for something; raises RuntimeError when it does not come."""
+    limit = time.monotonic() + LIMIT_S
     while not holds():
-        if time.monotonic() > until:
+        if time.monotonic() > limit:
             raise RuntimeError(f"waited {LIMIT_S:.0f} s for {what}")
         time.sleep(0.1)

@@ -280,10 +280,6 @@ class Conductor:
         except KeyError as error:
             raise RunFailed(f"a trial did not measure {error}", reason="user_error") from error
 
-    @property
-    def _unit(self) -> str:
-        return self._spec.stop.grace.unit
-
 
 def trial_name(sweep: str, number: int) -> str:
     """The name of a trial's run.

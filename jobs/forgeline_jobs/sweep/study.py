@@ -73,7 +73,9 @@ class Study:
         self._known = dict(known or {})
         self._points: list[Values] | None = None
         if spec.search.algorithm == "grid":
-            self._points = list(islice(grid(spec, self._known), spec.search.trials))
+            # A sweep that is resumed with fewer trials has still tried those that it has.
+            tried = sum(entry["entry"] == "asked" for entry in journal.entries)
+            self._points = list(islice(grid(spec, self._known), max(spec.search.trials, tried)))
         self._study = samplers.new_study(spec, maximise)
         self._draws = samplers.uniform_draws(spec)
         self._optuna: list[optuna.Trial] = []

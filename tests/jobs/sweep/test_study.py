@@ -264,6 +264,14 @@ def test_a_grid_has_only_points_that_satisfy_the_constraints() -> None:
     assert points == [(1, 1), (1, 2), (1, 3), (2, 2), (2, 3), (3, 3)] and study.is_full()
 
 
+@pytest.mark.parametrize("algorithm", ["grid", "tpe"])
+def test_a_sweep_resumed_with_fewer_trials_than_it_has_asks_for_no_more(algorithm: str) -> None:
+    journal = Kept()
+    work(new(spec(algorithm, trials=6), journal))
+    study = new(spec(algorithm, trials=3), journal)
+    assert len(study.trials) == 6 and study.ask() is None
+
+
 def test_a_point_that_is_given_in_part_is_kept_where_constraints_are_tight() -> None:
     whole = {"int": [0, 10**6]}
     tight = spec(
