@@ -135,6 +135,9 @@ class LocalLaunch:
         self._driver.wait(_LEAVING_S)
 
     def _death(self) -> Event:
+        from forgeline.launching.local_ray import end_left_behind
+
+        end_left_behind(self._driver.pid)
         if self._run_id is not None:
             from forgeline.ledger.ledger import Ledger
 

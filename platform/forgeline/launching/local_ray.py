@@ -3,7 +3,8 @@
 - Every process listens on 127.0.0.1 only.
 - Ray ties its daemons to the thread that started them (PR_SET_PDEATHSIG): `start` belongs in the main thread.
 - A daemon that dies leaves its workers behind. They are given to this process (PR_SET_CHILD_SUBREAPER), so that `stop`
-  and `kill` find them too.
+  and `kill` find them too. What a killed driver leaves behind (Ray's agents notice it minutes later, if at all) is
+  found by its session id, which is the driver's process id: `end_left_behind`.
 - Unix sockets have at most 107 characters of path, so the session lives in a short folder under /tmp.
 - `OMP_NUM_THREADS` is set before Ray starts since workers inherit the daemons' environment; left alone, several
   workers on few cores were seen to slow each other down a hundredfold.
@@ -160,6 +161,13 @@ def _lives(process: psutil.Process) -> bool:
         return False
 
 
+def _id_lives(pid: int) -> bool:
+    try:
+        return _lives(psutil.Process(pid))
+    except psutil.NoSuchProcess:
+        return False
+
+
 def _find_raylet() -> psutil.Process | None:
     return next((child for child in psutil.Process().children() if child.name() == "raylet"), None)
 
@@ -180,15 +188,38 @@ def _kill(processes: Sequence[psutil.Process]) -> None:
             continue
 
 
+def end_left_behind(driver_pid: int) -> None:
+    """Kill all processes of a driver that is dead and that led a session, as drivers on this host do."""
+    while left := [process for process in psutil.process_iter() if _is_in_session(process, driver_pid)]:
+        _kill(left)
+        psutil.wait_procs(left, timeout=_SHUTDOWN_S)
+
+
+def _is_in_session(process: psutil.Process, leader: int) -> bool:
+    try:
+        return os.getsid(process.pid) == leader and process.uids().real == os.getuid() and _lives(process)
+    except (psutil.Error, OSError):
+        return False
+
+
+def _is_rays(process: psutil.Process) -> bool:
+    try:
+        return any(word.startswith("ray::") or "/ray/" in word for word in (process.name(), *process.cmdline()))
+    except psutil.Error:
+        return False
+
+
 def remove_dead_sessions(root: Path = Path("/tmp")) -> None:
-    """Delete the session folders that killed drivers of this user left behind."""
+    """End and delete what killed drivers of this user left behind: processes, and the folders of Ray's sessions."""
     for folder in root.glob("fl-*"):
         match = _FOLDER.fullmatch(folder.name)
-        if match is None or psutil.pid_exists(int(match[1])):
+        if match is None or _id_lives(int(match[1])):
             continue
         try:
             ours = folder.lstat().st_uid == os.getuid()
         except FileNotFoundError:
             continue
         if ours and not folder.is_symlink():
+            # The id may be that of somebody's shell by now, whose session holds other things than Ray.
+            _kill([one for one in psutil.process_iter() if _is_in_session(one, int(match[1])) and _is_rays(one)])
             shutil.rmtree(folder, ignore_errors=True)

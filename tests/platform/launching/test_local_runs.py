@@ -6,6 +6,7 @@ One run takes about ten seconds of mostly Ray's start-up, so each test looks at 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -63,6 +64,18 @@ def events(home: Path) -> list[dict[str, Any]]:
 def has_stepped(home: Path) -> bool:
     runs = list((home / "runs").glob("*/events.jsonl")) if home.exists() else []
     return any('"event": "step"' in path.read_text() for path in runs)
+
+
+def in_session(leader: int | None) -> list[str]:
+    """Names of its living processes; who inherits them may take a while to bury the others."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if os.getsid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.name())
+        except (psutil.Error, ProcessLookupError):
+            continue
+    return found
 
 
 def show(forgeline: Any, run: str = "count") -> dict[str, Any]:
@@ -163,9 +176,21 @@ def test_a_driver_that_dies_takes_its_ray_along_and_is_not_shown_as_running(
     out, err = process.communicate(timeout=120)
     assert process.returncode == 100, out + err
     assert "died" in out
-    # A worker that is still starting when its raylet dies notices that only once it is up.
-    wait_until(lambda: processes() == [], within_s=60)
-    assert show(forgeline)["state"] == "failed"
+    assert processes() == []
+    record = fl.get("count").record
+    assert record.state == "failed"
+    # Ray's agents overwrite their environment, by which `processes` finds the others.
+    assert in_session(record.driver_pid) == []
+
+
+def test_what_a_killed_driver_left_is_ended_by_the_next_run(forgeline: Any, toy_spec: Any, home: Path) -> None:
+    run = forgeline("run", toy_spec(steps=1000, step_s=0.1), "--detach").stdout.strip()
+    wait_until(lambda: has_stepped(home))
+    driver = fl.get(run).record.driver_pid
+    assert driver is not None
+    os.kill(driver, signal.SIGKILL)
+    assert forgeline("run", toy_spec("next", steps=1)).returncode == 0
+    assert in_session(driver) == []
 
 
 def test_detached_runs_queue_and_are_cancelled_from_elsewhere(
