@@ -100,15 +100,16 @@ def best(
 ) -> None:
     """Print the train spec of the best trial as YAML, so that it can be trained again."""
     from forgeline_jobs.sweep.points import best_spec
+    from forgeline_jobs.sweep.trials import course
 
     _, found = _found(sweep)
     if trial is None:
         if not found.front:
             raise UsageError(f"sweep {found.record.name!r} has no trial that succeeded; `--trial` names another one")
-        values = found.front[0].values
+        number = found.front[0].number
     else:
-        values = found.trials[_numbered(found, trial)].values
-    print(best_spec(found.spec, values).text, end="")
+        number = _numbered(found, trial)
+    print(best_spec(found.spec, course(found.trials, number)).text, end="")
 
 
 @app.command("stop")
@@ -225,11 +226,13 @@ def _spent(ledger: Ledger, found: Standing) -> dict[str, Any]:
 
 def _pairs(found: Standing, details: dict[str, Any]) -> list[tuple[str, Any]]:
     """The same for a screen, without what says nothing."""
+    from forgeline_jobs.sweep.standing import search_in_words
+
     spent = details["spent"]
     counts = ", ".join(f"{count} {outcome}" for outcome, count in found.counts.items() if count)
     wall, gpus, money, failed = (spent[name] for name in ("wall", "gpu_seconds", "money", "failed_trials"))
     told: list[tuple[str, Any]] = [(name, details[name]) for name in ("sweep", "name", "state", "reason", "message")]
-    told += [("search", f"{found.spec.search.algorithm}, {found.spec.early_stopping} stops early")]
+    told += [("search", search_in_words(found.spec))]
     told += [
         ("trials", f"{len(found.trials)} of {details['asked']}: {counts}" if counts else f"0 of {details['asked']}")
     ]

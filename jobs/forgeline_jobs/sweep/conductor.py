@@ -17,14 +17,16 @@ from forgeline.errors import RunFailed
 from forgeline.ledger.records import RunRecord
 from forgeline.ledger.states import FINAL, Reason, State
 from forgeline.paths import RunPaths
+from forgeline.spec.units import Length
+from forgeline_jobs.sweep import copying
 from forgeline_jobs.sweep.budget import Budget
-from forgeline_jobs.sweep.live import Telling
+from forgeline_jobs.sweep.live import Telling, in_words
 from forgeline_jobs.sweep.points import train_spec
 from forgeline_jobs.sweep.spec import SweepSpec
 from forgeline_jobs.sweep.study import Study
 from forgeline_jobs.sweep.surroundings import Surroundings
 from forgeline_jobs.sweep.trial_run import Order, earlier, measured_at, numbers
-from forgeline_jobs.sweep.trials import LABEL, Outcome, Trial
+from forgeline_jobs.sweep.trials import LABEL, Copy, Outcome, Trial
 
 if TYPE_CHECKING:
     from forgeline.launching.context import RunContext
@@ -74,6 +76,7 @@ class Conductor:
         self._placed: set[int] = set()
         self._retried: dict[int, int] = {}
         self._held: dict[str, float] = {}
+        self._copied: Sequence[Copy] = ()
         self._why: str | None = None
         self._error: Exception | None = None
         self._telling = Telling(context.emit, spec, study.trials)
@@ -151,8 +154,12 @@ class Conductor:
                 return otherwise
 
     def _next(self) -> Order | None:
+        if due := self._copies_due():
+            return self._before_copying(due)
         waiting = [trial for trial in self._study.open_trials() if trial.number not in self._placed]
         for trial in waiting:
+            if self._study.waits(trial.number):
+                continue
             run = self.run_of(trial.number)
             if run is not None and self._is_held(run):
                 return None
@@ -161,6 +168,45 @@ class Conductor:
                 return order
         new = self._study.ask()
         return None if new is None else self._place(new, run=None)
+
+    def _copies_due(self) -> list[Copy]:
+        """Copies of the newest generation that were not made yet."""
+        if self._study.copies == self._copied:
+            return []
+        home, found = self._context.paths.home, []
+        for copy in self._study.copies:
+            target, source = self.run_of(copy.trial), self.run_of(copy.source)
+            if target is None or source is None or self._study.trials[copy.trial].outcome is not Outcome.OPEN:
+                continue
+            if not copying.is_made(RunPaths(home, target.id), source.id, copy.step):
+                found.append(copy)
+        if not found:
+            self._copied = self._study.copies
+        return found
+
+    def _before_copying(self, due: Sequence[Copy]) -> Order | None:
+        """Make the copies, where all whom they concern have paused; else have one of these go there first.
+
+        A trial's report comes before its last checkpoint is on the disk, and its driver may die between them.
+        """
+        for copy in due:
+            trial, run = self._study.trials[copy.source], self.run_of(copy.source)
+            assert run is not None
+            if copy.source in self._placed or trial.outcome is not Outcome.OPEN or run.reason is Reason.PAUSED:
+                continue
+            return None if self._is_held(run) else self._place(trial, run, until=copy.step)
+        runs = {number: self.run_of(number) for copy in due for number in (copy.trial, copy.source)}
+        if self._placed or any(run is not None and self._is_held(run) for run in runs.values()):
+            return None
+        for copy in due:
+            target, source = runs[copy.trial], runs[copy.source]
+            assert target is not None and source is not None
+            home = self._context.paths.home
+            copying.make(RunPaths(home, target.id), RunPaths(home, source.id), copy.step)
+            self._context.message(
+                f"trial {copy.trial} goes on as a copy of trial {copy.source}, with {in_words(copy.values)}"
+            )
+        return self._next()
 
     def _is_held(self, run: RunRecord) -> bool:
         """Whether an actor of an earlier execution still has the run: it is about to die, or not known to be dead."""
@@ -171,7 +217,11 @@ class Conductor:
         return time.monotonic() - since < HELD_S
 
     def _order(self, trial: Trial, run: RunRecord | None) -> Order | None:
-        """How to place a trial that is under way; None where its run has ended, and nobody was told."""
+        """How to place a trial that is under way; None where its run is as far as it gets, and nobody was told."""
+        if run is not None and self._spec.is_population:
+            # What it had not told may have been what the others waited for.
+            if not self._caught_up(trial.number, run) or self._copies_due():
+                return None
         own_fault = (
             run is not None
             and run.state is State.FAILED
@@ -181,16 +231,24 @@ class Conductor:
         )
         if run is None or not (run.state is State.SUCCEEDED or own_fault):
             return self._place(trial, run)
-        # Training does not wait for what is made of its measurements: one of them may have been its last.
-        for event in earlier(RunPaths(self._context.paths.home, run.id)):
-            step = measured_at(event, self._spec.stop.grace.unit)
-            if not self._measured({"trial": trial.number, "step": step, "metrics": numbers(event["metrics"])}):
-                return None
-        self._take_end(trial.number, run.state, run.reason, run.message or "", run.metrics)
+        if self._caught_up(trial.number, run):
+            self._take_end(trial.number, run.state, run.reason, run.message or "", run.metrics)
         return None
 
-    def _place(self, trial: Trial, run: RunRecord | None) -> Order:
+    def _caught_up(self, number: int, run: RunRecord) -> bool:
+        """Take in what the run measured and nobody was told; whether the trial goes on.
+
+        Training does not wait for what is made of its measurements: one of them may have been its last.
+        """
+        for event in earlier(RunPaths(self._context.paths.home, run.id)):
+            step = measured_at(event, self._spec.unit)
+            if not self._measured({"trial": number, "step": step, "metrics": numbers(event["metrics"])}):
+                return False
+        return not self._study.waits(number)
+
+    def _place(self, trial: Trial, run: RunRecord | None, *, until: int | None = None) -> Order:
         context = self._context
+        pause = until or self._study.pause
         loaded = train_spec(self._spec, trial.values, name=trial_name(self._spec.name, trial.number))
         labels = {**loaded.spec.labels, LABEL: str(trial.number)}
         text = _labelled(loaded.text, labels)
@@ -204,7 +262,8 @@ class Conductor:
             sweep=context.run_id,
             resume=None if run is None else run.id,
             cluster=context.cluster,
-            unit=self._spec.stop.grace.unit,
+            unit=self._spec.unit,
+            until=None if pause is None else str(Length(pause, self._spec.unit)),
             halted=str(self._halted),
             pruned=str(pruned),
         )
@@ -247,6 +306,9 @@ class Conductor:
         if state is State.SUCCEEDED:
             kept = {name: value for name, value in metrics.items() if name.startswith("val/")}
             self._study.end(number, Outcome.SUCCEEDED, objectives=self._objectives(metrics), metrics=kept)
+        elif reason is Reason.PAUSED:
+            self._telling.changed(trial, "waiting")
+            return
         elif self.halted_now():
             return  # it stays open, and is gone on with when the sweep is resumed
         elif reason in NOT_ITS_FAULT or state not in FINAL:

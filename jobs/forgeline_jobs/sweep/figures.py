@@ -185,7 +185,7 @@ def contour(found: Standing, measured: Sequence[Trial], one: str, other: str, sc
         mesh = Triangulation(x, y, Triangulation(_unit(x), _unit(y)).triangles)
         colours = "viridis" if found.maximise[0] else "viridis_r"
         filled = axes.tricontourf(mesh, np.log10(goals) if logarithmic else goals, levels=12, cmap=colours)
-        after = "" if step is None else f" after {step} {found.spec.stop.grace.unit}"
+        after = "" if step is None else f" after {step} {found.spec.unit}"
         label = f"{'log10 of ' if logarithmic else ''}{found.metrics[0]}{after}"
         figure.colorbar(filled, ax=axes).set_label(plain(label, 60), fontsize=9)
     else:

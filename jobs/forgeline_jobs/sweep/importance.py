@@ -66,8 +66,9 @@ def importances(spec: SweepSpec, trials: Sequence[Trial], *, objective: int = 0)
 
 def compared(trials: Sequence[Trial]) -> tuple[int | None, list[Trial]]:
     """The trials that are compared, with the objectives that count, and the step where it is not their end."""
-    whole = [trial for trial in trials if trial.outcome is Outcome.SUCCEEDED and _is_whole(trial.objectives)]
-    early = [trial for trial in trials if trial.outcome is Outcome.PRUNED and _is_whole(trial.reports.get(trial.step))]
+    kept = [trial for trial in trials if not trial.copies]  # what others trained shows nothing of a trial's values
+    whole = [trial for trial in kept if trial.outcome is Outcome.SUCCEEDED and _is_whole(trial.objectives)]
+    early = [trial for trial in kept if trial.outcome is Outcome.PRUNED and _is_whole(trial.reports.get(trial.step))]
     if len(whole) >= FEWEST or not early:
         return None, whole
     step = min(trial.step for trial in [*whole, *early])
@@ -86,7 +87,7 @@ def shown(found: Sequence[Importance] | None, keys: Sequence[str]) -> list[str]:
 def title(metric: str, found: Sequence[Importance] | None, spec: SweepSpec) -> str:
     """What the shares are of."""
     step = found[0].step if found else None
-    after = "" if step is None else f" after {step} {spec.stop.grace.unit}, where trials had the same training"
+    after = "" if step is None else f" after {step} {spec.unit}, where trials had the same training"
     return f"what the keys explain of {metric}{after}"
 
 

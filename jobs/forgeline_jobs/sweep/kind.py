@@ -13,9 +13,11 @@ from forgeline.ledger.journal import Journal
 from forgeline.ledger.ledger import Ledger, open_ledger
 from forgeline.planning import Plan, Question
 from forgeline.settings import settings
+from forgeline.spec.loading import load
 from forgeline_jobs.sweep import earlier, points, reporting, winners
 from forgeline_jobs.sweep import plan as sweep_plan
 from forgeline_jobs.sweep.budget import Budget
+from forgeline_jobs.sweep.population_study import PopulationStudy
 from forgeline_jobs.sweep.spec import SweepSpec
 from forgeline_jobs.sweep.standing import standing
 from forgeline_jobs.sweep.study import Study, to_go_on_with
@@ -36,7 +38,7 @@ class SweepKind:
     # What suggestions follow from; more trials, another budget or more at once are the same sweep.
     fixed = (
         *("train", "space", "constraints", "objective", "stop", "search.algorithm", "search.seed"),
-        *("search.first", "search.warm_start", "search.points"),
+        *("search.first", "search.warm_start", "search.points", "search.interval", "search.quantile"),
     )
 
     def check(self, spec: SweepSpec) -> Mapping[str, Any]:
@@ -57,6 +59,8 @@ class SweepKind:
             if (other.architecture, other.data) != (first.architecture, first.data):
                 self._located(lambda other=other: trains.check(other))
         points.directions(spec, prepare(first.data, verify=False).signature.task)
+        if spec.is_population:
+            points.check_intervals(spec, first)
         if spec.register_ is not None:
             self._located(lambda: trains.check(first.model_copy(update={"register_": spec.register_})))
         if spec.search.warm_start is not None:
@@ -81,6 +85,12 @@ class SweepKind:
         wrong = next((number for number in spec.search.again if number >= len(trials)), None)
         if wrong is not None:
             raise UsageError(f"search.again: got {wrong}; sweep {run.id} has trials 0 to {len(trials) - 1}")
+        population = cast(SweepSpec, load(run.spec, stored=True).spec).search.trials if spec.is_population else None
+        if population not in (None, spec.search.trials):
+            raise UsageError(
+                f"--resume: search.trials: got {spec.search.trials}; sweep {run.id} is a population of {population}, "
+                "and stays one"
+            )
         left = any(trial.outcome is Outcome.OPEN for trial in trials) or to_go_on_with(trials, spec.search.again)
         if not left and len(trials) >= sweep_plan.most_trials(spec):
             raise UsageError(
@@ -111,15 +121,7 @@ class SweepKind:
         first = points.trained(points.checked(spec)[0])
         maximise = points.directions(spec, prepare(first.data, verify=False).signature.task)
         journal = Journal(context.ledger, context.ledger.get(context.run_id))
-        study = Study(
-            spec,
-            journal,
-            maximise=maximise,
-            known=points.known_values(spec),
-            taught=partial(self._taught, context, spec),
-            # Asked for by the person who resumed it, and not by each attempt after that.
-            again=spec.search.again if context.attempts()[-1].cause == "resume" else (),
-        )
+        study = self._study(context, spec, journal, maximise)
         if context.resume_from is not None:
             context.tell_attempt("resume")
             ended = len(study.trials) - len(study.open_trials())
@@ -146,6 +148,21 @@ class SweepKind:
         if context.cancel_requested():
             raise RunCancelled("stopped as asked; the trials under way are gone on with when the sweep is resumed")
         return self._result(context, spec, study, maximise, conductor.why_halted)
+
+    def _study(self, context: RunContext, spec: SweepSpec, journal: Journal, maximise: Sequence[bool]) -> Study:
+        known = points.known_values(spec)
+        if spec.is_population:
+            length = points.trained(points.checked(spec)[0]).length
+            return PopulationStudy(spec, journal, maximise=maximise, length=length.value, known=known)
+        return Study(
+            spec,
+            journal,
+            maximise=maximise,
+            known=known,
+            taught=partial(self._taught, context, spec),
+            # Asked for by the person who resumed it, and not by each attempt after that.
+            again=spec.search.again if context.attempts()[-1].cause == "resume" else (),
+        )
 
     @staticmethod
     def _result(

@@ -65,7 +65,7 @@ def now_of(trial: Trial) -> Sequence[float] | None:
 def columns(spec: SweepSpec) -> list[str]:
     """Headings of the table."""
     named = short_keys(keys_of(spec))
-    unit = "epoch" if spec.stop.grace.unit == "ep" else "step"
+    unit = "epoch" if spec.unit == "ep" else "step"
     return ["trial", *named.values(), *(objective.metric for objective in spec.objectives), unit, "state"]
 
 
@@ -128,7 +128,7 @@ class Telling:
             trials=self._spec.search.trials,
             state=state,
             step=trial.step,
-            unit=self._spec.stop.grace.unit,
+            unit=self._spec.unit,
             values=dict(trial.values),
             objectives=None if now is None else list(now),
             metric=[objective.metric for objective in objectives],
@@ -174,7 +174,7 @@ class Telling:
         at = f"trial {trial.number} of {self._spec.search.trials}: {state}"
         if state == "starting":
             return f"{at}, {in_words(trial.values)}"
-        parts = [at + (f" at {trial.step} {self._spec.stop.grace.unit}" if trial.step else "")]
+        parts = [at + (f" at {trial.step} {self._spec.unit}" if trial.step else "")]
         now = now_of(trial)
         if now is not None:
             parts.append(measured_in_words(now, self._spec))

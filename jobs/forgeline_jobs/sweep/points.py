@@ -11,6 +11,8 @@ from forgeline.spec.loading import LoadedSpec, load
 from forgeline_jobs.sweep.constraints import Constraint, broken_by
 from forgeline_jobs.sweep.space import Values, all_keys, corners
 from forgeline_jobs.sweep.spec import SweepSpec
+from forgeline_jobs.sweep.trials import Course
+from forgeline_jobs.train.changes import of_course
 from forgeline_jobs.train.spec import TrainSpec
 
 CORNERS = 64
@@ -31,9 +33,15 @@ def train_spec(spec: SweepSpec, values: Mapping[str, Any], *, name: str) -> Load
         raise _at(error, values) from error
 
 
-def best_spec(spec: SweepSpec, values: Mapping[str, Any]) -> LoadedSpec:
-    """The train spec of a trial as a job of its own, with the name of the sweep's best."""
-    return train_spec(spec, values, name=f"{spec.name[:58]}-best")
+def best_spec(spec: SweepSpec, course: Course) -> LoadedSpec:
+    """The train spec of a trial as a job of its own, with the name of the sweep's best.
+
+    Args:
+        course: what the trial was trained with.
+    """
+    loaded = train_spec(spec, course[0][1], name=f"{spec.name[:58]}-best")
+    made = of_course(course, spec.unit)
+    return load(loaded.text, {"changes": made}) if made else loaded
 
 
 def checked(spec: SweepSpec) -> list[LoadedSpec]:
@@ -89,6 +97,32 @@ def directions(spec: SweepSpec, task: str) -> Sequence[bool]:
                             key=key)  # fmt: skip
         found.append(info.higher_is_better if objective.mode is None else objective.mode == "max")
     return found
+
+
+def check_intervals(spec: SweepSpec, trained: TrainSpec) -> None:
+    """That trials measure themselves, and write a checkpoint, where the population is looked at.
+
+    Raises:
+        SpecError: they do not, or end before.
+    """
+    interval, every, whole = spec.search.interval, trained.trainer.validate_every, trained.length
+    if interval.unit != whole.unit or interval.unit != every.unit:
+        raise SpecError(
+            f"got {interval}; trials train for {whole} and are validated every {every}: give all three in epochs, or "
+            "in steps",
+            key="search.interval",
+        )
+    if interval.value % every.value:
+        raise SpecError(
+            f"got {interval}; trials are validated every {every}: make it a multiple of train.trainer.validate_every",
+            key="search.interval",
+        )
+    if interval.value >= whole.value:
+        raise SpecError(
+            f"got {interval}; trials train for {whole}, and the population is looked at before they end: make it "
+            "shorter, or train longer",
+            key="search.interval",
+        )
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> Values:

@@ -18,7 +18,7 @@ from forgeline.cli.render import duration, text_of
 from forgeline.plots.figure import DPI, save
 from forgeline_jobs.sweep.figures import figures
 from forgeline_jobs.sweep.importance import FEWEST, Importance, importance_row, importances, title
-from forgeline_jobs.sweep.standing import PAGE, Standing, best_title, train_again
+from forgeline_jobs.sweep.standing import PAGE, Standing, best_title, search_in_words, train_again
 
 _TITLES = {
     "history": "How it went",
@@ -81,12 +81,11 @@ def page(found: Standing, important: Sequence[Sequence[Importance] | None], pict
 def summary(found: Standing) -> list[tuple[str, Any]]:
     """The whole of a sweep in a few pairs."""
     counts = [f"{count} {outcome}" for outcome, count in found.counts.items() if count]
-    stop = found.spec.early_stopping
     ways = ("up" if up else "down" for up in found.maximise)
     return [
         ("run", found.record.id),
         ("objective", ", ".join(f"{metric} ({way})" for metric, way in zip(found.metrics, ways, strict=True))),
-        ("search", found.spec.search.algorithm + (f" with {stop}" if stop != "none" else "")),
+        ("search", search_in_words(found.spec)),
         ("trials", f"{len(found.trials)} of {found.spec.search.trials}: {', '.join(counts) or 'none yet'}"),
         ("worked", duration(found.took_s)),
         ("trials worked", duration(sum(found.seconds.values()))),

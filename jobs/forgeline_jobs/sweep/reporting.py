@@ -9,7 +9,7 @@ from forgeline.errors import TrackingError
 from forgeline_jobs.sweep import points
 from forgeline_jobs.sweep.spec import SweepSpec
 from forgeline_jobs.sweep.standing import standing
-from forgeline_jobs.sweep.trials import Outcome
+from forgeline_jobs.sweep.trials import Outcome, course
 
 if TYPE_CHECKING:
     from forgeline.launching.context import RunContext
@@ -26,7 +26,9 @@ def leave(context: RunContext, spec: SweepSpec) -> None:
     folder = context.paths.artifacts
     folder.mkdir(parents=True, exist_ok=True)
     if found.front:
-        (folder / BEST).write_text(points.best_spec(spec, found.front[0].values).text, encoding="utf-8")
+        (folder / BEST).write_text(
+            points.best_spec(spec, course(found.trials, found.front[0].number)).text, encoding="utf-8"
+        )
     try:
         from forgeline_jobs.sweep import report  # imports matplotlib, which only the end of a sweep pays for
 

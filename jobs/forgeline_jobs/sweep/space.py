@@ -144,6 +144,34 @@ class Dimension(BaseModel):
         low, high = self._of(self.kind)
         return low, high
 
+    def at(self, share: float) -> Any:
+        """The value that lies so far along, from 0 to 1; of a normal distribution, that with such a share below it."""
+        if self.kind == "choice":
+            return self.options[min(int(share * len(self.options)), len(self.options) - 1)]
+        if self.normal is not None:
+            return NormalDist(*self.normal).inv_cdf(min(max(share, TAIL), 1 - TAIL))
+        low, high = self.ends
+        if self.kind.startswith("log"):
+            found = math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
+        else:
+            found = low + share * (high - low)
+        return self.nearest(found)
+
+    def share(self, value: float) -> float:
+        """How far along a number lies, from 0 to 1: the inverse of `at`."""
+        if self.normal is not None:
+            return NormalDist(*self.normal).cdf(value)
+        low, high = map(float, self.ends)
+        if self.kind.startswith("log"):
+            low, high, value = math.log(low), math.log(high), math.log(value)
+        return (value - low) / (high - low)
+
+    def nearest(self, number: float) -> Any:
+        """The value of a range that is nearest to a number."""
+        low, high = self.ends
+        inside = min(max(number, low), high)
+        return round(inside) if self.kind in ("int", "log_int") else inside
+
     def brought(self, value: Any) -> Mapping[str, Dimension]:
         """The keys that a choice brings along."""
         if not isinstance(self.choice, dict):

@@ -11,9 +11,13 @@ from forgeline.spec.envelope import Envelope, Resources
 from forgeline.spec.units import Length, TimeSpan
 from forgeline_jobs.sweep.constraints import Constraint
 from forgeline_jobs.sweep.space import Dimension, all_keys, check_apart, draws
+from forgeline_jobs.train.changes import CHANGEABLE
 from forgeline_jobs.train.spec import RegisterConfig
 
-Algorithm = Literal["tpe", "random", "quasi_random", "gp", "cmaes", "bohb", "nsga2", "grid"]
+Algorithm = Literal["tpe", "random", "quasi_random", "gp", "cmaes", "bohb", "nsga2", "grid", "pbt", "pb2"]
+POPULATION = ("pbt", "pb2")
+"""Algorithms whose trials train side by side, the worst going on with the weights of the best, and other values."""
+
 SEVERAL = ("tpe", "nsga2", "random", "quasi_random", "grid", "gp")
 """Algorithms that can have several objectives."""
 
@@ -32,7 +36,7 @@ class SearchConfig(Part):
     algorithm: Algorithm = Field(
         default="tpe",
         description="`tpe`, `gp` (Gaussian process), `cmaes`, `bohb` (TPE over all keys at once, with Hyperband), "
-        "`nsga2`, `random`, `quasi_random` (Sobol) or `grid`.",
+        "`nsga2`, `random`, `quasi_random` (Sobol), `grid`, or `pbt` and `pb2`, where trials copy each other.",
     )
     trials: int = Field(default=20, ge=1, le=100_000, description="Trials that are run; may be raised when resumed.")
     concurrent: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
@@ -46,6 +50,15 @@ class SearchConfig(Part):
         default=None, description="An earlier sweep over the same keys, by name or id, whose trials are learnt from."
     )
     points: int = Field(default=5, ge=1, description="Of a grid: points along a range of numbers.")
+    interval: Length = Field(
+        default=Length(1, "ep"), description="Of a population: training between two looks at it, `2ep` or `100step`."
+    )
+    quantile: float = Field(
+        default=0.25,
+        gt=0,
+        le=0.5,
+        description="Of a population: share of it that copies a trial of the best such share.",
+    )
     again: list[Annotated[int, Field(ge=0)]] = Field(
         default=[],
         description="When resumed: numbers of trials that failed, or were stopped, and are gone on with to their end.",
@@ -71,6 +84,15 @@ class StopConfig(Part):
         default=Length(1, "ep"), description="Training that every trial gets: `2ep` or `100step`; the first rung."
     )
     reduction: int = Field(default=3, ge=2, description="One in so many goes on past a rung; of asha and hyperband.")
+
+    @field_validator("scheduler", mode="before")
+    @classmethod
+    def _no_population(cls, scheduler: Any) -> Any:
+        """In Ray Tune these are schedulers."""
+        if scheduler in POPULATION:
+            raise ValueError(f"got {scheduler}, which chooses values as well, and goes with no other algorithm; set "
+                             f"search.algorithm to {scheduler} and leave stop.scheduler out")  # fmt: skip
+        return scheduler
 
 
 class BudgetConfig(Part):
@@ -166,6 +188,9 @@ class SweepSpec(Envelope):
         if algorithm == "bohb" and scheduler not in ("none", "hyperband"):
             raise ValueError(f"search.algorithm bohb has Hyperband and stop.scheduler is {scheduler}; "
                              "leave stop.scheduler out")  # fmt: skip
+        if self.is_population:
+            self._check_population()
+            return
         if len(self.objectives) == 1:
             if algorithm == "nsga2":
                 raise ValueError("search.algorithm nsga2 is for several objectives and there is one; use tpe or cmaes")
@@ -177,6 +202,43 @@ class SweepSpec(Envelope):
             raise ValueError(f"stop.scheduler {scheduler} ranks trials by one objective and there are "
                              f"{len(self.objectives)}; set it to none")  # fmt: skip
 
+    def _check_population(self) -> None:
+        """What a population can search: numbers and choices that a run can go on with."""
+        algorithm, search = self.search.algorithm, self.search
+        if self.stop.scheduler != "none":
+            raise ValueError(f"search.algorithm {algorithm} copies better trials in place of stopping bad ones, and "
+                             f"stop.scheduler is {self.stop.scheduler}; leave stop out")  # fmt: skip
+        if len(self.objectives) > 1:
+            raise ValueError(f"search.algorithm {algorithm} has one objective and there are {len(self.objectives)}; "
+                             f"allowed: {', '.join(SEVERAL)}")  # fmt: skip
+        if search.trials < 2:
+            raise ValueError(f"search.trials {search.trials} is no population; set it to 2 at least")
+        if search.warm_start is not None or search.again:
+            key = "warm_start" if search.warm_start is not None else "again"
+            raise ValueError(f"search.{key} is for trials one by one, and {algorithm} has a population; leave it out")
+        for key, dimension in self.space.items():
+            if key not in CHANGEABLE:
+                raise ValueError(f"space.{key}: {algorithm} changes values while a trial trains, and this one stays as "
+                                 f"it is for a run's life; allowed: {', '.join(CHANGEABLE)}")  # fmt: skip
+            if isinstance(dimension.choice, dict):
+                raise ValueError(f"space.{key}: a choice that brings keys is for trials one by one; give {algorithm} a "
+                                 "list")  # fmt: skip
+            if algorithm == "pb2" and dimension.kind == "choice":
+                raise ValueError(f"space.{key}: pb2 models numbers and this is a choice; give it a range, or set "
+                                 "search.algorithm to pbt")  # fmt: skip
+        for key, given in (
+            ("train.checkpoint.copy_to", (self.train.get("checkpoint") or {}).get("copy_to")),
+            ("train.changes", self.train.get("changes")),
+        ):
+            if given:
+                raise ValueError(f"{key} is for runs that keep their weights and values, and {algorithm} exchanges "
+                                 "both; leave it out")  # fmt: skip
+
+    @property
+    def is_population(self) -> bool:
+        """Whether trials copy each other."""
+        return self.search.algorithm in POPULATION
+
     @property
     def objectives(self) -> Sequence[Objective]:
         """All objectives, the first first."""
@@ -186,6 +248,11 @@ class SweepSpec(Envelope):
     def early_stopping(self) -> str:
         """The rule by which trials are stopped early."""
         return "hyperband" if self.search.algorithm == "bohb" else self.stop.scheduler
+
+    @property
+    def unit(self) -> Literal["ep", "step"]:
+        """What the trials' measurements are counted in."""
+        return (self.search.interval if self.is_population else self.stop.grace).unit
 
     @property
     def trial_workers(self) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from forgeline.errors import NotFound
+from forgeline.ledger.states import Reason
 from forgeline.suggestions import did_you_mean
 from forgeline_jobs.sweep.live import keys_of, maximised, now_of
 from forgeline_jobs.sweep.spec import SweepSpec
@@ -64,6 +65,8 @@ class Standing:
             return str(trial.outcome)
         run = self.runs.get(trial.number)
         if run is None:
+            return "waiting"
+        if run.reason is Reason.PAUSED:
             return "waiting"
         return "interrupted" if run.is_final else str(run.state)
 
@@ -147,6 +150,14 @@ def best_title(found: Standing) -> str:
         return "best trial"
     count = len(found.front)
     return "Pareto front: one trial" if count == 1 else f"Pareto front: {count} trials; the first of them"
+
+
+def search_in_words(spec: SweepSpec) -> str:
+    """How points are chosen, and trials judged."""
+    search, stop = spec.search, spec.early_stopping
+    if spec.is_population:
+        return f"{search.algorithm}, the worst {search.quantile:.0%} copy the best every {search.interval}"
+    return search.algorithm + (f", {stop} stops early" if stop != "none" else "")
 
 
 def train_again(found: Standing) -> list[str]:

@@ -18,7 +18,7 @@ from forgeline_jobs.sweep import samplers
 from forgeline_jobs.sweep.constraints import Constraint, broken_by
 from forgeline_jobs.sweep.space import Values, draws, product, suggest
 from forgeline_jobs.sweep.spec import SweepSpec
-from forgeline_jobs.sweep.trials import Outcome, Trial, as_told, take, told
+from forgeline_jobs.sweep.trials import Copy, Outcome, Trial, as_told, take, told
 
 if TYPE_CHECKING:
     import optuna
@@ -111,7 +111,7 @@ class Study:
         if self._judge(number, step, objectives):
             self._write(_reported(number, step, objectives))
             return True
-        message = f"stopped early at {step}{self._spec.stop.grace.unit}"
+        message = f"stopped early at {step}{self._spec.unit}"
         # Together, since a trial of which the verdict alone is known would go on.
         self._write(
             _reported(number, step, objectives), _ended(number, Outcome.PRUNED, objectives=objectives, message=message)
@@ -142,6 +142,20 @@ class Study:
         most = self._spec.search.trials if self._points is None else min(self._spec.search.trials, len(self._points))
         return len(self.trials) >= most
 
+    @property
+    def pause(self) -> int | None:
+        """The step at which trials wait for each other next; None where they go on to their ends."""
+        return None
+
+    def waits(self, number: int) -> bool:
+        """Whether a trial has trained as far as it may for now."""
+        return False
+
+    @property
+    def copies(self) -> Sequence[Copy]:
+        """Those that are to be made before trials go on, where they were not made yet."""
+        return ()
+
     def is_again(self, number: int) -> bool:
         """Whether a trial that had ended is gone on with."""
         return number in self._again
@@ -153,9 +167,13 @@ class Study:
     def _write(self, *entries: Mapping[str, Any]) -> None:
         self._journal.append(*entries)
         for entry in entries:
-            take(self.trials, entry)
-            if entry["entry"] == "ended":
-                self._tell(entry)
+            self._take(entry)
+
+    def _take(self, entry: Mapping[str, Any]) -> None:
+        """What follows from an entry, whether it was just written or was there."""
+        take(self.trials, entry)
+        if entry["entry"] == "ended":
+            self._tell(entry)
 
     def _replay(self, entry: Mapping[str, Any]) -> None:
         if entry["entry"] == "taught":
@@ -174,9 +192,7 @@ class Study:
             self._judge(entry["trial"], entry["step"], entry["objectives"])
         elif entry["entry"] == "again":
             self._again.add(entry["trial"])
-        take(self.trials, entry)
-        if entry["entry"] == "ended":
-            self._tell(entry)
+        self._take(entry)
 
     def _suggest(self, number: int) -> tuple[optuna.Trial, Values]:
         """What Optuna would try; of suggestions that break a constraint it is told so, and asked again.

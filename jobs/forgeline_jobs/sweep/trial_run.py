@@ -49,6 +49,7 @@ class Order:
         resume: its run, where it has one already.
         cluster: address of the cluster; None for local Ray.
         unit: what its measurements are counted in.
+        until: length of training after which it pauses; None for its end.
         halted: file that exists once the whole sweep stops.
         pruned: file that exists once this trial is to stop, since others do better.
     """
@@ -59,6 +60,7 @@ class Order:
     resume: str | None
     cluster: str | None
     unit: Literal["ep", "step"]
+    until: str | None
     halted: str
     pruned: str
 
@@ -72,9 +74,14 @@ class TrialRun(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         self._stack = ExitStack()
         self._kept = self._stack.enter_context(keeping())
-        self._begin(config)
+        self._driven: DrivenRun | None = None
+        self._set(config)
 
     def step(self) -> dict[str, Any]:
+        if self._driven is None:
+            # Not before it is asked for: Tune makes actors for trials that it then gives to others.
+            self._driven = DrivenRun(self._order, settings(), self._kept)
+            self._told = self._driven.told()
         told = next(self._told)
         # Tune flattens mappings in some places, and not in others.
         return {"told": json.dumps(told), "done": told["done"]}
@@ -87,18 +94,21 @@ class TrialRun(tune.Trainable):
         """Nothing: see `save_checkpoint`."""
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._driven.stop()
-        self._begin(new_config)
+        self._stop()
+        self._set(new_config)
         return True
 
     def cleanup(self) -> None:
-        self._driven.stop()
+        self._stop()
         self._stack.close()
 
-    def _begin(self, config: dict[str, Any]) -> None:
-        order = Order(**config["order"])
-        self._driven = DrivenRun(order, settings(), self._kept)
-        self._told = self._driven.told()
+    def _set(self, config: dict[str, Any]) -> None:
+        self._order = Order(**config["order"])
+
+    def _stop(self) -> None:
+        if self._driven is not None:
+            self._driven.stop()
+        self._driven = None
 
 
 class DrivenRun:
@@ -116,7 +126,12 @@ class DrivenRun:
         self._control = StopControl(grace_s=environment.cancel_grace_s)
         token = secrets.token_hex(16)
         self._request = Request(
-            spec=order.spec, token=token, resume=order.resume, cluster=order.cluster, parent=order.sweep
+            spec=order.spec,
+            token=token,
+            resume=order.resume,
+            cluster=order.cluster,
+            parent=order.sweep,
+            until=order.until,
         )
         self._log = EventLog(environment.home_folder / "launching" / token / EVENTS)
         self._reader = EventReader(self._log.path)

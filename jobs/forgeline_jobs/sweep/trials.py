@@ -7,6 +7,7 @@
 | `reported` | `trial`, `step`, `objectives` |
 | `ended` | `trial`, `outcome`, `objectives`, `metrics`, `message` |
 | `again` | `trial`: it is gone on with, to its end |
+| `generation` | `step`, `copies`: each with the `trial` that goes on as a copy of its `source`, with other `values` |
 """
 
 from __future__ import annotations
@@ -32,13 +33,32 @@ class Outcome(StrEnum):
     STOPPED = "stopped"  # by a person
 
 
+@dataclass(frozen=True, kw_only=True)
+class Copy:
+    """What becomes of a trial of a population at the end of an interval.
+
+    Attributes:
+        trial: that goes on with the weights of another.
+        source: that other one.
+        values: that it goes on with.
+        step: at which.
+    """
+
+    trial: int
+    source: int
+    values: Mapping[str, Any]
+    step: int
+
+
 @dataclass(kw_only=True)
 class Trial:
     """One point of the space, and what came of it.
 
     Attributes:
         number: counted from 0.
-        values: of the space's keys.
+        values: of the space's keys; in a population, those that it has now.
+        begun: those that it began with.
+        copies: each time that it went on as a copy of another one.
         reports: by step (epochs, or optimizer steps where `stop.grace` counts those), the objectives measured there.
         objectives: those that count: of the chosen model, or where it was stopped.
         metrics: all of the chosen model.
@@ -48,6 +68,8 @@ class Trial:
 
     number: int
     values: Mapping[str, Any]
+    begun: Mapping[str, Any] = field(default_factory=dict)
+    copies: list[Copy] = field(default_factory=list)
     outcome: Outcome = Outcome.OPEN
     reports: dict[int, Sequence[float]] = field(default_factory=dict)
     objectives: Sequence[float] | None = None
@@ -71,9 +93,13 @@ def take(trials: list[Trial], entry: Mapping[str, Any]) -> None:
     """Take one more entry in."""
     kind = entry["entry"]
     if kind == "asked":
-        trials.append(Trial(number=entry["trial"], values=entry["values"]))
+        trials.append(Trial(number=entry["trial"], values=entry["values"], begun=entry["values"]))
     elif kind == "reported":
         trials[entry["trial"]].reports[entry["step"]] = _numbers(entry["objectives"])
+    elif kind == "generation":
+        for copy in copies_of(entry):
+            trials[copy.trial].values = copy.values
+            trials[copy.trial].copies.append(copy)
     elif kind == "again":
         trial = trials[entry["trial"]]
         trial.outcome, trial.objectives, trial.metrics, trial.message = Outcome.OPEN, None, {}, ""
@@ -82,6 +108,24 @@ def take(trials: list[Trial], entry: Mapping[str, Any]) -> None:
         trial.outcome = Outcome(entry["outcome"])
         trial.objectives = None if entry["objectives"] is None else _numbers(entry["objectives"])
         trial.metrics, trial.message = entry["metrics"], entry["message"]
+
+
+def copies_of(entry: Mapping[str, Any]) -> list[Copy]:
+    """The copies that a `generation` tells of."""
+    return [Copy(**copy, step=entry["step"]) for copy in entry["copies"]]
+
+
+Course = Sequence[tuple[int, Mapping[str, Any]]]
+"""What weights were trained with: from which step on, which values."""
+
+
+def course(trials: Sequence[Trial], number: int) -> Course:
+    """That of a trial of a population, through the trials that it was a copy of."""
+    trial, before, found = trials[number], float("inf"), list[tuple[int, Mapping[str, Any]]]()
+    while copy := next((copy for copy in reversed(trial.copies) if copy.step < before), None):
+        found.insert(0, (copy.step, copy.values))
+        trial, before = trials[copy.source], copy.step
+    return [(0, trial.begun), *found]
 
 
 def best(trials: Sequence[Trial], spec: SweepSpec, *, maximise: Sequence[bool]) -> list[Trial]:

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 from forgeline.errors import RunCancelled, RunFailed, TrackingError
 from forgeline.ledger.states import Reason
 from forgeline.spec.loading import dump
-from forgeline_jobs.train import checkpoint
+from forgeline.spec.units import Length
+from forgeline_jobs.train import changes, checkpoint
 from forgeline_jobs.train.attempt import run_attempt
 from forgeline_jobs.train.causes import Failure
 from forgeline_jobs.train.checkpoint_copies import CheckpointCopies
 from forgeline_jobs.train.elasticity import GROW_AFTER_LIMIT_S, GROW_AFTER_S, Growth, wait_for_room
 from forgeline_jobs.train.plan.choice import divisors
 from forgeline_jobs.train.plan.taking import Taken, is_open, take
+from forgeline_jobs.train.preparation import prepare
+from forgeline_jobs.train.schedule import Schedule
 from forgeline_jobs.train.spec import TrainSpec
 from forgeline_jobs.train.worker import RESULT, Job
 
@@ -63,14 +66,16 @@ class Course:
         self._taken = self._take()
         while True:
             spec = self._lay_out()
+            made = self._changes_made(folder)
             job = Job(
-                spec=dump(spec),
+                spec=dump(changes.with_changes(spec, made)),
                 run_id=context.run_id,
                 home=str(context.paths.home),
                 attempt=context.attempt,
                 checkpoint=str(folder) if folder else None,
                 pretrained=pretrained,
                 parts=parts,
+                until=self._until(made),
             )
             context.watch_spool(context.paths.spool(attempt=context.attempt, rank=0))
             with self._growth(spec, first_step=_step_of(folder) or 0) as growth:
@@ -84,6 +89,10 @@ class Course:
                 )
             if self._is_whole(job):
                 return job
+            paused = job.until not in (None, context.until) and growth.asked_for is None
+            if failure is None and paused and not context.cancel_requested():
+                folder = self._change(made)
+                continue
             if failure is None and (growth.asked_for is None or context.cancel_requested()):
                 return job
             if context.cancel_requested():
@@ -115,6 +124,29 @@ class Course:
         message = f"there is room for {asked_for} workers in place of {spec.workers}; a checkpoint was written"
         context.message(message)
         folder, cause = self._newest(), Reason.RESIZED.value
+        context.next_attempt(cause, reason=cause, message=message, step=_step_of(folder), outcome="cancelled")
+        return folder
+
+    def _changes_made(self, folder: Path | None) -> int:
+        """Changes of the settings that come before a checkpoint, or with it."""
+        if not self._spec.changes:
+            return 0
+        schedule = Schedule.of_run(self._spec, len(prepare(self._spec.data, verify=False).splits["train"]))
+        return changes.made_by(self._spec.changes, _step_of(folder) or 0, steps_per_epoch=schedule.steps_per_epoch)
+
+    def _until(self, made: int) -> str | None:
+        """Where an attempt is to end before the run does: at the next change, or where the whole run pauses."""
+        left, pause = self._spec.changes[made:], self._context.until
+        if not left or (pause is not None and Length.parse(pause) <= left[0].after):
+            return pause
+        return str(left[0].after)
+
+    def _change(self, made: int) -> Path | None:
+        """Open the attempt that goes on with other settings; the one before has written a checkpoint."""
+        context, change = self._context, self._spec.changes[made]
+        message = f"{', '.join(f'{key} {value}' for key, value in change.values.items())} from {change.after} on"
+        context.message(message)
+        folder, cause = self._newest(), Reason.CHANGED.value
         context.next_attempt(cause, reason=cause, message=message, step=_step_of(folder), outcome="cancelled")
         return folder
 

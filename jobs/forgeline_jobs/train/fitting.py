@@ -212,6 +212,7 @@ class Fitting:
                 every=self._steps(spec.checkpoint.keep_every),
             ),
             every_steps=self._steps(spec.checkpoint.every),
+            pause_at=None if self.job.until is None else self._steps(Length.parse(self.job.until)),
             run_id=self.job.run_id,
             architecture=spec.architecture.model_dump(mode="json"),
             fingerprint=self.data.fingerprint,

@@ -222,6 +222,8 @@ class TrainKind:
     def _finish(context: RunContext, job: Job, spec: TrainSpec) -> dict[str, Any]:
         written = context.paths.attempt(job.attempt) / RESULT
         if not written.exists():
+            if context.until is not None and not context.cancel_requested():
+                context.stop.request("paused")
             if context.cancel_requested():
                 raise RunCancelled("stopped as asked; the last checkpoint is kept")
             raise RunFailed("the workers ended without a result", reason="platform_error")

@@ -12,6 +12,8 @@ from forgeline.spec.envelope import Envelope
 from forgeline.spec.parts import plugin_part
 from forgeline.spec.units import Length, TimeSpan
 from forgeline_architectures.optimisation.options import OptimizerConfig
+from forgeline_jobs.train import changes
+from forgeline_jobs.train.changes import Change
 from forgeline_jobs.train.fine_tuning import FineTuneConfig
 from forgeline_jobs.train.strategies.config import DDPConfig, StrategyConfig, check_run
 
@@ -109,6 +111,7 @@ class TrainSpec(Envelope):
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig, description="Optimizer and schedule.")
     trainer: TrainerConfig = Field(default_factory=TrainerConfig, description="How long and how to train.")
     fine_tune: FineTuneConfig = Field(default_factory=FineTuneConfig, description="Starting from trained weights.")
+    changes: list[Change] = Field(default=[], description="Settings that change while it trains, in order.")
     checkpoint: CheckpointConfig = Field(
         default_factory=CheckpointConfig, description="Writing and keeping checkpoints."
     )
@@ -153,6 +156,12 @@ class TrainSpec(Envelope):
         return 1 if size is None or size == "auto" else self.share // size
 
     @property
+    def length(self) -> Length:
+        """How long it trains."""
+        trainer = self.trainer
+        return Length(trainer.steps, "step") if trainer.steps is not None else Length(trainer.epochs or 0, "ep")
+
+    @property
     def monitor(self) -> str:
         """The metric that `best` means."""
         if self.checkpoint.metric is not None:
@@ -162,6 +171,7 @@ class TrainSpec(Envelope):
 
     @model_validator(mode="after")
     def _crosses(self) -> Self:
+        changes.check(self)
         self._check_workers()
         self._check_micro_batch()
         own = getattr(self.architecture, "pretrained", None)

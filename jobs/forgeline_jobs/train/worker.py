@@ -32,6 +32,7 @@ class Job:
         checkpoint: folder to resume from, or None.
         pretrained: folder of the bundle whose weights training starts from, or None.
         parts: the same of modules that start from a bundle of their own, by their names.
+        until: length of training after which it pauses; None for its end.
     """
 
     spec: str
@@ -41,6 +42,7 @@ class Job:
     checkpoint: str | None
     pretrained: str | None = None
     parts: Mapping[str, str] = field(default_factory=dict)
+    until: str | None = None
 
     @property
     def paths(self) -> RunPaths:

@@ -100,7 +100,7 @@ def _short(row: Mapping[str, Any]) -> dict[str, Any]:
 def _ended(outcome: str | None, reason: str | None) -> str:
     if outcome is None:
         return "goes on"
-    if reason == Reason.RESIZED:
+    if reason in (Reason.RESIZED, Reason.CHANGED):
         return str(reason)  # nothing went wrong
     return outcome if reason in (None, outcome) else f"{outcome}: {reason}"
 

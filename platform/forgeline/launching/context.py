@@ -50,6 +50,8 @@ class RunContext:
         progressed: to be called whenever the work got on; `max_idle` counts from the last time.
         outranked: whether a run of higher priority waits for what this one holds; a kind that can go on later asks,
             saves what it has, and raises `GivesWay`.
+        until: length of training, such as `4ep`, after which a kind that can pauses: it saves what it has, asks `stop`
+            for that, and raises RunCancelled. None to go to the end.
         first_step: optimizer step that the open attempt goes on from; None until it is told.
         deadline_s: seconds from the start of execution to the deadline; None without one.
     """
@@ -71,6 +73,7 @@ class RunContext:
     grace_s: float = 30.0
     progressed: Callable[[], None] = field(default=lambda: None)
     outranked: Callable[[], bool] = field(default=lambda: False)
+    until: str | None = None
     first_step: int | None = None
 
     def emit(self, event: str, /, **fields: Any) -> None:

@@ -248,6 +248,7 @@ class Execution:
             stop=self._stop,
             resume_from=paths.checkpoints if resumed else None,
             cluster=self._request.cluster,
+            until=self._request.until,
             workers=self._queue.workers if self._waits else None,
             deadline_s=timeout.total_seconds() if timeout is not None else None,
             watch=stream.watch,

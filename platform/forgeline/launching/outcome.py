@@ -48,6 +48,8 @@ def outcome_of(error: BaseException | None, stop: StopControl, *, killed: bool =
             return Outcome(state="timed_out", reason="deadline", message=f"the run met its deadline (timeout){how}")
         if asked == "pruned":
             return Outcome(state="cancelled", reason="pruned", message=f"stopped early: others did better{how}")
+        if asked == "paused":
+            return Outcome(state="cancelled", reason="paused", message=f"paused where it was to{how}")
         return Outcome(state="cancelled", reason="cancelled", message=f"cancelled on request{how}")
     if isinstance(error, RunFailed):
         # A kind of somebody else's may have words of its own.

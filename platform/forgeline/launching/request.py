@@ -24,6 +24,7 @@ class Request:
         resume: id of the run that is continued.
         cluster: address as the user wrote it; None for local Ray.
         parent: the run that it is a part of, and in whose Ray and place it runs; None for one of its own.
+        until: length of training, such as `4ep`, after which the run pauses with a checkpoint; None to go to its end.
         token: names this launch, so that what belongs together is found before the run has an id.
     """
 
@@ -33,6 +34,7 @@ class Request:
     resume: str | None = None
     cluster: str | None = None
     parent: str | None = None
+    until: str | None = None
 
     @property
     def submission_id(self) -> str | None:

@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Literal
 
-Cause = Literal["cancelled", "deadline", "idle", "superseded", "pruned"]
+Cause = Literal["cancelled", "deadline", "idle", "superseded", "pruned", "paused"]
 
 
 class StopControl:

@@ -41,8 +41,12 @@ class Reason(StrEnum):
     CANCELLED = "cancelled"
     # Of a trial: its sweep did not expect it to become one of the best.
     PRUNED = "pruned"
+    # Of a trial: its sweep looks at the whole population before it goes on.
+    PAUSED = "paused"
     # Of an attempt alone: the next one has more workers.
     RESIZED = "resized"
+    # Of an attempt alone: the next one has other settings, as the specification says.
+    CHANGED = "changed"
 
 
 class IllegalTransition(LedgerError):

@@ -22,6 +22,7 @@ from forgeline.tracking.spool import Spool
 from forgeline.tracking.tracker import Tracker
 from forgeline_jobs.sweep.budget import Budget
 from forgeline_jobs.sweep.conductor import RETRIES, Conductor
+from forgeline_jobs.sweep.population_study import PopulationStudy
 from forgeline_jobs.sweep.spec import SweepSpec
 from forgeline_jobs.sweep.study import Study
 from forgeline_jobs.sweep.trial_run import Order
@@ -63,7 +64,11 @@ class Scene:
             events=EventLog(paths.events),
             stop=self.stop,
         )
-        study = Study(spec, Journal(self.ledger, self.ledger.get("sweep")), maximise=[False], again=again)
+        journal = Journal(self.ledger, self.ledger.get("sweep"))
+        if spec.is_population:
+            study: Study = PopulationStudy(spec, journal, maximise=[False], length=4)
+        else:
+            study = Study(spec, journal, maximise=[False], again=again)
         budget = Budget(spec.budget, self.ledger, "sweep")
         return Conductor(context, spec, study, budget, halted=paths.root / "halted"), study
 
@@ -277,3 +282,76 @@ def test_the_label_is_what_a_run_is_found_by(scene: Scene) -> None:
     conductor, _ = scene.conductor()
     order = placed(conductor.next)
     assert load(order.spec).spec.labels == {LABEL: "0"}
+
+
+PBT: dict[str, Any] = {"search": {"algorithm": "pbt", "trials": 2, "interval": "2ep", "quantile": 0.5}, "stop": {}}
+
+
+def paused(scene: Scene, id: str, *, reason: str = "paused") -> None:
+    """The run of a trial stops at the end of an interval, with the checkpoint that it wrote."""
+    scene.ledger.transition(id, "cancelled" if reason == "paused" else "failed", reason)
+    folder = RunPaths(scene.home, id).checkpoints / "step-0000000020"
+    folder.mkdir(parents=True)
+    (folder / "state.pt").write_text(id)
+
+
+def test_a_population_waits_for_all_and_the_worse_goes_on_as_a_copy(scene: Scene) -> None:
+    conductor, study = scene.conductor(**PBT)
+    worse, better = placed(conductor.next), placed(conductor.next)
+    assert worse.until == better.until == "2ep"
+    for order, id, loss in ((worse, "worse", 0.9), (better, "better", 0.1)):
+        scene.run(order, id=id, epochs={1: loss, 2: loss}, state="running")
+        for step in (1, 2):
+            assert conductor.measured(measured(order, step, loss))
+        assert conductor.next() is None, "its last checkpoint may not be there yet"
+        paused(scene, id)
+        conductor.ended(ended(order, "cancelled", "paused"))
+    again = [placed(conductor.next), placed(conductor.next)]
+    assert [(order.trial, order.resume, order.until) for order in again] == [(0, "worse", None), (1, "better", None)]
+    held = RunPaths(scene.home, "worse").checkpoints / "step-0000000020" / "state.pt"
+    assert held.read_text() == "better"
+    rates = [load(order.spec).spec.optimizer.lr for order in again]  # type: ignore[attr-defined]
+    assert rates == [trial.values["optimizer.lr"] for trial in study.trials] and rates[0] != study.trials[0].begun
+    assert "trial 0 goes on as a copy of trial 1" in scene.said()
+    conductor.check()
+
+
+def test_a_population_whose_driver_was_killed_copies_once_all_have_paused(scene: Scene) -> None:
+    """Killed when all had reported: the one that is to be copied had not written its checkpoint."""
+    conductor, _ = scene.conductor(**PBT)
+    worse, better = placed(conductor.next), placed(conductor.next)
+    for order, id, loss in ((worse, "worse", 0.9), (better, "better", 0.1)):
+        scene.run(order, id=id, epochs={1: loss, 2: loss}, state="running")
+        for step in (1, 2):
+            conductor.measured(measured(order, step, loss))
+    paused(scene, "worse")
+    paused(scene, "better", reason="platform_error")
+    conductor, study = scene.conductor(**PBT)
+    first = placed(conductor.next)
+    assert (first.trial, first.resume, first.until) == (1, "better", "2ep")
+    assert conductor.next() is None
+    scene.ledger.resume("better", driver_host="h", driver_pid=1)
+    for state in ("starting", "running"):
+        scene.ledger.transition("better", state)
+    scene.ledger.transition("better", "cancelled", "paused")
+    conductor.ended(ended(first, "cancelled", "paused"))
+    again = [placed(conductor.next), placed(conductor.next)]
+    assert [(order.trial, order.until) for order in again] == [(0, None), (1, None)]
+    conductor, _ = scene.conductor(**PBT)  # and once more: the copy is not made twice
+    checkpoints = RunPaths(scene.home, "worse").checkpoints
+    (checkpoints / "step-0000000030").mkdir()
+    placed(conductor.next)
+    assert (checkpoints / "step-0000000030").exists()
+    assert [trial.step for trial in study.trials] == [2, 2]
+
+
+def test_a_report_of_a_population_that_nobody_took_in_is_taken_in_before_it_goes_on(scene: Scene) -> None:
+    conductor, _ = scene.conductor(**PBT)
+    worse, better = placed(conductor.next), placed(conductor.next)
+    for order, id, loss in ((worse, "worse", 0.9), (better, "better", 0.1)):
+        scene.run(order, id=id, epochs={1: loss, 2: loss}, state="running")
+        paused(scene, id)
+    conductor, study = scene.conductor(**PBT)
+    orders = [order for order in (conductor.next() for _ in range(4)) if order is not None]
+    assert [(order.trial, order.until) for order in orders] == [(0, None), (1, None)]
+    assert study.trials[0].copies and study.trials[0].copies[0].source == 1

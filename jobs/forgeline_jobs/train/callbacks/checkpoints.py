@@ -33,6 +33,7 @@ class Policy:
         higher_is_better: its direction.
         retention: which checkpoints stay.
         every_steps: optimizer steps between checkpoints besides those after a validation; None for none.
+        pause_at: optimizer step after which training stops, as if it had been asked to; None for none.
         run_id: the run.
         architecture: name and settings of the model.
         fingerprint: of the data.
@@ -50,6 +51,7 @@ class Policy:
     fingerprint: str
     strategy: str = "ddp"
     pieces: int = 1
+    pause_at: int | None = None
 
 
 class Checkpoints(Callback):
@@ -91,6 +93,10 @@ class Checkpoints(Callback):
         """Folder name of the best checkpoint, empty before the first validation."""
         return checkpoint.folder_name(self.ranking.steps[0]) if self.ranking.steps else ""
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.policy.pause_at is not None and trainer.global_step >= self.policy.pause_at:
+            self._stop()  # it goes on from there already
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -98,10 +104,11 @@ class Checkpoints(Callback):
         # Where a validation is due, the checkpoint waits for it: Lightning would skip it after a resume from here.
         if trainer.fit_loop._should_accumulate() or self._validation_is_due(trainer):
             return
-        if self.step_log.stop_agreed or self._is_due(trainer.global_step):
+        stops = self._stops(trainer)
+        if stops or self._is_due(trainer.global_step):
             self.step_log.flush(trainer)
             self._write(trainer)
-        if self.step_log.stop_agreed:
+        if stops:
             self._stop()
         if trainer.global_step == self.step_log.total_steps:
             self._validate_now(trainer)
@@ -141,8 +148,12 @@ class Checkpoints(Callback):
         self.ranking.add(trainer.global_step, self._score())
         self.step_log.shown = {name: self.validation.measured[name] for name in self._shown()}
         self._write(trainer)
-        if self.step_log.stop_agreed:
+        if self._stops(trainer):
             self._stop()
+
+    def _stops(self, trainer: Trainer) -> bool:
+        """Whether training ends here, for another reason than that it is done."""
+        return self.step_log.stop_agreed or trainer.global_step == self.policy.pause_at
 
     def _stop(self) -> None:
         """Raise StopRequested, once the last checkpoint is on the disk."""
