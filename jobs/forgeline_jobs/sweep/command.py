@@ -262,7 +262,8 @@ def _columns(found: Standing) -> list[str]:
 
     front = ["front"] if len(found.metrics) > 1 else []
     messages = ["message"] if any(trial.message for trial in found.trials) else []
-    return ["trial", "state", *front, *keys_of(found.spec), *found.metrics, "step", "run", "took", *messages]
+    meets = ["meets"] if found.spec.require else []
+    return ["trial", "state", *front, *keys_of(found.spec), *found.metrics, *meets, "step", "run", "took", *messages]
 
 
 def _for_screen(row: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from forgeline_jobs.sweep import earlier, points, reporting, winners
 from forgeline_jobs.sweep import plan as sweep_plan
 from forgeline_jobs.sweep.budget import Budget
 from forgeline_jobs.sweep.population_study import PopulationStudy
+from forgeline_jobs.sweep.requirements import in_words
 from forgeline_jobs.sweep.spec import SweepSpec
 from forgeline_jobs.sweep.standing import standing
 from forgeline_jobs.sweep.study import Study, to_go_on_with
@@ -37,7 +38,7 @@ class SweepKind:
 
     # What suggestions follow from; more trials, another budget or more at once are the same sweep.
     fixed = (
-        *("train", "space", "constraints", "objective", "stop", "search.algorithm", "search.seed"),
+        *("train", "space", "constraints", "objective", "require", "stop", "search.algorithm", "search.seed"),
         *("search.first", "search.warm_start", "search.points", "search.interval", "search.quantile"),
     )
 
@@ -58,7 +59,9 @@ class SweepKind:
             # Data and files are looked at once; what a corner may break is whether the spec's parts fit each other.
             if (other.architecture, other.data) != (first.architecture, first.data):
                 self._located(lambda other=other: trains.check(other))
-        points.directions(spec, prepare(first.data, verify=False).signature.task)
+        task = prepare(first.data, verify=False).signature.task
+        points.directions(spec, task)
+        points.check_requirements(spec, task)
         if spec.is_population:
             points.check_intervals(spec, first)
         if spec.register_ is not None:
@@ -176,6 +179,12 @@ class SweepKind:
             counts[str(trial.outcome)] += 1
         result: dict[str, Any] = {"trials": counts, "halted": halted, "best": []}
         if not found:
+            if counts[Outcome.SUCCEEDED]:
+                raise RunFailed(
+                    f"{counts[Outcome.SUCCEEDED]} trials succeeded and none has {in_words(spec.require)}; "
+                    "`forgeline sweeps show` has them all, and require can be widened for another sweep",
+                    reason="user_error",
+                )
             if halted is not None:
                 raise RunFailed(f"{halted}, and no trial had succeeded by then", reason="user_error")
             raise RunFailed("no trial succeeded; `forgeline sweeps show` says why each failed", reason="user_error")

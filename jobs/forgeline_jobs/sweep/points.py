@@ -82,6 +82,16 @@ def known_values(spec: SweepSpec) -> Values:
     return flat(spec.train)
 
 
+def check_requirements(spec: SweepSpec, task: str) -> None:
+    """That training measures what is required.
+
+    Raises:
+        SpecError: it does not.
+    """
+    for at, requirement in enumerate(spec.require):
+        _measured(task, requirement.metric, key=f"require.{at}.metric")
+
+
 def directions(spec: SweepSpec, task: str) -> Sequence[bool]:
     """Of each objective, whether more is better.
 
@@ -91,12 +101,16 @@ def directions(spec: SweepSpec, task: str) -> Sequence[bool]:
     found = []
     for at, objective in enumerate(spec.objectives):
         key = "objective.metric" if len(spec.objectives) == 1 else f"objective.{at}.metric"
-        info = metrics.metric_info(task, objective.metric, key=key)
-        if not objective.metric.startswith("val/") or not info.in_training:
-            raise SpecError(f"got {objective.metric!r}; trials are compared by what training measures: val/NAME",
-                            key=key)  # fmt: skip
+        info = _measured(task, objective.metric, key=key)
         found.append(info.higher_is_better if objective.mode is None else objective.mode == "max")
     return found
+
+
+def _measured(task: str, metric: str, *, key: str) -> metrics.MetricInfo:
+    info = metrics.metric_info(task, metric, key=key)
+    if not metric.startswith("val/") or not info.in_training:
+        raise SpecError(f"got {metric!r}; trials are compared by what training measures: val/NAME", key=key)
+    return info
 
 
 def check_intervals(spec: SweepSpec, trained: TrainSpec) -> None:

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from forgeline_jobs.sweep.requirements import Requirement, violations
 from forgeline_jobs.sweep.space import Dimension, draws, suggest
 from forgeline_jobs.sweep.spec import SweepSpec
 from forgeline_jobs.sweep.trials import Outcome, Trial
@@ -49,7 +50,9 @@ def pruned() -> optuna.trial.TrialState:
     return optuna.trial.TrialState.PRUNED
 
 
-def known_trial(space: Mapping[str, Dimension], trial: Trial) -> optuna.trial.FrozenTrial:
+def known_trial(
+    space: Mapping[str, Dimension], trial: Trial, *, require: Sequence[Requirement] = ()
+) -> optuna.trial.FrozenTrial:
     """A finished trial, for a study to learn from."""
     import optuna
 
@@ -67,6 +70,7 @@ def known_trial(space: Mapping[str, Dimension], trial: Trial) -> optuna.trial.Fr
         params=probe.params,
         distributions=probe.distributions,
         values=values,
+        constraints=violations(require, trial.metrics) if trial.outcome is Outcome.SUCCEEDED else {},
         intermediate_values={step: objectives[0] for step, objectives in trial.reports.items()},
     )
 

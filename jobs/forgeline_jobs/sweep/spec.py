@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from forgeline.spec.envelope import Envelope, Resources
 from forgeline.spec.units import Length, TimeSpan
 from forgeline_jobs.sweep.constraints import Constraint
+from forgeline_jobs.sweep.requirements import Requirement
 from forgeline_jobs.sweep.space import Dimension, all_keys, check_apart, draws
 from forgeline_jobs.train.changes import CHANGEABLE
 from forgeline_jobs.train.spec import RegisterConfig
@@ -117,6 +118,7 @@ class SweepSpec(Envelope):
     )
     search: SearchConfig = Field(default_factory=SearchConfig, description="How points are chosen.")
     objective: Objective | list[Objective] = Field(description="What is to become large or small; or a list.")
+    require: list[Requirement] = Field(default=[], description="Bounds on metrics that the best trial keeps.")
     stop: StopConfig = Field(default_factory=StopConfig, description="When a trial is stopped early.")
     budget: BudgetConfig = Field(default_factory=BudgetConfig, description="What the sweep may spend.")
     register_: RegisterConfig | None = Field(

@@ -11,6 +11,7 @@ from forgeline.errors import NotFound
 from forgeline.ledger.states import Reason
 from forgeline.suggestions import did_you_mean
 from forgeline_jobs.sweep.live import keys_of, maximised, now_of
+from forgeline_jobs.sweep.requirements import meets
 from forgeline_jobs.sweep.spec import SweepSpec
 from forgeline_jobs.sweep.trials import LABEL, Outcome, Trial, best, ranked, read
 
@@ -70,6 +71,12 @@ class Standing:
             return "waiting"
         return "interrupted" if run.is_final else str(run.state)
 
+    def _meets(self, trial: Trial) -> dict[str, bool | None]:
+        """Whether a trial keeps what is required, where something is."""
+        if not self.spec.require:
+            return {}
+        return {"meets": meets(self.spec.require, trial.metrics) if trial.outcome is Outcome.SUCCEEDED else None}
+
     def rows(self) -> list[dict[str, Any]]:
         """One mapping a trial, best first, all with the same keys."""
         front = {trial.number for trial in self.front}
@@ -82,6 +89,7 @@ class Standing:
                     "trial": trial.number,
                     "state": self.state(trial),
                     "best": trial.number in front,
+                    **self._meets(trial),
                     **{key: trial.values.get(key) for key in keys_of(self.spec)},
                     **dict(zip(self.metrics, map(_json, now), strict=True)),
                     "step": trial.step or None,

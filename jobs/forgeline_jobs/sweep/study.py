@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from forgeline.errors import RunFailed
 from forgeline_jobs.sweep import samplers
 from forgeline_jobs.sweep.constraints import Constraint, broken_by
+from forgeline_jobs.sweep.requirements import violations
 from forgeline_jobs.sweep.space import Values, draws, product, suggest
 from forgeline_jobs.sweep.spec import SweepSpec
 from forgeline_jobs.sweep.trials import Copy, Outcome, Trial, as_told, take, told
@@ -244,6 +245,8 @@ class Study:
         whole = objectives is not None and all(value is not None and math.isfinite(value) for value in objectives)
         trial = self._optuna[entry["trial"]]
         if outcome is Outcome.SUCCEEDED and whole:
+            for name, violation in violations(self._spec.require, entry["metrics"]).items():
+                trial.set_constraint(name, violation)
             self._study.tell(trial, list(objectives))
         elif outcome is Outcome.PRUNED and whole:
             self._study.tell(trial, state=samplers.pruned())
@@ -254,7 +257,7 @@ class Study:
         """Let the sampler know of a trial of another sweep; of one that was stopped early, how it stood then."""
         if trial.outcome in (Outcome.SUCCEEDED, Outcome.PRUNED) and trial.objectives is not None:
             if all(map(math.isfinite, trial.objectives)):
-                self._study.add_trial(samplers.known_trial(self._spec.space, trial))
+                self._study.add_trial(samplers.known_trial(self._spec.space, trial, require=self._spec.require))
 
 
 def grid(spec: SweepSpec, known: Mapping[str, Any]) -> Iterator[Values]:

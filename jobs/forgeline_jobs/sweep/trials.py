@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from forgeline_jobs.sweep.requirements import meets
 from forgeline_jobs.sweep.spec import SweepSpec
 
 LABEL = "sweep-trial"
@@ -129,8 +130,16 @@ def course(trials: Sequence[Trial], number: int) -> Course:
 
 
 def best(trials: Sequence[Trial], spec: SweepSpec, *, maximise: Sequence[bool]) -> list[Trial]:
-    """The succeeded trials that none is better than; one for a single objective, the Pareto front for several."""
-    done = [trial for trial in trials if trial.outcome is Outcome.SUCCEEDED and trial.objectives is not None]
+    """The succeeded trials that none is better than, of those that meet what is required.
+
+    Returns:
+        One for a single objective, the Pareto front for several.
+    """
+    done = [
+        trial
+        for trial in trials
+        if trial.outcome is Outcome.SUCCEEDED and trial.objectives is not None and meets(spec.require, trial.metrics)
+    ]
     if not done:
         return []
     if len(spec.objectives) == 1:
@@ -169,6 +178,7 @@ def told(trial: Trial) -> dict[str, Any]:
         "values": dict(trial.values),
         "outcome": trial.outcome.value,
         "objectives": list(trial.objectives or ()),
+        "metrics": dict(trial.metrics),
         "reports": [[step, list(objectives)] for step, objectives in trial.reports.items()],
     }
 
@@ -180,6 +190,7 @@ def as_told(entry: Mapping[str, Any]) -> Trial:
         values=entry["values"],
         outcome=Outcome(entry["outcome"]),
         objectives=_numbers(entry["objectives"]),
+        metrics=entry.get("metrics", {}),  # which 0.2 did not write
         reports={step: _numbers(objectives) for step, objectives in entry["reports"]},
     )
 

@@ -42,6 +42,8 @@ objective: {{metric: {metric}}}
         (sweep(metric="val/acuracy"), "did you mean `val/accuracy`?"),
         (sweep(metric="train/loss"), "trials are compared by what training measures"),
         (sweep(metric="val/rmse"), "objective.metric"),
+        (sweep(rest="require: [{metric: val/rmse, at_most: 1}]"), "require.0.metric"),
+        (sweep(rest="require: [{metric: val/ece}]"), "give exactly one of at_most and at_least"),
         (sweep(rest="constraints: [optimizer.lrr < 1]"), "constraints.0: 'optimizer.lrr < 1' names optimizer.lrr"),
         (sweep(rest="constraints: ['optimizer.lr > 1']"), "no corner of the space satisfies optimizer.lr > 1"),
         (sweep(rest="search: {first: [{optimizer.lr: 7}]}"), "search.first.0: optimizer.lr: got 7; allowed"),

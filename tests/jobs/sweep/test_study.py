@@ -329,3 +329,49 @@ def test_a_key_that_several_choices_bring_has_a_dimension_in_each(algorithm: str
     assert [trial.values for trial in new(both, journal).trials] == [trial.values for trial in study.trials]
     taught = new(both, Kept(), taught=study.trials)
     assert taught.ask() is not None
+
+
+BOUND = [{"metric": "val/size", "at_most": 0.0}]
+
+
+def bound_work(study: Study) -> None:
+    """Trials whose loss falls with x, and whose size grows with it."""
+    while (trial := study.ask()) is not None:
+        x = trial.values["x"]
+        study.end(trial.number, Outcome.SUCCEEDED, objectives=[-x], metrics={"val/loss": -x, "val/size": x})
+
+
+@pytest.mark.parametrize("algorithm", ["tpe", "gp", "random"])
+def test_the_best_trial_keeps_what_is_required(algorithm: str) -> None:
+    bound = spec(algorithm, trials=24, require=BOUND, stop={})
+    study = new(bound, Kept())
+    bound_work(study)
+    [found] = best(study.trials, bound, maximise=[False])
+    assert found.values["x"] == max(trial.values["x"] for trial in study.trials if trial.values["x"] <= 0)
+    free = new(spec(algorithm, trials=24, stop={}), Kept())
+    bound_work(free)
+    near = [sum(trial.values["x"] <= 1 for trial in each.trials[12:]) for each in (study, free)]
+    assert near[0] > near[1] if algorithm != "random" else near[0] == near[1], "the searches that learn heed it"
+
+
+def test_what_was_required_of_an_earlier_sweep_is_known_as_well() -> None:
+    bound = spec(trials=24, require=BOUND, stop={})
+    earlier = Kept()
+    bound_work(new(bound, earlier))
+    found = {}
+    for name, required in (("required", BOUND), ("free", [])):
+        after = spec(trials=8, require=required, stop={})
+        study = new(after, Kept(), taught=read(earlier.entries))
+        bound_work(study)
+        found[name] = median(trial.values["x"] for trial in study.trials)
+    assert found["required"] < found["free"]
+
+
+def test_where_nothing_was_measured_a_requirement_does_not_hold() -> None:
+    bound = spec(require=BOUND)
+    trials = [
+        Trial(number=0, values={}, outcome=Outcome.SUCCEEDED, objectives=[1.0], metrics={"val/size": math.nan}),
+        Trial(number=1, values={}, outcome=Outcome.SUCCEEDED, objectives=[1.0]),
+        Trial(number=2, values={}, outcome=Outcome.SUCCEEDED, objectives=[1.0], metrics={"val/size": 0.1}),
+    ]
+    assert best(trials, bound, maximise=[False]) == []
