@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from forgeline_jobs.data.base import Batch, Indices, Keys
@@ -27,6 +28,19 @@ class ArraySplit:
 
     def __len__(self) -> int:
         return self._length
+
+    def joined(self, other: ArraySplit) -> ArraySplit:
+        """The samples of both, those of the other one behind, changed in training as this one's are.
+
+        Raises:
+            ValueError: samples of the two differ in shape.
+        """
+        for name, array in self._arrays.items():
+            shapes = array.shape[1:], other._arrays[name].shape[1:]
+            if shapes[0] != shapes[1]:
+                raise ValueError(f"{name} is {list(shapes[0])} in one and {list(shapes[1])} in the other")
+        both = {name: np.concatenate([array, other._arrays[name]]) for name, array in self._arrays.items()}
+        return ArraySplit(both, augment=self._augment)
 
     def batch(self, indices: Indices, rng_keys: Keys | None = None) -> Batch:
         """The samples at `indices`, augmented where keys are given."""

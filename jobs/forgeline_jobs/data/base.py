@@ -43,6 +43,9 @@ class DataConfig(BaseModel):
         le=64,
         description="Processes per worker that load batches ahead; 0 loads in the worker itself.",
     )
+    train_on: Literal["train", "train+val"] = Field(
+        default="train", description="Splits that are trained on; `train+val` once everything else is chosen."
+    )
 
     @field_validator("path", check_fields=False)
     @classmethod

@@ -11,6 +11,7 @@ from forgeline.errors import RunCancelled, RunFailed, SpecError, UsageError
 from forgeline.launching.context import GivesWay
 from forgeline.ledger.journal import Journal
 from forgeline.ledger.ledger import Ledger, open_ledger
+from forgeline.ledger.states import Reason, State
 from forgeline.planning import Plan, Question
 from forgeline.settings import settings
 from forgeline.spec.loading import load
@@ -66,6 +67,8 @@ class SweepKind:
             points.check_intervals(spec, first)
         if spec.register_ is not None:
             self._located(lambda: trains.check(first.model_copy(update={"register_": spec.register_})))
+            if spec.register_.retrain:
+                points.check_retraining(first)
         if spec.search.warm_start is not None:
             earlier.trials(open_ledger(), spec)
         if spec.budget.money is not None and sweep_plan.price_of_second(Question(settings=settings())) is None:
@@ -95,7 +98,9 @@ class SweepKind:
                 "and stays one"
             )
         left = any(trial.outcome is Outcome.OPEN for trial in trials) or to_go_on_with(trials, spec.search.again)
-        if not left and len(trials) >= sweep_plan.most_trials(spec):
+        # One that was killed after its last trial still has its report to write, and its best model to register.
+        over = run.state is State.SUCCEEDED or run.reason is Reason.USER_ERROR
+        if over and not left and len(trials) >= sweep_plan.most_trials(spec):
             raise UsageError(
                 f"--resume: sweep {run.id} has its {len(trials)} trials; raise search.trials "
                 f"(--set search.trials={2 * len(trials)}), or name some of them in search.again, to go on"
@@ -193,7 +198,8 @@ class SweepKind:
                 {"trial": trial.number, "values": dict(trial.values), "objectives": list(trial.objectives or ())}
             )
         if spec.register_ is not None:
-            result["registered"] = winners.register_best(context, spec, found[0])
+            halt = halted is not None
+            result["registered"] = winners.register_best(context, spec, study.trials, found[0], halted=halt)
         best_file = context.paths.artifacts / reporting.BEST
         return result | {"metrics": dict(found[0].metrics), "best_spec": str(best_file)}
 

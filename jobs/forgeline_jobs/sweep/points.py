@@ -13,6 +13,7 @@ from forgeline_jobs.sweep.space import Values, all_keys, corners
 from forgeline_jobs.sweep.spec import SweepSpec
 from forgeline_jobs.sweep.trials import Course
 from forgeline_jobs.train.changes import of_course
+from forgeline_jobs.train.preparation import prepare
 from forgeline_jobs.train.spec import TrainSpec
 
 CORNERS = 64
@@ -104,6 +105,18 @@ def directions(spec: SweepSpec, task: str) -> Sequence[bool]:
         info = _measured(task, objective.metric, key=key)
         found.append(info.higher_is_better if objective.mode is None else objective.mode == "max")
     return found
+
+
+def check_retraining(trained: TrainSpec) -> None:
+    """That the train and validation splits can be trained on together.
+
+    Raises:
+        SpecError: they cannot.
+    """
+    try:
+        prepare(trained.data.model_copy(update={"train_on": "train+val"}), verify=False)
+    except SpecError as error:
+        raise SpecError(error.message, key="register.retrain") from error
 
 
 def _measured(task: str, metric: str, *, key: str) -> metrics.MetricInfo:

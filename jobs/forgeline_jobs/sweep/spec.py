@@ -96,6 +96,15 @@ class StopConfig(Part):
         return scheduler
 
 
+class WinnerConfig(RegisterConfig):
+    """What becomes of the best trial's model."""
+
+    retrain: bool = Field(
+        default=False,
+        description="Train it once more on train and val together, and register that; the gate judges the trial's own.",
+    )
+
+
 class BudgetConfig(Part):
     """What the sweep may spend, over all executions; nothing is a limit that is left out."""
 
@@ -121,7 +130,7 @@ class SweepSpec(Envelope):
     require: list[Requirement] = Field(default=[], description="Bounds on metrics that the best trial keeps.")
     stop: StopConfig = Field(default_factory=StopConfig, description="When a trial is stopped early.")
     budget: BudgetConfig = Field(default_factory=BudgetConfig, description="What the sweep may spend.")
-    register_: RegisterConfig | None = Field(
+    register_: WinnerConfig | None = Field(
         default=None, alias="register", description="Register the best trial's model, when its gate passes."
     )
 

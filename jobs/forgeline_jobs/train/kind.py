@@ -90,6 +90,7 @@ class TrainKind:
         self._check_batch(spec)
         self._check_run(spec, architecture, schedule, pretrained=pretrained)
         self._check_metric(spec, data)
+        self._check_val(spec)
         self._check_options(spec, data.signature.task)
         self._check_own_steps(spec, architecture)
         self._check_compile(spec, architecture)
@@ -170,6 +171,23 @@ class TrainKind:
             classes = data.preprocessing.classes or ()
             if bracket and label not in classes:
                 raise SpecError(f"{metric}: there is no class {label!r}; {did_you_mean(label, classes)}", key=key)
+
+    @staticmethod
+    def _check_val(spec: TrainSpec) -> None:
+        """What was trained on shows nothing any more."""
+        if getattr(spec.data, "train_on", "train") == "train":
+            return
+        if spec.checkpoint.select == "best":
+            raise SpecError(
+                "got best, and the validation split is trained on (data.train_on train+val): set it to last",
+                key="checkpoint.select",
+            )
+        if spec.register_ is not None and spec.register_.gate is not None:
+            raise SpecError(
+                f"got {spec.register_.gate.metric}, and the validation split is trained on (data.train_on train+val): "
+                "leave the gate out, or train on train",
+                key="register.gate",
+            )
 
     @staticmethod
     def _check_options(spec: TrainSpec, task: str) -> None:

@@ -5,9 +5,11 @@ For the check before Ray starts, and in each worker again.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from forgeline import plugins
+from forgeline.errors import DataError
 
 if TYPE_CHECKING:
     from forgeline_jobs.data.base import DataConfig, PreparedData
@@ -26,7 +28,32 @@ def prepare(config: DataConfig, *, verify: bool = True) -> PreparedData:
         DataError: the data are not what the spec promises.
     """
     source = cast("DataSource", plugins.find(plugins.DATA, config.name, key="data.name"))
-    return source.prepare(config, verify=verify)
+    data = source.prepare(config, verify=verify)
+    # Which a config of somebody else's may not have.
+    return data if getattr(config, "train_on", "train") == "train" else _with_val_in_train(config, data)
+
+
+def _with_val_in_train(config: DataConfig, data: PreparedData) -> PreparedData:
+    """What was fitted stays fitted on the train split alone.
+
+    Raises:
+        DataError: the splits cannot be joined.
+    """
+    from forgeline_jobs.data.arrays import ArraySplit
+
+    train, val = data.splits["train"], data.splits["val"]
+    if not (isinstance(train, ArraySplit) and isinstance(val, ArraySplit)):
+        raise DataError(
+            f"got train+val; the splits of {config.name} cannot be joined (tables, series, short texts, and images "
+            "that are held in memory can): set it to train",
+            key="data.train_on",
+        )
+    try:
+        both = train.joined(val)
+    except ValueError as error:
+        raise DataError(f"got train+val, and {error}; set it to train", key="data.train_on") from error
+    samples = {**data.summary["samples"], "train": len(both)}
+    return replace(data, splits={**data.splits, "train": both}, summary={**data.summary, "samples": samples})
 
 
 def described(data: PreparedData) -> dict[str, Any]:

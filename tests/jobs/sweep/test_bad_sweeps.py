@@ -84,6 +84,12 @@ objective: {{metric: {metric}}}
             sweep("optimizer.betas: {choice: [[0.9, 0.99], [0.8, 0.9]]}", "search: {algorithm: pb2}"),
             "pb2 models numbers and this is a choice",
         ),
+        (
+            sweep(rest="register: {model: words, retrain: true}").replace(
+                "train: wine.yaml", "train: {architecture: {name: gpt}, data: {name: tinyshakespeare}}"
+            ),
+            "register.retrain: got train+val; the splits of tinyshakespeare cannot be joined",
+        ),
         (sweep(rest="search: {algorithm: bayes}"), "allowed: tpe, random"),
         (sweep(rest="search: {trials: 0}"), "search.trials"),
         (sweep(rest="budget: {wall: 0}"), "budget.wall"),

@@ -9,6 +9,7 @@ import pytest
 import forgeline as fl
 from forgeline.errors import UsageError
 from forgeline.ledger.ledger import open_ledger
+from forgeline.ledger.records import RunRecord
 from forgeline.registry.models import Registry
 from forgeline.settings import settings
 from forgeline.tracking.tracker import Tracker
@@ -33,7 +34,7 @@ space:
 search: {trials: 5, concurrent: 2}
 objective: {metric: val/loss}
 stop: {scheduler: asha, grace: 1ep, reduction: 2}
-register: {model: wine, gate: {metric: val/loss, at_most: 100}}
+register: {model: wine, gate: {metric: val/loss, at_most: 100}, retrain: true}
 """
 
 
@@ -52,10 +53,15 @@ def sweep(home: Path, file: Path) -> fl.Run:
     return run
 
 
+def runs_of_trials(sweep: fl.Run) -> dict[int, RunRecord]:
+    runs = open_ledger().list_runs(parent=sweep.id)
+    return {int(run.labels["sweep-trial"]): run for run in runs if "sweep-trial" in run.labels}
+
+
 def test_each_trial_is_a_run_of_its_own_below_the_sweep(sweep: fl.Run) -> None:
     ledger, environment = open_ledger(), settings()
     trials = read(ledger.journal(sweep.id))
-    runs = {int(run.labels["sweep-trial"]): run for run in ledger.list_runs(parent=sweep.id)}
+    runs = runs_of_trials(sweep)
     assert sorted(runs) == [trial.number for trial in trials] == [0, 1, 2, 3, 4]
     tracker = Tracker(environment.resolved_tracking_uri, environment.artifact_root)
     for trial in trials:
@@ -81,7 +87,7 @@ def test_the_best_spec_gives_the_best_trial_again_to_the_last_digit(sweep: fl.Ru
     assert sweep.metrics["val/loss"] == best["objectives"][0]
 
 
-def test_the_best_model_is_registered_with_the_run_that_trained_it(sweep: fl.Run) -> None:
+def test_the_best_model_is_trained_once_more_on_both_splits_and_registered(sweep: fl.Run) -> None:
     [best] = sweep.result["best"]
     registered = sweep.result["registered"]
     assert (registered["model"], registered["version"], registered["alias"]) == ("wine", 1, "champion")
@@ -89,7 +95,12 @@ def test_the_best_model_is_registered_with_the_run_that_trained_it(sweep: fl.Run
     tracker = Tracker(environment.resolved_tracking_uri, environment.artifact_root)
     registry = Registry(tracker, environment.resolved_ledger_url, home=environment.home_folder)
     metrics = registry.metrics_of("wine", "champion")
-    assert metrics is not None and metrics["val/loss"] == best["objectives"][0]
+    assert metrics is not None and metrics["val/loss"] == best["objectives"][0], "what the trial has shown"
+    retrained = next(part for part in sweep.parts if "sweep-retrained" in part.record.labels)
+    assert retrained.record.labels["sweep-retrained"] == str(best["trial"])
+    assert tracker.client.get_model_version("wine", "1").run_id == retrained.id
+    rows = sum(retrained.record.spec.count(f"{word}") for word in ("train_on: train+val", "select: last"))
+    assert rows == 2 and len(sweep.parts) == 6
 
 
 def test_its_end_leaves_a_report_here_and_in_the_tracking_store(sweep: fl.Run) -> None:
@@ -99,7 +110,7 @@ def test_its_end_leaves_a_report_here_and_in_the_tracking_store(sweep: fl.Run) -
     assert sent == {path.name for path in sweep.artifacts.iterdir()}
     assert {"best.yaml", "sweep.html", "history.png", "slice.png", "parallel-coordinates.png"} <= sent
     page = (sweep.artifacts / "sweep.html").read_text(encoding="utf-8")
-    assert all(part.id in page for part in sweep.parts) and len(sweep.parts) == 5
+    assert all(run.id in page for run in runs_of_trials(sweep).values())
     assert sweep.table["trial"].sort_values().tolist() == [0, 1, 2, 3, 4]
 
 
