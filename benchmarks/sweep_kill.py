@@ -66,32 +66,39 @@ class Killed:
 
 
 def rows(say: Say) -> Mapping[str, Callable[[], dict[str, Any]]]:
-    """One trial at a time, and four; killed 50 times, or until it ends."""
+    """One trial at a time, and four, and a population; killed so often, or until it ends."""
     return {
         "20 trials, one at a time, 50 kills": partial(compared, say, at_once=1, kills=50, epochs=81),
         "20 trials, four at a time, 50 kills": partial(compared, say, at_once=4, kills=50, epochs=81),
+        "a population of 8, two at a time, 30 kills": partial(
+            compared, say, at_once=2, kills=30, epochs=80, trials=8, population=True
+        ),
     }
 
 
-def compared(say: Say, *, at_once: int, kills: int, epochs: int, trials: int = 20, seed: int = 0) -> dict[str, Any]:
+def compared(
+    say: Say, *, at_once: int, kills: int, epochs: int, trials: int = 20, population: bool = False, seed: int = 0
+) -> dict[str, Any]:
     """A sweep that is killed, and the same undisturbed.
 
-    With several at once the suggestions hang on which trial ends first, so that only their number is held.
+    With several at once the suggestions hang on which trial ends first, so that only their number is held; what a
+    population does hangs on nothing of the kind.
     """
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="fl") as folder:
-        spec = write_spec(Path(folder), at_once=at_once, epochs=epochs, trials=trials)
+        spec = write_spec(Path(folder), at_once=at_once, epochs=epochs, trials=trials, population=population)
+        same = at_once == 1 or population
         before = os.environ.get("FORGELINE_HOME")
         os.environ.update(FORGELINE_HOME=f"{folder}/home", FORGELINE_LOCAL_CPUS=str(max(2, at_once)))
         Path(folder, "home").mkdir()
         try:
             found: dict[str, Any] = {}
             whole, other = Sweep(spec), Sweep(spec)
-            if at_once == 1:
+            if same:
                 whole.start()
                 whole.wait()
             done = other.kill_often(kills, random.Random(seed), say)
-            if at_once == 1:
+            if same:
                 found["differences"] = differences(whole.trials(), other.trials())
             found |= whole_and_once(other, trials)
         finally:
@@ -114,18 +121,25 @@ def compared(say: Say, *, at_once: int, kills: int, epochs: int, trials: int = 2
     }
 
 
-def write_spec(folder: Path, *, at_once: int, epochs: int, trials: int) -> Path:
+def write_spec(folder: Path, *, at_once: int, epochs: int, trials: int, population: bool = False) -> Path:
     """The sweep's file."""
     train = {**TRAIN, "trainer": {"epochs": epochs}}
-    sweep = {
+    search: dict[str, Any] = {"trials": trials, "concurrent": at_once, "seed": 0}
+    sweep: dict[str, Any] = {
         "kind": "sweep",
         "name": "killed",
         "train": train,
         "space": {"optimizer.lr": {"log_uniform": [1e-4, 1e-1]}, "architecture.dropout": {"uniform": [0, 0.5]}},
-        "search": {"trials": trials, "concurrent": at_once, "seed": 0},
+        "search": search,
         "objective": {"metric": "val/loss"},
         "stop": {"scheduler": "asha", "grace": f"{max(1, epochs // 9)}ep", "reduction": 3},
     }
+    if population:
+        sweep |= {
+            "space": {"optimizer.lr": {"log_uniform": [1e-4, 1e-1]}, "optimizer.weight_decay": {"uniform": [0, 0.5]}},
+            "search": {"algorithm": "pbt", "interval": f"{epochs // 8}ep", **search},
+            "stop": {},
+        }
     path = folder / "sweep.yaml"
     path.write_text(json.dumps(sweep), encoding="utf-8")
     return path
@@ -135,7 +149,7 @@ def differences(one: Sequence[Trial], other: Sequence[Trial]) -> list[str]:
     """What differs between the trials of two sweeps, to the last digit."""
     found = [] if len(one) == len(other) else [f"{len(one)} trials and {len(other)}"]
     for a, b in zip(one, other, strict=False):
-        for key in ("values", "outcome", "reports", "objectives", "metrics"):
+        for key in ("begun", "copies", "values", "outcome", "reports", "objectives", "metrics"):
             if getattr(a, key) != getattr(b, key):
                 found.append(f"trial {a.number}: {key}: {getattr(a, key)} and {getattr(b, key)}")
     return found
