@@ -45,6 +45,7 @@ class Bandit:
         step: the end of the interval that has passed.
         cost: of a trial at a step; less is better.
         staying: trials that go on as they are.
+        allowed: whether values break no constraint.
         rng: draws the candidates.
     """
 
@@ -56,12 +57,14 @@ class Bandit:
         *,
         cost: Callable[[Trial, int], float],
         staying: Sequence[Trial],
+        allowed: Callable[[Mapping[str, Any]], bool],
         rng: Generator,
     ) -> None:
         self._space = spec.space
         self._interval = spec.search.interval.value
         self._cost = cost
         self._trials = trials
+        self._allowed = allowed
         self._rng = rng
         self._now = step // self._interval
         rows = [row for trial in trials for row in self._rows(trial, step)]
@@ -76,13 +79,17 @@ class Bandit:
         self._step = step
 
     def explore(self, values: Mapping[str, Any]) -> Values:
-        """The most promising values for a copy of the trial that has these."""
+        """The most promising values, of those that are allowed, for a copy of the trial that has these."""
         drawn = self._rng.random((CANDIDATES, len(self._space)))
-        if self._model is None:
-            return self._values(drawn[0])
+        possible = [at for at in range(CANDIDATES) if self._allowed(self._values(drawn[at]))]
+        if not possible:
+            return dict(values)
         source = next(trial for trial in self._trials if trial.values is values)
-        start = self._point(values, self._cost(source, self._step))[:2]
-        candidates = np.hstack([np.tile(start, (CANDIDATES, 1)), drawn])
+        level = self._cost(source, self._step)
+        if self._model is None or not math.isfinite(level):
+            return self._values(drawn[possible[0]])
+        start = self._point(values, level)[:2]
+        candidates = np.hstack([np.tile(start, (len(possible), 1)), drawn[possible]])
         chosen = candidates[int(np.argmax(self._bound(self._model, candidates)))]
         self._pending.append(chosen)
         return self._values(chosen[2:])
@@ -125,7 +132,7 @@ class Bandit:
         kernel = ConstantKernel(1.0, (1e-2, 1e2)) * values * time + WhiteKernel(1e-2, (1e-4, 1e1))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a length at the end of its range
-            return GaussianProcessRegressor(kernel, normalize_y=True).fit(self._features, self._gains)
+            return GaussianProcessRegressor(kernel).fit(self._features, self._gains)
 
     def _bound(self, model: GaussianProcessRegressor, candidates: Array) -> Array:
         """Upper confidence bound of the improvement; what is under way lowers the deviation, and not the mean."""
@@ -134,8 +141,10 @@ class Bandit:
         mean = model.predict(candidates)
         seen = np.vstack([self._features, *self._pending])
         gains = np.concatenate([self._gains, model.predict(np.vstack(self._pending))]) if self._pending else self._gains
-        with_pending = GaussianProcessRegressor(model.kernel_, optimizer=None, normalize_y=True).fit(seen, gains)
-        _, deviation = with_pending.predict(candidates, return_std=True)
+        with_pending = GaussianProcessRegressor(model.kernel_, optimizer=None).fit(seen, gains)
+        _, noisy = with_pending.predict(candidates, return_std=True)
+        noise = model.kernel_.k2.noise_level  # which a prediction's deviation has, and the improvement itself has not
+        deviation = np.sqrt(np.maximum(noisy**2 - noise, 0.0))
         weight = max(C1 * math.log(C2 * len(self._gains)), 0.0)
         bound: Array = mean + math.sqrt(weight) * deviation
         return bound

@@ -201,12 +201,17 @@ class Conductor:
         for copy in due:
             target, source = runs[copy.trial], runs[copy.source]
             assert target is not None and source is not None
-            home = self._context.paths.home
-            copying.make(RunPaths(home, target.id), RunPaths(home, source.id), copy.step)
-            self._context.message(
-                f"trial {copy.trial} goes on as a copy of trial {copy.source}, with {in_words(copy.values)}"
-            )
+            self._copy(copy, target, source)
         return self._next()
+
+    def _copy(self, copy: Copy, target: RunRecord, source: RunRecord) -> None:
+        home, said = self._context.paths.home, self._context.message
+        if not copying.is_possible(RunPaths(home, source.id), copy.step, self._spec.unit):
+            self._study.drop(copy)
+            said(f"trial {copy.trial} goes on as it was: trial {copy.source} has no checkpoint at {copy.step} any more")
+            return
+        copying.make(RunPaths(home, target.id), RunPaths(home, source.id), copy.step)
+        said(f"trial {copy.trial} goes on as a copy of trial {copy.source}, with {in_words(copy.values)}")
 
     def _is_held(self, run: RunRecord) -> bool:
         """Whether an actor of an earlier execution still has the run: it is about to die, or not known to be dead."""
@@ -306,7 +311,7 @@ class Conductor:
         if state is State.SUCCEEDED:
             kept = {name: value for name, value in metrics.items() if name.startswith("val/")}
             self._study.end(number, Outcome.SUCCEEDED, objectives=self._objectives(metrics), metrics=kept)
-        elif reason is Reason.PAUSED:
+        elif reason is Reason.PAUSED and not self._was_to_stop(number):
             self._telling.changed(trial, "waiting")
             return
         elif self.halted_now():
@@ -314,11 +319,16 @@ class Conductor:
         elif reason in NOT_ITS_FAULT or state not in FINAL:
             self._go_on(number, message)
             return
-        elif reason is Reason.CANCELLED:
+        elif reason in (Reason.CANCELLED, Reason.PAUSED):
             self._study.end(number, Outcome.STOPPED, message=message)
         else:
             self._study.end(number, Outcome.FAILED, message=message)
         self._telling.changed(trial, str(trial.outcome))
+
+    def _was_to_stop(self, number: int) -> bool:
+        """Whether a person had asked a trial to stop, and it came to the end of its interval first."""
+        run = self.run_of(number)
+        return run is not None and self._context.ledger.cancel_requested(run.id)
 
     def halted_now(self) -> bool:
         """Whether the wish to stop is there, without looking for new reasons."""

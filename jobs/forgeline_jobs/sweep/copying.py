@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 
 from forgeline.paths import RunPaths
+from forgeline_jobs.sweep.trial_run import earlier, measured_at
 from forgeline_jobs.train import checkpoint
 
 ORIGIN = "origin.json"
@@ -25,6 +26,13 @@ def is_made(target: RunPaths, source: str, step: int) -> bool:
     except FileNotFoundError:
         return False
     return bool(told == _origin(source, step))
+
+
+def is_possible(source: RunPaths, step: int, unit: str) -> bool:
+    """Whether a run has the checkpoint that belongs to its measurement there; it may have failed between the two."""
+    steps = (event["step"] for event in earlier(source) if measured_at(event, unit) == step)
+    folders = (source.checkpoints / checkpoint.folder_name(int(at)) for at in steps)
+    return any((folder / checkpoint.MANIFEST).exists() for folder in folders)
 
 
 def make(target: RunPaths, source: RunPaths, step: int) -> None:

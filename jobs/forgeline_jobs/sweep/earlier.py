@@ -33,7 +33,10 @@ def trials(ledger: Ledger, spec: SweepSpec, *, own: str | None = None) -> Sequen
     found = [
         trial
         for trial in read(ledger.journal(run.id))
-        if trial.outcome in (Outcome.SUCCEEDED, Outcome.PRUNED) and trial.objectives is not None
+        if trial.outcome in (Outcome.SUCCEEDED, Outcome.PRUNED)
+        and trial.objectives is not None
+        # Of a population's copy, the values are not those that it was trained with.
+        and not trial.copies
     ]
     if not found:
         raise SpecError(f"got {named!r}, a run of kind {run.kind} that has no trials to learn from", key=KEY)

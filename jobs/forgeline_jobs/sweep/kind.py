@@ -23,15 +23,16 @@ from forgeline_jobs.sweep.requirements import in_words
 from forgeline_jobs.sweep.spec import SweepSpec
 from forgeline_jobs.sweep.standing import standing
 from forgeline_jobs.sweep.study import Study, to_go_on_with
-from forgeline_jobs.sweep.trials import Outcome, Trial, best, ranked, read
+from forgeline_jobs.sweep.trials import RETRAINED, Outcome, Trial, best, ranked, read
 from forgeline_jobs.train import places
-from forgeline_jobs.train.kind import TrainKind
+from forgeline_jobs.train.kind import TrainKind, check_class
 from forgeline_jobs.train.preparation import prepare
 
 if TYPE_CHECKING:
     from forgeline.launching.context import RunContext
     from forgeline.ledger.records import RunRecord
     from forgeline.spec.envelope import Resources
+    from forgeline_jobs.sweep.conductor import Conductor
 
 
 class SweepKind:
@@ -60,9 +61,11 @@ class SweepKind:
             # Data and files are looked at once; what a corner may break is whether the spec's parts fit each other.
             if (other.architecture, other.data) != (first.architecture, first.data):
                 self._located(lambda other=other: trains.check(other))
-        task = prepare(first.data, verify=False).signature.task
-        points.directions(spec, task)
-        points.check_requirements(spec, task)
+        data = prepare(first.data, verify=False)
+        points.directions(spec, data.signature.task)
+        for key, metric in points.metrics_named(spec):
+            points.measured(data.signature.task, metric, key=key)
+            check_class(metric, data, key=key)
         if spec.is_population:
             points.check_intervals(spec, first)
         if spec.register_ is not None:
@@ -100,11 +103,15 @@ class SweepKind:
         left = any(trial.outcome is Outcome.OPEN for trial in trials) or to_go_on_with(trials, spec.search.again)
         # One that was killed after its last trial still has its report to write, and its best model to register.
         over = run.state is State.SUCCEEDED or run.reason is Reason.USER_ERROR
+        over = over and not _retraining_is_left(ledger, run)
         if over and not left and len(trials) >= sweep_plan.most_trials(spec):
-            raise UsageError(
-                f"--resume: sweep {run.id} has its {len(trials)} trials; raise search.trials "
-                f"(--set search.trials={2 * len(trials)}), or name some of them in search.again, to go on"
+            more = (
+                "a population stays as it is: begin another sweep"
+                if spec.is_population
+                else f"raise search.trials (--set search.trials={2 * len(trials)}), or name some of them in "
+                "search.again, to go on"
             )
+            raise UsageError(f"--resume: sweep {run.id} has its {len(trials)} trials; {more}")
         price = sweep_plan.price_of_second(Question(settings=settings()))
         spent = Budget(spec.budget, ledger, run.id, price=price).spent(trials)
         if spent is not None:
@@ -146,7 +153,8 @@ class SweepKind:
         context.message(f"{spec.search.trials} trials, {at_once} at once")
         folder = context.paths.root / "tune"
         try:
-            tune_trials(conductor, folder=folder, at_once=at_once, name=spec.name)
+            if not conductor.finished():
+                tune_trials(conductor, folder=folder, at_once=at_once, name=spec.name)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         conductor.check()
@@ -155,7 +163,7 @@ class SweepKind:
         reporting.leave(context, spec)
         if context.cancel_requested():
             raise RunCancelled("stopped as asked; the trials under way are gone on with when the sweep is resumed")
-        return self._result(context, spec, study, maximise, conductor.why_halted)
+        return self._result(context, spec, study, maximise, conductor, budget)
 
     def _study(self, context: RunContext, spec: SweepSpec, journal: Journal, maximise: Sequence[bool]) -> Study:
         known = points.known_values(spec)
@@ -174,9 +182,19 @@ class SweepKind:
 
     @staticmethod
     def _result(
-        context: RunContext, spec: SweepSpec, study: Study, maximise: Sequence[bool], halted: str | None
+        context: RunContext,
+        spec: SweepSpec,
+        study: Study,
+        maximise: Sequence[bool],
+        conductor: Conductor,
+        budget: Budget,
     ) -> dict[str, Any]:
         found = ranked(best(study.trials, spec, maximise=maximise), maximise=maximise)
+        halted = conductor.why_halted
+
+        def spent() -> str | None:
+            return halted or budget.spent(study.trials)
+
         if halted is not None:
             context.message(f"{halted}; the sweep ends here", level="warning")
         counts = {str(outcome): 0 for outcome in Outcome}
@@ -198,8 +216,7 @@ class SweepKind:
                 {"trial": trial.number, "values": dict(trial.values), "objectives": list(trial.objectives or ())}
             )
         if spec.register_ is not None:
-            halt = halted is not None
-            result["registered"] = winners.register_best(context, spec, study.trials, found[0], halted=halt)
+            result["registered"] = winners.register_best(context, spec, study.trials, found[0], spent=spent)
         best_file = context.paths.artifacts / reporting.BEST
         return result | {"metrics": dict(found[0].metrics), "best_spec": str(best_file)}
 
@@ -232,3 +249,9 @@ class SweepKind:
         except SpecError as error:
             raise SpecError(error.message, key=f"train.{error.key}" if error.key else "train") from error
         return found
+
+
+def _retraining_is_left(ledger: Ledger, run: RunRecord) -> bool:
+    """Whether a sweep that did not succeed has a retraining to go on with."""
+    begun = [part for part in ledger.list_runs(parent=run.id) if RETRAINED in part.labels]
+    return run.state is not State.SUCCEEDED and any(part.state is not State.SUCCEEDED for part in begun)

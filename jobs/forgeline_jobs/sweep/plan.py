@@ -32,6 +32,7 @@ def plan(spec: SweepSpec, question: Question) -> Plan:
         told = trains.plan(trained, question).data
         rows.append({"spec": points.flat(trained.resolved()), "told": told})
     trials = most_trials(spec)
+    trainings = trials + (spec.register_ is not None and spec.register_.retrain)
     dearest = max(rows, key=lambda row: _seconds(row["told"]) or 0.0)
     seconds = _seconds(dearest["told"])
     at_once = spec.resources.most_workers // spec.trial_workers
@@ -42,9 +43,9 @@ def plan(spec: SweepSpec, question: Question) -> Plan:
     worst: dict[str, Any] = {
         "trials": trials,
         "trial_seconds": seconds,
-        "seconds_one_at_a_time": None if seconds is None else seconds * trials,
-        "gpu_seconds": None if seconds is None else seconds * trials * gpus,
-        "cost": None if seconds is None or price is None else seconds * trials * gpus * price,
+        "seconds_one_at_a_time": None if seconds is None else seconds * trainings,
+        "gpu_seconds": None if seconds is None else seconds * trainings * gpus,
+        "cost": None if seconds is None or price is None else seconds * trainings * gpus * price,
     }
     keys = [key for key, _ in all_keys(spec.space)]
     return Plan(

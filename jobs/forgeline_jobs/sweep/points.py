@@ -83,14 +83,14 @@ def known_values(spec: SweepSpec) -> Values:
     return flat(spec.train)
 
 
-def check_requirements(spec: SweepSpec, task: str) -> None:
-    """That training measures what is required.
-
-    Raises:
-        SpecError: it does not.
-    """
-    for at, requirement in enumerate(spec.require):
-        _measured(task, requirement.metric, key=f"require.{at}.metric")
+def metrics_named(spec: SweepSpec) -> list[tuple[str, str]]:
+    """Key and metric of each objective and requirement."""
+    one = len(spec.objectives) == 1
+    objectives = [
+        ("objective.metric" if one else f"objective.{at}.metric", objective.metric)
+        for at, objective in enumerate(spec.objectives)
+    ]
+    return objectives + [(f"require.{at}.metric", required.metric) for at, required in enumerate(spec.require)]
 
 
 def directions(spec: SweepSpec, task: str) -> Sequence[bool]:
@@ -102,7 +102,7 @@ def directions(spec: SweepSpec, task: str) -> Sequence[bool]:
     found = []
     for at, objective in enumerate(spec.objectives):
         key = "objective.metric" if len(spec.objectives) == 1 else f"objective.{at}.metric"
-        info = _measured(task, objective.metric, key=key)
+        info = measured(task, objective.metric, key=key)
         found.append(info.higher_is_better if objective.mode is None else objective.mode == "max")
     return found
 
@@ -119,7 +119,12 @@ def check_retraining(trained: TrainSpec) -> None:
         raise SpecError(error.message, key="register.retrain") from error
 
 
-def _measured(task: str, metric: str, *, key: str) -> metrics.MetricInfo:
+def measured(task: str, metric: str, *, key: str) -> metrics.MetricInfo:
+    """A metric of the task that training measures on the validation split.
+
+    Raises:
+        SpecError: it is none.
+    """
     info = metrics.metric_info(task, metric, key=key)
     if not metric.startswith("val/") or not info.in_training:
         raise SpecError(f"got {metric!r}; trials are compared by what training measures: val/NAME", key=key)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from forgeline_jobs.sweep.constraints import Constraint, broken_by
@@ -27,10 +28,13 @@ RESAMPLED = 0.25
 FACTORS = (0.8, 1.2)
 
 TRIES = 1000
-"""Explorations that may break a constraint before the source's own values are taken."""
+"""Perturbations that may break a constraint before the source's own values are taken."""
+
+Allowed = Callable[[Mapping[str, Any]], bool]
+"""Whether values break no constraint."""
 
 Explore = Callable[[Mapping[str, Any]], Values]
-"""From the values of a source, those that its copy tries."""
+"""From the values of a source, those that its copy tries; the same where none that it finds are allowed."""
 
 
 class Population:
@@ -68,7 +72,7 @@ class Population:
         found = []
         for trial in worst:
             source = best[int(rng.integers(count))]
-            values = self._allowed(explore, source.values)
+            values = explore(source.values)
             found.append(Copy(trial=trial.number, source=source.number, values=values, step=step))
         return found
 
@@ -79,20 +83,21 @@ class Population:
 
     def _explore(self, trials: Sequence[Trial], step: int, *, staying: Sequence[Trial], rng: Generator) -> Explore:
         if self._spec.search.algorithm == "pbt":
-            return lambda values: {
-                key: perturbed(dimension, values[key], rng) for key, dimension in self._spec.space.items()
-            }
+            return partial(self._perturb, rng)
         from forgeline_jobs.sweep.bandit import Bandit  # imports scikit-learn, which only this algorithm pays for
 
-        return Bandit(self._spec, trials, step, cost=self.cost, staying=staying, rng=rng).explore
+        bandit = Bandit(self._spec, trials, step, cost=self.cost, staying=staying, allowed=self._is_allowed, rng=rng)
+        return bandit.explore
 
-    def _allowed(self, explore: Explore, values: Mapping[str, Any]) -> Values:
-        """An exploration that breaks no constraint."""
-        for _ in range(TRIES if self._constraints else 1):
-            found = explore(values)
-            if not any(broken_by(constraint, {**self._known, **found}) for constraint in self._constraints):
+    def _perturb(self, rng: Generator, values: Mapping[str, Any]) -> Values:
+        for _ in range(TRIES):
+            found = {key: perturbed(dimension, values[key], rng) for key, dimension in self._spec.space.items()}
+            if self._is_allowed(found):
                 return found
         return dict(values)
+
+    def _is_allowed(self, values: Mapping[str, Any]) -> bool:
+        return not any(broken_by(constraint, {**self._known, **values}) for constraint in self._constraints)
 
 
 def perturbed(dimension: Dimension, value: Any, rng: Generator) -> Any:

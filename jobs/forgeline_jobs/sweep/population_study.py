@@ -89,3 +89,5 @@ class PopulationStudy(Study):
         super()._take(entry)
         if entry["entry"] == "generation":
             self._decided, self._copies = entry["step"], copies_of(entry)
+        elif entry["entry"] == "dropped":
+            self._copies = [copy for copy in self._copies if copy.trial != entry["trial"]]

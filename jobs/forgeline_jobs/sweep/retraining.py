@@ -7,18 +7,22 @@ becomes the model. What it may be trusted with, the best trial has shown.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import shutil
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from forgeline.errors import RunCancelled, RunFailed
+from forgeline.launching.context import GivesWay
 from forgeline.ledger.states import Reason, State
 from forgeline.spec.loading import LoadedSpec, load
-from forgeline_jobs.sweep.conductor import NOT_ITS_FAULT, RETRIES
+from forgeline_jobs.sweep.conductor import GRACE_MARGIN_S, NOT_ITS_FAULT, RETRIES
 from forgeline_jobs.sweep.points import best_spec
 from forgeline_jobs.sweep.spec import SweepSpec
+from forgeline_jobs.sweep.surroundings import Surroundings
 from forgeline_jobs.sweep.trial_run import Order
-from forgeline_jobs.sweep.trials import Course
+from forgeline_jobs.sweep.trials import RETRAINED, Course
 from forgeline_jobs.train.preparation import prepare
 from forgeline_jobs.train.schedule import Schedule
 from forgeline_jobs.train.spec import TrainSpec
@@ -27,12 +31,17 @@ if TYPE_CHECKING:
     from forgeline.launching.context import RunContext
     from forgeline.ledger.records import RunRecord
 
-LABEL = "sweep-retrained"
-"""Label of the run: the number of the trial."""
 
-
-def retrain(context: RunContext, spec: SweepSpec, *, trial: int, course: Course, chosen_step: int) -> RunRecord:
-    """Train the model, or go on with that; returns its run.
+def retrain(
+    context: RunContext,
+    spec: SweepSpec,
+    *,
+    trial: int,
+    course: Course,
+    chosen_step: int,
+    spent: Callable[[], str | None],
+) -> RunRecord | None:
+    """Train the model, or go on with that.
 
     Args:
         context: of the sweep.
@@ -40,17 +49,27 @@ def retrain(context: RunContext, spec: SweepSpec, *, trial: int, course: Course,
         trial: the best one.
         course: that it was trained with.
         chosen_step: optimizer step of its chosen model.
+        spent: which part of the budget is spent; None where there is some left of each.
+
+    Returns:
+        Its run; None where the budget was spent before it had ended.
 
     Raises:
         RunFailed: the run failed.
         RunCancelled: the sweep was asked to stop.
+        GivesWay: a run of higher priority waits for the sweep's place.
     """
     from forgeline_jobs.sweep.tuning import tune_trials
 
     text = whole_spec(spec, course, chosen_step=chosen_step, trial=trial).text
-    conduct = _Retraining(context, spec, trial, text)
-    context.message(f"trial {trial} is trained once more, on train and val together")
-    tune_trials(conduct, folder=context.paths.root / "tune", at_once=1, name=f"{spec.name}-retrained")
+    conduct = _Retraining(context, spec, trial, text, spent)
+    folder = context.paths.root / "tune"
+    try:
+        if not conduct.finished():
+            context.message(f"trial {trial} is trained once more, on train and val together")
+            tune_trials(conduct, folder=folder, at_once=1, name=f"{spec.name}-retrained")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     return conduct.ended_run()
 
 
@@ -66,7 +85,7 @@ def whole_spec(spec: SweepSpec, course: Course, *, chosen_step: int, trial: int)
         loaded.text,
         {
             "name": f"{spec.name[:53]}-retrained",
-            "labels": {**spec.labels, LABEL: str(trial)},
+            "labels": {**spec.labels, RETRAINED: str(trial)},
             "trainer.epochs" if length.unit == "ep" else "trainer.steps": count,
             "changes": changes,
             "data.train_on": "train+val",
@@ -82,15 +101,21 @@ def _before(change: Mapping[str, Any], count: int) -> bool:
 class _Retraining:
     """Has Tune place the one run, again where it was lost."""
 
-    def __init__(self, context: RunContext, spec: SweepSpec, trial: int, text: str) -> None:
+    def __init__(
+        self, context: RunContext, spec: SweepSpec, trial: int, text: str, spent: Callable[[], str | None]
+    ) -> None:
         self._context = context
         self._spec = spec
         self._trial = trial
         self._text = text
+        self._spent = spent
+        self._surroundings = Surroundings(context.outranked)
         self._placed = False
         self._retried = 0
         self._halted: Path = context.paths.root / "halted"
         self._halted.unlink(missing_ok=True)
+        self._why: str | None = None
+        self._halt_by = 0.0
         self._error: RunFailed | None = None
 
     def next(self) -> Order | None:
@@ -129,29 +154,38 @@ class _Retraining:
         self._failed(message, Reason.NODE_LOST)
 
     def halting(self) -> bool:
-        if self._context.cancel_requested():
-            self._halted.touch()
-        return self._halted.exists() or self._error is not None
+        if self._why is None:
+            asked = "stopped as asked" if self._context.cancel_requested() else None
+            self._why = asked or self._spent() or self._surroundings.look()
+            if self._why is not None:
+                self._halted.touch()
+                self._halt_by = time.monotonic() + self._context.grace_s + GRACE_MARGIN_S
+        return self._why is not None or self._error is not None
 
     def halted(self) -> bool:
-        return self.halting() and not self._placed
+        return self.halting() and (not self._placed or time.monotonic() >= self._halt_by)
 
-    def ended_run(self) -> RunRecord:
-        """The run, once it has succeeded."""
+    def ended_run(self) -> RunRecord | None:
+        """The run, once it has succeeded; None where the budget was spent before."""
         if self._error is not None:
             raise self._error
         run = self._run()
-        if run is None or run.state is not State.SUCCEEDED:
+        if run is not None and run.state is State.SUCCEEDED:
+            return run
+        if self._surroundings.gives_way:
+            raise GivesWay(self._why)
+        if self._context.cancel_requested():
             raise RunCancelled("stopped as asked; the retraining is gone on with when the sweep is resumed")
-        return run
+        return None
 
     def _failed(self, message: str, reason: Reason | None) -> None:
         self._retried += 1
         if reason not in NOT_ITS_FAULT or self._retried > RETRIES:
-            self._error = RunFailed(f"the retraining on train and val failed: {message}", reason="user_error")
+            text = f"the retraining on train and val failed: {message}"
+            self._error = RunFailed(text, reason=reason or Reason.PLATFORM_ERROR)
             return
         self._context.message(f"the retraining: {message}; it goes on from its last checkpoint", level="warning")
 
     def _run(self) -> RunRecord | None:
         runs = self._context.ledger.list_runs(parent=self._context.run_id)
-        return next((run for run in runs if run.labels.get(LABEL) == str(self._trial)), None)
+        return next((run for run in runs if run.labels.get(RETRAINED) == str(self._trial)), None)

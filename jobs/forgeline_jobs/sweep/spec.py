@@ -24,6 +24,8 @@ SEVERAL = ("tpe", "nsga2", "random", "quasi_random", "grid", "gp")
 
 MOST_AT_ONCE = 64
 
+TRAIN_ON = "data.train_on"
+
 
 class Part(BaseModel):
     """A block of the spec: frozen, unknown keys refused."""
@@ -156,6 +158,10 @@ class SweepSpec(Envelope):
     @classmethod
     def _own_keys(cls, space: dict[str, Dimension]) -> dict[str, Dimension]:
         for key, _ in all_keys(space):
+            if key == TRAIN_ON:
+                raise ValueError(
+                    f"{key} is `train` for all trials: on what they were trained on, they cannot be compared"
+                )
             if key.split(".")[0] in ("kind", "name", "resources", "register", "priority", "labels"):
                 raise ValueError(f"{key} is the same for all trials; search the keys of the model, data and optimizer")
         check_apart(space)
@@ -174,8 +180,15 @@ class SweepSpec(Envelope):
             except ValueError as error:
                 raise ValueError(f"search.first.{at}: {error}") from error
         self._check_algorithm()
+        self._check_data()
         self._check_resources()
         return self
+
+    def _check_data(self) -> None:
+        data = self.train.get("data")
+        if isinstance(data, dict) and data.get("train_on", "train") != "train":
+            raise ValueError(f"train.{TRAIN_ON} is {data['train_on']}, and trials are compared on val; leave it out, "
+                             "and have the best one trained on both by register.retrain")  # fmt: skip
 
     def _check_resources(self) -> None:
         """The sweep's room is made of trials' room."""
@@ -237,10 +250,9 @@ class SweepSpec(Envelope):
             if algorithm == "pb2" and dimension.kind == "choice":
                 raise ValueError(f"space.{key}: pb2 models numbers and this is a choice; give it a range, or set "
                                  "search.algorithm to pbt")  # fmt: skip
-        for key, given in (
-            ("train.checkpoint.copy_to", (self.train.get("checkpoint") or {}).get("copy_to")),
-            ("train.changes", self.train.get("changes")),
-        ):
+        checkpoint = self.train.get("checkpoint")
+        copies = checkpoint.get("copy_to") if isinstance(checkpoint, dict) else None
+        for key, given in (("train.checkpoint.copy_to", copies), ("train.changes", self.train.get("changes"))):
             if given:
                 raise ValueError(f"{key} is for runs that keep their weights and values, and {algorithm} exchanges "
                                  "both; leave it out")  # fmt: skip

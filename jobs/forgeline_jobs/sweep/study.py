@@ -157,6 +157,10 @@ class Study:
         """Those that are to be made before trials go on, where they were not made yet."""
         return ()
 
+    def drop(self, copy: Copy) -> None:
+        """A copy that cannot be made: the trial goes on as it was."""
+        self._write({"entry": "dropped", "trial": copy.trial, "step": copy.step})
+
     def is_again(self, number: int) -> bool:
         """Whether a trial that had ended is gone on with."""
         return number in self._again

@@ -7,6 +7,7 @@
 | `reported` | `trial`, `step`, `objectives` |
 | `ended` | `trial`, `outcome`, `objectives`, `metrics`, `message` |
 | `again` | `trial`: it is gone on with, to its end |
+| `dropped` | `trial`, `step`: it went on as it was after all, since its source had no checkpoint |
 | `generation` | `step`, `copies`: each with the `trial` that goes on as a copy of its `source`, with other `values` |
 """
 
@@ -22,6 +23,10 @@ from forgeline_jobs.sweep.spec import SweepSpec
 
 LABEL = "sweep-trial"
 """Label of a trial's run: its number."""
+
+
+RETRAINED = "sweep-retrained"
+"""Label of the run that trains the best trial once more: the number of that trial."""
 
 
 class Outcome(StrEnum):
@@ -101,6 +106,10 @@ def take(trials: list[Trial], entry: Mapping[str, Any]) -> None:
         for copy in copies_of(entry):
             trials[copy.trial].values = copy.values
             trials[copy.trial].copies.append(copy)
+    elif kind == "dropped":
+        trial = trials[entry["trial"]]
+        trial.copies = [copy for copy in trial.copies if copy.step != entry["step"]]
+        trial.values = trial.copies[-1].values if trial.copies else trial.begun
     elif kind == "again":
         trial = trials[entry["trial"]]
         trial.outcome, trial.objectives, trial.metrics, trial.message = Outcome.OPEN, None, {}, ""

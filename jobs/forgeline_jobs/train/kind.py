@@ -10,6 +10,7 @@ from forgeline import metrics, plugins
 from forgeline.errors import DataError, RunCancelled, RunFailed, SpecError, TrackingError
 from forgeline.suggestions import did_you_mean
 from forgeline_jobs.train import rehearsal
+from forgeline_jobs.train.changes import with_changes
 from forgeline_jobs.train.checkpoint_copies import CheckpointCopies
 from forgeline_jobs.train.course import Course
 from forgeline_jobs.train.preparation import described, numbering_warning, prepare
@@ -91,7 +92,8 @@ class TrainKind:
         self._check_run(spec, architecture, schedule, pretrained=pretrained)
         self._check_metric(spec, data)
         self._check_val(spec)
-        self._check_options(spec, data.signature.task)
+        for count in range(len(spec.changes) + 1):
+            self._check_options(with_changes(spec, count), data.signature.task)
         self._check_own_steps(spec, architecture)
         self._check_compile(spec, architecture)
         check_architecture(spec, architecture)
@@ -167,10 +169,7 @@ class TrainKind:
                 raise SpecError(f"got {metric!r}, which `evaluate` alone measures; training has val/loss", key=key)
             if not metric.startswith("val/"):
                 raise SpecError(f"got {metric!r}; training measures the validation split: val/NAME", key=key)
-            _, bracket, label = metric.removesuffix("]").partition("[")
-            classes = data.preprocessing.classes or ()
-            if bracket and label not in classes:
-                raise SpecError(f"{metric}: there is no class {label!r}; {did_you_mean(label, classes)}", key=key)
+            check_class(metric, data, key=key)
 
     @staticmethod
     def _check_val(spec: TrainSpec) -> None:
@@ -258,3 +257,15 @@ class TrainKind:
 
             result["registered"] = register(context, spec.register_, result, job.spec)
         return result
+
+
+def check_class(metric: str, data: PreparedData, *, key: str) -> None:
+    """That the class of a metric such as `val/recall[cat]` is one of the data's.
+
+    Raises:
+        SpecError: it is not.
+    """
+    _, bracket, label = metric.removesuffix("]").partition("[")
+    classes = data.preprocessing.classes or ()
+    if bracket and label not in classes:
+        raise SpecError(f"{metric}: there is no class {label!r}; {did_you_mean(label, classes)}", key=key)

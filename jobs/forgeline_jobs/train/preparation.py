@@ -44,8 +44,8 @@ def _with_val_in_train(config: DataConfig, data: PreparedData) -> PreparedData:
     train, val = data.splits["train"], data.splits["val"]
     if not (isinstance(train, ArraySplit) and isinstance(val, ArraySplit)):
         raise DataError(
-            f"got train+val; the splits of {config.name} cannot be joined (tables, series, short texts, and images "
-            "that are held in memory can): set it to train",
+            f"got train+val; the splits of {config.name} cannot be joined (tables, classified series and texts, and "
+            "images that are held in memory can): set it to train",
             key="data.train_on",
         )
     try:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _OBJECT_STORE_BYTES = 256 * 2**20
 _SHUTDOWN_S = 5.0
+_ROUNDS = 3
 _PR_SET_CHILD_SUBREAPER = 36
 # Ray gives its own daemons 30 seconds to come up, which cannot be set; a busy host takes longer now and then.
 _STARTS = 3
@@ -190,7 +191,10 @@ def _kill(processes: Sequence[psutil.Process]) -> None:
 
 def end_left_behind(driver_pid: int) -> None:
     """Kill all processes of a driver that is dead and that led a session, as drivers on this host do."""
-    while left := [process for process in psutil.process_iter() if _is_in_session(process, driver_pid)]:
+    for _ in range(_ROUNDS):  # one that was about to be made when the others were looked for is found in the next
+        left = [process for process in psutil.process_iter() if _is_in_session(process, driver_pid)]
+        if not left:
+            return
         _kill(left)
         psutil.wait_procs(left, timeout=_SHUTDOWN_S)
 

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from forgeline.errors import UsageError
+from forgeline.errors import SpecError, UsageError
+from forgeline.spec.loading import load
 from forgeline.spec.source import read_document
 
 FIXED = ("architecture", "data", "strategy")
@@ -24,7 +25,7 @@ def check_unchanged(run_id: str, *, stored: str, given: str, fixed: Sequence[str
     Raises:
         UsageError: the kind or a fixed key differ; names the keys with both values.
     """
-    before, now = read_document(stored).data, read_document(given).data
+    before, now = read_document(_whole(stored)).data, read_document(given).data
     differing = [("kind", before.get("kind"), now.get("kind"))] if before.get("kind") != now.get("kind") else []
     for key in fixed:
         if key == "strategy":
@@ -38,6 +39,15 @@ def check_unchanged(run_id: str, *, stored: str, given: str, fixed: Sequence[str
             f"--resume: run {run_id} began with another {shown}; kind, {', '.join(fixed[:-1])} and {fixed[-1]} of "
             "a run stay as they are: give it the same values, or start a new run without --resume"
         )
+
+
+def _whole(stored: str) -> str:
+    """The specification with the keys that have come since it was stored, at their defaults."""
+    try:
+        return load(stored, stored=True).text
+    except SpecError:
+        # It was written by another version, and cannot be read by this one: it is compared as it stands.
+        return stored
 
 
 def _has(document: Any, key: str) -> bool:

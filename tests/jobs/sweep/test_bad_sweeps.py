@@ -90,6 +90,24 @@ objective: {{metric: {metric}}}
             ),
             "register.retrain: got train+val; the splits of tinyshakespeare cannot be joined",
         ),
+        (
+            sweep(rest="require: [{metric: 'val/recall[nope]', at_least: 0.1}]"),
+            "require.0.metric: val/recall[nope]: there is no class 'nope'",
+        ),
+        (sweep(metric="'val/recall[nope]'"), "objective.metric: val/recall[nope]: there is no class 'nope'"),
+        (
+            sweep(rest="search: {algorithm: pbt}").replace(
+                "train: wine.yaml", "train: {architecture: {name: mlp}, data: {name: wine}, checkpoint: [1]}"
+            ),
+            "train.checkpoint",
+        ),
+        (sweep("data.train_on: {choice: [train, train+val]}"), "data.train_on is `train` for all trials"),
+        (
+            sweep().replace(
+                "train: wine.yaml", "train: {architecture: {name: mlp}, data: {name: wine, train_on: train+val}}"
+            ),
+            "train.data.train_on is train+val, and trials are compared on val",
+        ),
         (sweep(rest="search: {algorithm: bayes}"), "allowed: tpe, random"),
         (sweep(rest="search: {trials: 0}"), "search.trials"),
         (sweep(rest="budget: {wall: 0}"), "budget.wall"),

@@ -293,6 +293,7 @@ def paused(scene: Scene, id: str, *, reason: str = "paused") -> None:
     folder = RunPaths(scene.home, id).checkpoints / "step-0000000020"
     folder.mkdir(parents=True)
     (folder / "state.pt").write_text(id)
+    (folder / "manifest.json").write_text("{}")
 
 
 def test_a_population_waits_for_all_and_the_worse_goes_on_as_a_copy(scene: Scene) -> None:
@@ -355,3 +356,36 @@ def test_a_report_of_a_population_that_nobody_took_in_is_taken_in_before_it_goes
     orders = [order for order in (conductor.next() for _ in range(4)) if order is not None]
     assert [(order.trial, order.until) for order in orders] == [(0, None), (1, None)]
     assert study.trials[0].copies and study.trials[0].copies[0].source == 1
+
+
+def test_a_source_that_failed_before_its_checkpoint_is_not_copied(scene: Scene) -> None:
+    conductor, study = scene.conductor(**PBT)
+    worse, better = placed(conductor.next), placed(conductor.next)
+    for order, id, loss in ((worse, "worse", 0.9), (better, "better", 0.1)):
+        scene.run(order, id=id, epochs={1: loss, 2: loss}, state="running")
+        for step in (1, 2):
+            conductor.measured(measured(order, step, loss))
+    paused(scene, "worse")
+    conductor.ended(ended(worse, "cancelled", "paused"))
+    scene.ledger.transition("better", "failed", "user_error")
+    conductor.ended(ended(better, "failed", "user_error"))
+    again = placed(conductor.next)
+    assert (again.trial, again.resume, again.spec) == (0, "worse", worse.spec)
+    assert study.trials[0].values == study.trials[0].begun and not study.trials[0].copies
+    assert "trial 0 goes on as it was: trial 1 has no checkpoint" in scene.said()
+    held = RunPaths(scene.home, "worse").checkpoints / "step-0000000020" / "state.pt"
+    assert held.read_text() == "worse"
+    _, study = scene.conductor(**PBT)  # and after a kill
+    assert study.trials[0].values == study.trials[0].begun and not study.copies
+
+
+def test_a_trial_that_was_asked_to_stop_when_it_paused_has_stopped(scene: Scene) -> None:
+    conductor, study = scene.conductor(**PBT)
+    order = placed(conductor.next)
+    scene.run(order, id="asked", epochs={1: 0.5, 2: 0.5}, state="running")
+    for step in (1, 2):
+        conductor.measured(measured(order, step, 0.5))
+    assert scene.ledger.request_cancel("asked")
+    paused(scene, "asked")
+    conductor.ended(ended(order, "cancelled", "paused"))
+    assert study.trials[0].outcome is Outcome.STOPPED

@@ -131,6 +131,19 @@ def test_a_trial_that_failed_is_waited_for_no_more_and_copied_by_none() -> None:
     assert [(copy.trial, copy.source) for copy in study.copies] == [(2, 0)]
 
 
+@pytest.mark.parametrize("algorithm", ["pbt", "pb2"])
+def test_where_all_measure_no_number_it_goes_on(algorithm: str) -> None:
+    journal = Kept()
+    search = {"algorithm": algorithm, "trials": 4, "interval": "1ep"}
+    study = new(spec(algorithm, search=search), journal)
+    assert all(study.ask() for _ in range(4))
+    for step in range(1, 6):
+        for number in range(4):
+            study.report(number, step, [float(number) / step if step < 4 else math.nan])
+    assert [copy.source for copy in study.copies] == [0] and study.decided == 5
+    assert new(spec(algorithm, search=search), Kept(journal.entries)).decided == 5
+
+
 def test_no_number_is_the_worst_and_is_never_copied() -> None:
     study = new(spec(trials=4, search={"algorithm": "pbt", "trials": 4, "interval": "1ep", "quantile": 0.5}), Kept())
     assert all(study.ask() for _ in range(4))
@@ -139,8 +152,9 @@ def test_no_number_is_the_worst_and_is_never_copied() -> None:
     assert {copy.trial for copy in study.copies} == {0, 2} and {copy.source for copy in study.copies} <= {1, 3}
 
 
-def test_copies_satisfy_the_constraints() -> None:
-    bound = spec(constraints=["optimizer.lr * 1 < 0.05"])
+@pytest.mark.parametrize("algorithm", ["pbt", "pb2"])
+def test_copies_satisfy_the_constraints(algorithm: str) -> None:
+    bound = spec(algorithm, constraints=["optimizer.lr * 1 < 0.05"])
     journal = Kept()
     work(new(bound, journal), Training())
     copied = [copy for entry in journal.entries if entry["entry"] == "generation" for copy in entry["copies"]]

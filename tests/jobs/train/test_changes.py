@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from forgeline.errors import SpecError
 from forgeline.spec.loading import dump, load
 from forgeline_jobs.train import changes
+from forgeline_jobs.train.kind import TrainKind
 from forgeline_jobs.train.spec import TrainSpec
 
 
@@ -47,6 +48,14 @@ def test_what_cannot_change_is_refused(changed: list[Any], said: str) -> None:
     with pytest.raises(SpecError) as refused:
         spec(*changed)
     assert said in str(refused.value)
+
+
+def test_a_change_is_held_against_the_task() -> None:
+    smoothed = {"after": "2ep", "values": {"trainer.label_smoothing": 0.1}}
+    regression = spec(smoothed).model_copy(update={"data": spec().data.model_copy(update={"name": "diabetes"})})
+    with pytest.raises(SpecError, match="label smoothing is for classification"):
+        TrainKind().check(regression)
+    TrainKind().check(spec(smoothed))
 
 
 def test_each_change_adds_to_those_before_it() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from forgeline.errors import UsageError
 from forgeline.launching.resuming import check_unchanged
+from forgeline.spec.loading import load
 
 STORED = "kind: train\narchitecture: {name: mlp, width: 8}\ndata: {name: digits}\noptimizer: {lr: 0.1}\n"
 
@@ -35,3 +36,12 @@ def test_kind_architecture_and_data_may_not(old: str, new: str, said: str) -> No
     with pytest.raises(UsageError, match=said) as caught:
         check_unchanged("run1", stored=STORED, given=STORED.replace(old, new))
     assert caught.value.exit_code == 2
+
+
+def test_a_key_that_came_since_the_run_began_is_at_its_default() -> None:
+    stored = "kind: train\nname: wine\narchitecture: {name: mlp}\ndata: {name: wine, batch_size: 16}\n"
+    now = load(stored).text
+    assert "train_on: train" in now
+    check_unchanged("run1", stored=stored, given=now)
+    with pytest.raises(UsageError, match=r"another data.train_on"):
+        check_unchanged("run1", stored=stored, given=now.replace("train_on: train", "train_on: train+val"))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+from torch.optim import Optimizer, RMSprop
 from torch.optim.lr_scheduler import LambdaLR
 
 from forgeline_architectures.tasks.lightning_import import Callback, LightningModule, Trainer
@@ -28,11 +30,19 @@ class OptimizerSettings(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for optimizer, made in zip(trainer.optimizers, self._made, strict=True):
+            _begin_momentum(optimizer)
             for group, settings in zip(optimizer.param_groups, made, strict=True):
                 group.update({key: value for key, value in settings.items() if key != "lr"})
         for config in trainer.lr_scheduler_configs:
             if isinstance(config.scheduler, LambdaLR):
                 _set_rates(config.scheduler)
+
+
+def _begin_momentum(optimizer: Optimizer) -> None:
+    """The buffers that RMSprop has with a momentum alone, and looks for without making them on the way."""
+    if isinstance(optimizer, RMSprop):
+        for state in optimizer.state.values():
+            state.setdefault("momentum_buffer", torch.zeros_like(state["square_avg"]))
 
 
 def _set_rates(scheduler: LambdaLR) -> None:

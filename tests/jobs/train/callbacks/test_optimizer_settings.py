@@ -70,3 +70,10 @@ def test_where_nothing_was_changed_the_rates_are_the_same_to_the_last_bit(tmp_pa
     again = fit(tmp_path, {}, attempt=2, at=4)
     assert rates(again) == {step: rate for step, rate in before.items() if step > 4}
     assert groups(again) == kept
+
+
+def test_a_momentum_that_rmsprop_had_not_begins_at_zero(tmp_path: Path) -> None:
+    plain = {"optimizer.name": "rmsprop", "optimizer.momentum": 0.0}
+    fit(tmp_path, plain, attempt=1)
+    changed = fit(tmp_path, {**plain, "optimizer.momentum": 0.9}, attempt=2, at=8)
+    assert [group["momentum"] for group in groups(changed)] == [0.9] * len(groups(changed))
