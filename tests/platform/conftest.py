@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-SOURCE_ROOTS = [REPOSITORY / name for name in ("platform", "architectures", "jobs")]
+SOURCE_ROOTS = [REPOSITORY / name for name in ("platform", "architectures", "jobs", "deploy")]
 
 TOY = '''
 """A kind that counts to `steps`, in a Ray task, and can misbehave on demand."""

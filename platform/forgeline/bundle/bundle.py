@@ -6,7 +6,6 @@ verifies every file's sha256 and imports no torch; the network is built when it 
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -203,10 +202,9 @@ class Bundle:
         """Statistics of the training data and the outputs, where they were kept."""
         if REFERENCE not in self.manifest.digests:
             return None
-        try:
-            return Reference.model_validate(json.loads((self.folder / REFERENCE).read_bytes()))
-        except (ValueError, OSError) as error:
-            raise BundleError(f"{self.folder / REFERENCE} cannot be read: {error}") from error
+        # The file may have been exchanged since the bundle was loaded.
+        verify(self.folder, {REFERENCE: self.manifest.digests[REFERENCE]})
+        return Reference.read(self.folder / REFERENCE)
 
     @cached_property
     def model(self) -> nn.Module:

@@ -1,22 +1,27 @@
 """What the training data and the model's outputs looked like: `reference.json`, which monitoring compares against.
 
 Distributions are kept as counts in quantile bins, in the units of the data. Inputs are taken from encoded batches, so
-that training (which has nothing else) and monitoring (which encodes what it is asked) see them in the same way; of an
-image its mean intensity and contrast, of a series its level, spread and last value, of a text its tokens, of a node of
-a graph its neighbours and how many of its features are set; of a whole graph its nodes and edges.
+that training (which has nothing else) and monitoring (which encodes what it is asked) see them in the same way, rounded
+alike; of an image its mean intensity and contrast, of a series its level, spread and last value, of a text its tokens,
+of a node of a graph its neighbours and how many of its features are set; of a whole graph its nodes and edges.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from forgeline.bundle.inference import sample_count
+from forgeline.distributions import CategoricalReference, NumericReference
+from forgeline.distributions.limits import Count
+from forgeline.errors import BundleError
 from forgeline.preprocessing.target import AnomalyTarget
 
 if TYPE_CHECKING:
@@ -31,83 +36,16 @@ if TYPE_CHECKING:
         TextPreprocessing,
     )
 
-BINS = 20
-# Rarer categories and tokens are counted together: a reference must not grow with a vocabulary.
-MOST_CATEGORIES = 200
-OTHER = "other"
+# Ten thousand columns of 64 bins are about 30 MiB; anything past this is no reference.
+LARGEST_BYTES = 64 * 2**20
+# Of probabilities, many of which are 1 but for rounding: what batch size, threads and device change is smaller by far.
+_RESOLUTION = 1e-4
 
 Arrays = Mapping[str, NDArray[Any]]
+Values = NDArray[Any] | Counter[str]
+"""Numbers per sample (NaN missing), or how often each category was seen ("" missing)."""
 
-
-class NumericReference(BaseModel):
-    """Numbers, as counts in bins that each held the same share of the reference.
-
-    Attributes:
-        edges: inner edges, ascending; bin i is (edges[i-1], edges[i]], the outermost two are open.
-        counts: values per bin, one more than edges.
-        missing: values that were missing, not part of the rest.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    kind: Literal["numeric"] = "numeric"
-    edges: tuple[float, ...]
-    counts: tuple[int, ...]
-    missing: int
-    mean: float
-    std: float
-    minimum: float
-    maximum: float
-
-    @classmethod
-    def of(cls, values: NDArray[Any], *, bins: int = BINS) -> NumericReference:
-        """The reference of values in which NaN is missing."""
-        wide = np.asarray(values, dtype=np.float64).ravel()
-        known = wide[np.isfinite(wide)]
-        if not len(known):
-            return cls(edges=(), counts=(0,), missing=len(wide), mean=0.0, std=0.0, minimum=0.0, maximum=0.0)
-        # Values that fill several quantiles by themselves leave fewer bins than asked for.
-        edges = np.unique(np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1], method="lower"))
-        edges = edges[edges < known.max()]
-        return cls(
-            edges=tuple(map(float, edges)),
-            counts=tuple(map(int, _binned(known, edges))),
-            missing=len(wide) - len(known),
-            mean=float(known.mean()),
-            std=float(known.std()),
-            minimum=float(known.min()),
-            maximum=float(known.max()),
-        )
-
-    def count(self, values: NDArray[Any]) -> NDArray[np.int64]:
-        """Other values, counted in the same bins; missing ones are left out."""
-        wide = np.asarray(values, dtype=np.float64).ravel()
-        return _binned(wide[np.isfinite(wide)], np.asarray(self.edges))
-
-
-class CategoricalReference(BaseModel):
-    """Categories with their counts.
-
-    Attributes:
-        counts: per category, the rarest together under `other`.
-        missing: values that were missing or of no known category.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["categorical"] = "categorical"
-    counts: dict[str, int]
-    other: int = 0
-    missing: int = 0
-
-    @classmethod
-    def of(cls, names: Iterable[str], counts: Iterable[int], *, missing: int = 0) -> CategoricalReference:
-        """The reference of named counts."""
-        ranked = sorted(zip(names, counts, strict=True), key=lambda item: -item[1])
-        kept = {name: int(count) for name, count in ranked[:MOST_CATEGORIES]}
-        return cls(counts=kept, other=int(sum(count for _, count in ranked[MOST_CATEGORIES:])), missing=missing)
-
-
+_Name = Annotated[str, StringConstraints(max_length=2**16)]
 Distribution = Annotated[NumericReference | CategoricalReference, Field(discriminator="kind")]
 
 
@@ -124,9 +62,9 @@ class Reference(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal[1] = 1
-    samples: int
-    inputs: dict[str, Distribution]
-    outputs: dict[str, Distribution] = Field(default_factory=dict)
+    samples: Count
+    inputs: dict[_Name, Distribution]
+    outputs: dict[_Name, Distribution] = Field(default_factory=dict)
 
     @classmethod
     def of(
@@ -134,7 +72,7 @@ class Reference(BaseModel):
     ) -> Reference:
         """The reference of encoded batches, and of a model's outputs (probabilities or standardised predictions)."""
         samples = 0
-        seen: dict[str, list[NDArray[Any] | Counter[str]]] = {}
+        seen: dict[str, list[Values]] = {}
         for batch in batches:
             samples += sample_count(batch)
             for name, values in input_values(preprocessing, batch).items():
@@ -145,9 +83,28 @@ class Reference(BaseModel):
             outputs={} if outputs is None else output_references(preprocessing, outputs),
         )
 
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The reference in a file of a bundle, which may come from anywhere.
 
-def input_values(preprocessing: Preprocessing, batch: Arrays) -> dict[str, NDArray[Any] | Counter[str]]:
-    """What a batch is described by: numbers per sample (NaN missing), or counts of categories ("" missing)."""
+        Raises:
+            BundleError: it cannot be read, is too large, or is not a reference.
+        """
+        try:
+            size = path.stat().st_size
+            if size > LARGEST_BYTES:
+                raise BundleError(f"{path} has {size:,} bytes; reference statistics have at most {LARGEST_BYTES:,}")
+            return cls.model_validate(json.loads(path.read_bytes()))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise BundleError(f"{path} holds no reference statistics: {where}: {first['msg']}") from error
+        except (ValueError, OSError, RecursionError) as error:
+            raise BundleError(f"{path} cannot be read: {error}") from error
+
+
+def input_values(preprocessing: Preprocessing, batch: Arrays) -> dict[str, Values]:
+    """What a batch is described by."""
     observers: dict[str, Any] = {
         "table": _table,
         "image": _image,
@@ -157,44 +114,50 @@ def input_values(preprocessing: Preprocessing, batch: Arrays) -> dict[str, NDArr
         "captions": _captions,
         "graph": _graph,
     }
-    return cast("dict[str, NDArray[Any] | Counter[str]]", observers[preprocessing.kind](preprocessing, batch))
+    return cast("dict[str, Values]", observers[preprocessing.kind](preprocessing, batch))
+
+
+def output_values(preprocessing: Preprocessing, outputs: NDArray[Any]) -> dict[str, Values]:
+    """What a model's outputs (probabilities or standardised predictions) are described by."""
+    outputs = np.asarray(outputs)
+    classes = preprocessing.classes
+    if classes is not None:
+        predicted = np.bincount(outputs.argmax(axis=1), minlength=len(classes))
+        return {
+            "prediction": Counter(dict(zip(classes, map(int, predicted), strict=True))),
+            "probability": outputs.max(axis=1),
+        }
+    if preprocessing.target is None:
+        return {}
+    if isinstance(preprocessing.target, AnomalyTarget):
+        return {"score": outputs[:, 0]}
+    names = [column["name"] for column in preprocessing.target.columns()]
+    values = preprocessing.unscale(outputs).reshape(len(outputs), -1)
+    return {name: values[:, number] for number, name in enumerate(names)}
 
 
 def output_references(
     preprocessing: Preprocessing, outputs: NDArray[Any]
 ) -> dict[str, NumericReference | CategoricalReference]:
     """References of a model's outputs."""
-    outputs = np.asarray(outputs)
-    classes = preprocessing.classes
-    if classes is not None:
-        predicted = np.bincount(outputs.argmax(axis=1), minlength=len(classes))
-        return {
-            "prediction": CategoricalReference.of(classes, map(int, predicted)),
-            "probability": NumericReference.of(outputs.max(axis=1)),
-        }
-    if preprocessing.target is None:
-        return {}
-    if isinstance(preprocessing.target, AnomalyTarget):
-        return {"score": NumericReference.of(outputs[:, 0])}
-    names = [column["name"] for column in preprocessing.target.columns()]
-    values = preprocessing.unscale(outputs).reshape(len(outputs), -1)
-    return {name: NumericReference.of(values[:, number]) for number, name in enumerate(names)}
+    described = output_values(preprocessing, outputs)
+    resolution = _RESOLUTION if preprocessing.classes is not None else None
+    return {name: _distribution([values], resolution=resolution) for name, values in described.items()}
 
 
-def _distribution(parts: list[NDArray[Any] | Counter[str]]) -> NumericReference | CategoricalReference:
+def _distribution(parts: list[Values], *, resolution: float | None = None) -> NumericReference | CategoricalReference:
     if isinstance(parts[0], Counter):
-        total: Counter[str] = sum((part for part in parts if isinstance(part, Counter)), Counter())
+        total: Counter[str] = Counter()
+        for part in parts:
+            total.update(cast("Counter[str]", part))  # `+` would drop classes that were never predicted
         missing = total.pop("", 0)
         return CategoricalReference.of(total.keys(), total.values(), missing=missing)
-    return NumericReference.of(np.concatenate([part for part in parts if not isinstance(part, Counter)]))
+    values = np.concatenate([part for part in parts if not isinstance(part, Counter)])
+    return NumericReference.of(values, resolution=resolution)
 
 
-def _binned(known: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.int64]:
-    return np.bincount(np.searchsorted(edges, known, side="left"), minlength=len(edges) + 1)
-
-
-def _table(preprocessing: TablePreprocessing, batch: Arrays) -> dict[str, NDArray[Any] | Counter[str]]:
-    values: dict[str, NDArray[Any] | Counter[str]] = {}
+def _table(preprocessing: TablePreprocessing, batch: Arrays) -> dict[str, Values]:
+    values: dict[str, Values] = {}
     flagged = len(preprocessing.numeric)
     for number, column in enumerate(preprocessing.numeric):
         raw = batch["numeric"][:, number].astype(np.float64) * column.std + column.mean
@@ -209,18 +172,18 @@ def _table(preprocessing: TablePreprocessing, batch: Arrays) -> dict[str, NDArra
     return values
 
 
-def _image(preprocessing: ImagePreprocessing, batch: Arrays) -> dict[str, NDArray[Any] | Counter[str]]:
+def _image(preprocessing: ImagePreprocessing, batch: Arrays) -> dict[str, Values]:
     mean, std = (np.asarray(part)[None, :, None, None] for part in (preprocessing.mean, preprocessing.std))
     pixels_NCHW = batch["image"] * std + mean
     return {"intensity": pixels_NCHW.mean(axis=(1, 2, 3)), "contrast": pixels_NCHW.std(axis=(1, 2, 3))}
 
 
-def _captions(preprocessing: CaptionPreprocessing, batch: Arrays) -> dict[str, NDArray[Any] | Counter[str]]:
+def _captions(preprocessing: CaptionPreprocessing, batch: Arrays) -> dict[str, Values]:
     return _image(preprocessing.image, batch)
 
 
-def _series(preprocessing: SeriesPreprocessing, batch: Arrays) -> dict[str, NDArray[Any] | Counter[str]]:
-    values: dict[str, NDArray[Any] | Counter[str]] = {}
+def _series(preprocessing: SeriesPreprocessing, batch: Arrays) -> dict[str, Values]:
+    values: dict[str, Values] = {}
     series_NTC = batch["series"].astype(np.float64) * preprocessing.std + preprocessing.mean
     lengths = np.asarray(batch.get("length", np.full(len(series_NTC), series_NTC.shape[1])))
     inside = np.arange(series_NTC.shape[1])[None, :, None] < lengths[:, None, None]
@@ -232,9 +195,7 @@ def _series(preprocessing: SeriesPreprocessing, batch: Arrays) -> dict[str, NDAr
     return values
 
 
-def _text(
-    preprocessing: TextPreprocessing | PairPreprocessing, batch: Arrays
-) -> dict[str, NDArray[Any] | Counter[str]]:
+def _text(preprocessing: TextPreprocessing | PairPreprocessing, batch: Arrays) -> dict[str, Values]:
     tokens_NT = batch["source" if preprocessing.kind == "pairs" else "tokens"]
     lengths = np.asarray(batch.get("length", np.full(len(tokens_NT), tokens_NT.shape[1])))
     inside = np.arange(tokens_NT.shape[1])[None, :] < lengths[:, None]
@@ -246,7 +207,7 @@ def _text(
     }
 
 
-def _graph(preprocessing: GraphPreprocessing, batch: Arrays) -> dict[str, NDArray[Any] | Counter[str]]:
+def _graph(preprocessing: GraphPreprocessing, batch: Arrays) -> dict[str, Values]:
     if preprocessing.answers == "graphs":
         members = batch["members"]
         edges = np.bincount(members[batch["edges"][:, 0]], minlength=len(batch["seeds"]))

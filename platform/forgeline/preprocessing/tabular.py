@@ -112,6 +112,15 @@ class TablePreprocessing(FittedPreprocessing):
             arrays["categorical"] = np.stack([_codes(frame[c.name], c.categories) for c in self.categorical], axis=1)
         return arrays
 
+    def missing(self, raw: pd.DataFrame) -> NDArray[np.bool_]:
+        """Rows -> bool [n, N], where a numeric column has no value.
+
+        Raises:
+            DataError: a value of a numeric column is no number.
+        """
+        columns = [np.isnan(numbers(raw[column.name])) for column in self.numeric]
+        return np.stack(columns, axis=1) if columns else np.zeros((len(raw), 0), dtype=np.bool_)
+
     def _encode_numeric(self, frame: pd.DataFrame) -> NDArray[np.float32]:
         values = np.stack([numbers(frame[column.name]) for column in self.numeric], axis=1)
         missing = np.isnan(values)

@@ -1,55 +1,19 @@
-"""Reference statistics: bins that hold equal shares, counted alike in training and in monitoring."""
+"""Reference statistics: what of the training data and of the outputs is kept, and how it is read again."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from forgeline.bundle import Bundle, Reference
-from forgeline.bundle.reference import MOST_CATEGORIES, CategoricalReference, NumericReference, input_values
-
-floats = st.floats(-1e6, 1e6, allow_nan=False)
-
-
-@given(st.lists(st.one_of(floats, st.just(float("nan"))), min_size=1, max_size=200))
-@settings(max_examples=100, deadline=None)
-def test_every_value_is_counted_once(values: list[float]) -> None:
-    reference = NumericReference.of(np.asarray(values))
-    assert sum(reference.counts) + reference.missing == len(values)
-    assert len(reference.counts) == len(reference.edges) + 1 <= 20
-    assert list(reference.edges) == sorted(set(reference.edges))
-    assert reference.count(np.asarray(values)).tolist() == list(reference.counts)
-    if reference.missing < len(values) and len(reference.counts) > 1:
-        assert all(reference.counts)
-
-
-def test_bins_of_a_continuous_column_hold_equal_shares() -> None:
-    values = np.random.default_rng(0).normal(size=2000)
-    reference = NumericReference.of(values)
-    assert len(reference.counts) == 20
-    assert max(reference.counts) - min(reference.counts) <= 2
-    shifted = reference.count(values + 1)
-    assert shifted.sum() == 2000 and shifted[-1] > 3 * reference.counts[-1]
-    assert reference.count(np.array([-1e9, 1e9, np.nan])).sum() == 2
-
-
-def test_a_column_of_few_values_has_few_bins() -> None:
-    reference = NumericReference.of(np.array([0, 0, 0, 1, 1, 5]))
-    assert reference.counts == (3, 2, 1)
-    assert NumericReference.of(np.full(5, 3.0)).counts == (5,)
-    nothing = NumericReference.of(np.full(3, np.nan))
-    assert (nothing.counts, nothing.missing) == ((0,), 3)
-
-
-def test_rare_categories_are_counted_together() -> None:
-    names = [f"c{number}" for number in range(MOST_CATEGORIES + 50)]
-    reference = CategoricalReference.of(names, [2] * MOST_CATEGORIES + [1] * 50)
-    assert len(reference.counts) == MOST_CATEGORIES and reference.other == 50
+from forgeline.bundle.reference import LARGEST_BYTES, input_values
+from forgeline.distributions import CategoricalReference, NumericReference
+from forgeline.errors import BundleError, BundleTampered
 
 
 def test_a_table_is_described_in_its_own_units(table_bundle: Bundle, customers: pd.DataFrame) -> None:
@@ -117,3 +81,55 @@ def test_a_reference_is_json(table_bundle: Bundle) -> None:
     assert table_bundle.reference is not None
     text = table_bundle.reference.model_dump_json()
     assert Reference.model_validate(json.loads(text)) == table_bundle.reference
+
+
+def test_a_reference_of_earlier_versions_is_read(tmp_path: Path) -> None:
+    """As 0.1.0 wrote it: 20 bins, up to 200 categories."""
+    numeric = {
+        "kind": "numeric", "edges": [1.0, 2.0], "counts": [4, 3, 3], "missing": 1,
+        "mean": 1.5, "std": 1.0, "minimum": 0.0, "maximum": 4.0,
+    }  # fmt: skip
+    categorical = {"kind": "categorical", "counts": {f"c{i}": 1 for i in range(200)}, "other": 3, "missing": 0}
+    path = tmp_path / "reference.json"
+    path.write_text(json.dumps({"format": 1, "samples": 11, "inputs": {"age": numeric, "plan": categorical}}))
+    read = Reference.read(path)
+    assert read.inputs["age"].count(np.array([0.5, 9.0])).above == 1  # type: ignore[arg-type]
+    assert read.outputs == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[" * 100_000, "cannot be read"),
+        ("{", "cannot be read"),
+        ("[]", "holds no reference statistics"),
+        ('{"format": 2, "samples": 1, "inputs": {}}', "format"),
+        ('{"samples": -1, "inputs": {}}', "samples"),
+        ('{"samples": 1, "inputs": {"age": {"kind": "strange"}}}', "inputs.age"),
+        ('{"samples": 1, "inputs": {"age": {"kind": "categorical", "counts": {"a": NaN}}}}', "counts.a"),
+    ],
+)
+def test_a_reference_from_elsewhere_is_checked(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "reference.json"
+    path.write_text(content)
+    with pytest.raises(BundleError, match=message):
+        Reference.read(path)
+
+
+def test_a_reference_that_is_no_summary_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "reference.json"
+    with path.open("wb") as file:
+        file.truncate(LARGEST_BYTES + 1)
+    with pytest.raises(BundleError, match="at most"):
+        Reference.read(path)
+
+
+def test_a_reference_that_is_exchanged_after_loading_is_refused(table_bundle: Bundle, tmp_path: Path) -> None:
+    import shutil
+
+    folder = shutil.copytree(table_bundle.folder, tmp_path / "bundle")
+    bundle = Bundle.load(folder)
+    content: dict[str, Any] = json.loads((folder / "reference.json").read_text())
+    (folder / "reference.json").write_text(json.dumps(content | {"samples": 1}))
+    with pytest.raises(BundleTampered):
+        bundle.reference  # noqa: B018

@@ -71,6 +71,13 @@ def test_rows_come_in_any_form(raw: object) -> None:
     assert fitted().encode(raw)["numeric"].shape == (1, 2)  # type: ignore[arg-type]
 
 
+def test_what_is_missing_is_told_of_every_numeric_column() -> None:
+    rows = pd.DataFrame({"age": [1, None, ""], "city": ["Oslo", None, "Oslo"]})
+    assert fitted().missing(rows).tolist() == [[False], [True], [True]]
+    only_categories = fitted().model_copy(update={"numeric": ()})
+    assert only_categories.missing(rows).shape == (3, 0)
+
+
 def test_schema_lists_inputs_and_outputs() -> None:
     schema = fitted().schema()
     assert [c["name"] for c in schema["inputs"]] == ["age", "city"]

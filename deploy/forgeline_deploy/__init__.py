@@ -1,0 +1,1 @@
+"""What comes after training: models that are in use, watched."""

@@ -1,0 +1,11 @@
+"""The commands that come with deployments, described without importing what they need."""
+
+from __future__ import annotations
+
+from forgeline.cli.commands import CommandDescriptor
+
+DRIFT = CommandDescriptor(
+    name="drift",
+    help="Hold new rows against what a model was trained on.",
+    command="forgeline_deploy.drift.command:app",
+)
