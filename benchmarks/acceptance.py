@@ -22,6 +22,7 @@ from benchmarks import (
     families,
     faults,
     generator_bars,
+    promotions,
     results_file,
     sweep_cluster,
     sweep_functions,
@@ -71,6 +72,7 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
     "generator-families": families.rows(_say, generators=True),
     "graphs": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_graphs.BARS},
     "images": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_images.BARS},
+    "promotion": promotions.rows(_say),
     "recurrent": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_recurrent.BARS},
     "stacks": {
         "mnist5k DSN": partial(zoo_stacks.stacked_errors, _say),

@@ -4,8 +4,10 @@ ForgelineError                  1    the platform failed
  ├─ SpecError                   2    the specification or what it names is wrong
  │   └─ DataError               2    the data are not what the specification promises
  ├─ UsageError                  2    a command or a call was used wrongly
+ │   └─ AliasMoved              2    an alias does not point where it was expected to
  ├─ TrackingError               1    the tracking server did not do what was asked
  ├─ LedgerError                 1    the run ledger did not do what was asked
+ │   └─ HistoryTampered         1    the history of aliases is not what was written
  ├─ BundleError                 1    a model bundle cannot be read or written
  │   └─ BundleTampered          1    a bundle's bytes differ from those it was sealed with
  ├─ RunFailed                 100    the run ended in failure
@@ -81,12 +83,29 @@ class UsageError(ForgelineError):
     exit_code = 2
 
 
+class AliasMoved(UsageError):
+    """An alias does not point where a move expected it to; nothing was moved.
+
+    Args:
+        message: what it points at now, since when and why.
+        version: the same as a number; None where no version has the alias.
+    """
+
+    def __init__(self, message: str, *, version: int | None) -> None:
+        self.version = version
+        super().__init__(message)
+
+
 class TrackingError(ForgelineError):
     """The tracking server could not be reached or refused a request."""
 
 
 class LedgerError(ForgelineError):
     """The run ledger could not be reached, or refused a change of state."""
+
+
+class HistoryTampered(LedgerError):
+    """Rows of the history of aliases were altered, removed, inserted or reordered."""
 
 
 class BundleError(ForgelineError):

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 import forgeline
-from forgeline.cli import catalogue, doctor, models, plan, predict, reap, run, runs, sample, schema, ui
+from forgeline.cli import audit, catalogue, doctor, models, plan, predict, reap, run, runs, sample, schema, ui
 from forgeline.cli.commands import PluginGroup
 from forgeline.cli.render import discard_output
 from forgeline.errors import ForgelineError
@@ -32,6 +32,7 @@ app.command(name="plan", help="Tell what a job would need and cost, without runn
 app.add_typer(runs.app, name="runs", help="List, show, follow, cancel and compare runs.")
 app.command(name="reap", help="Close the runs whose every process died.")(reap.reap)
 app.add_typer(models.app, name="models", help="The registry: versions, aliases and their history.")
+app.add_typer(audit.app, name="audit", help="Whether the history of aliases is what was written.")
 app.command(name="predict", help="Predict with a registered model or a bundle.")(predict.predict)
 app.command(name="sample", help="Make samples with a generator.")(sample.sample)
 app.add_typer(catalogue.architectures, name="architectures", help="The architectures that can be trained.")

@@ -9,7 +9,17 @@ import typer
 
 from forgeline.cli import completion
 from forgeline.cli.commands import SuggestingGroup
-from forgeline.cli.render import Format, FormatOption, minute, short_id, show_json, show_pairs, show_rows
+from forgeline.cli.moments import moment_of
+from forgeline.cli.render import (
+    Format,
+    FormatOption,
+    local_time,
+    minute,
+    short_id,
+    show_json,
+    show_pairs,
+    show_rows,
+)
 from forgeline.errors import ForgelineError
 
 if TYPE_CHECKING:
@@ -25,6 +35,17 @@ NameArgument = Annotated[
 ]
 AliasOption = Annotated[str, typer.Option("--alias", help="The alias to move.")]
 WhyOption = Annotated[str, typer.Option("--why", help="Kept in the history.")]
+ExpectOption = Annotated[
+    str | None,
+    typer.Option(
+        "--expect",
+        metavar="VERSION",
+        help="Only if the alias points at this version until then; `none`: only if no version has it.",
+    ),
+]
+AtOption = Annotated[
+    str | None, typer.Option("--at", metavar="TIME", help="Where the aliases pointed then, such as 2026-11-30T12:00.")
+]
 
 
 @app.command("list")
@@ -71,11 +92,14 @@ def promote(
     version: Annotated[int, typer.Argument(min=1, help="Number of the version.")],
     alias: AliasOption = "champion",
     why: WhyOption = "",
+    expect: ExpectOption = None,
 ) -> None:
     """Point an alias at a version."""
+    from forgeline.registry.aliases import expected_version
     from forgeline.registry.models import open_registry
 
-    print(_move_text(open_registry().promote(model, version, alias, why=why)))
+    expected = None if expect is None else expected_version(expect)
+    print(_move_text(open_registry().promote(model, version, alias, why=why, expect=expected)))
 
 
 @app.command("rollback")
@@ -90,22 +114,30 @@ def rollback(model: NameArgument, alias: AliasOption = "champion", why: WhyOptio
 def history(
     model: NameArgument,
     alias: Annotated[str | None, typer.Option("--alias", help="Of this alias only.")] = None,
+    at: AtOption = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """Show who moved which alias when, from where to where, and why."""
+    """Show who moved which alias when, from where to where, and why; with --at, which version each pointed at then."""
     from forgeline.registry.models import open_registry
 
     registry = open_registry()
-    registry.show(model)
-    moves = registry.history(model, alias)
-    rows = [
-        {"moved": move.moved, "alias": move.alias, "from": move.from_version, "to": move.to_version}
-        | {"who": move.who, "why": move.why}
-        for move in moves
-    ]
+    moment = None if at is None else moment_of(at, option="--at")
+    if moment is not None:
+        moves = registry.pointed_at(model, moment, alias)
+        empty = f"no {alias or 'alias'} of {model} pointed at a version at {local_time(moment)}"
+    else:
+        moves = registry.history(model, alias)
+        empty = f"no {alias or 'alias'} of {model} ever moved"
+    if not moves:
+        # A model that is gone has its history still.
+        registry.show(model)
+    rows = [_move_row(move, pointing=moment is not None) for move in moves]
     if form is Format.TABLE:
-        rows = [row | {"moved": minute(move.moved)} for row, move in zip(rows, moves, strict=True)]
-    show_rows(rows, ["moved", "alias", "from", "to", "who", "why"], form=form, empty=f"no alias of {model} ever moved")
+        rows = [row | {"hash": short_id(move.hash)} for row, move in zip(rows, moves, strict=True)]
+        times = "since" if moment is not None else "moved"
+        rows = [row | {times: minute(move.moved)} for row, move in zip(rows, moves, strict=True)]
+    columns = ["alias", "version", "since"] if moment is not None else ["moved", "alias", "from", "to"]
+    show_rows(rows, [*columns, "who", "why", "hash"], form=form, empty=empty)
 
 
 def _show_versions(versions: list[ModelVersion], form: Format) -> None:
@@ -143,6 +175,21 @@ def _row(version: ModelVersion) -> dict[str, Any]:
         "tags": dict(version.tags),
         "source": version.source,
     }
+
+
+def _move_row(move: AliasMove, *, pointing: bool) -> dict[str, Any]:
+    """A move as one of the history, or (`pointing`) as what says where the alias pointed."""
+    told = {"who": move.who, "why": move.why, "hash": move.hash}
+    if pointing:
+        return {"alias": move.alias, "version": move.to_version, "since": move.moved} | told
+    return {
+        "moved": move.moved,
+        "alias": move.alias,
+        "from": move.from_version,
+        "to": move.to_version,
+        "number": move.number,
+        "rollback": move.rollback,
+    } | told
 
 
 def _main_metrics(newest: ModelVersion) -> list[str]:

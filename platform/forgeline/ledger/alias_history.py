@@ -1,14 +1,36 @@
-"""Who moved which alias of which registered model, when and why. Rows are only ever added."""
+"""Who moved which alias of which registered model, when and why. Rows are only ever added, each chained to the last."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
+from forgeline.ledger.alias_chain import Chain, examine
 from forgeline.ledger.ledger import Ledger
 from forgeline.ledger.records import AliasMove
 from forgeline.ledger.rows import alias_move_of
 from forgeline.ledger.sql_reading import SqlReader
+
+if TYPE_CHECKING:
+    from forgeline.ledger.alias_writing import AliasWriter
+    from forgeline.ledger.opening import Database
+
+
+def open_alias_history() -> AliasHistory:
+    """The history of this installation's settings.
+
+    Raises:
+        LedgerError: the ledger cannot be opened.
+        UsageError: FORGELINE_HOME cannot be written.
+    """
+    from forgeline.settings import settings
+
+    environment = settings()
+    environment.ensure_home()
+    return AliasHistory(environment.resolved_ledger_url)
 
 
 class AliasHistory:
@@ -22,21 +44,66 @@ class AliasHistory:
     """
 
     def __init__(self, url: str) -> None:
-        self._ledger = Ledger(url)
+        self._url = url
+        # Which migrates it, if need be.
+        Ledger(url).close()
         self._reader = SqlReader(url)
 
     @contextmanager
-    def turn(self, model: str) -> Iterator[Callable[[AliasMove], None]]:
+    def turn(self, model: str) -> Iterator[AliasWriter]:
         """Hold the right to move a model's aliases, which one process has at a time.
 
-        Yields:
-            What adds a move; it is kept when the turn ends without an error.
+        Raises:
+            LedgerError: another process keeps it too long.
         """
-        with self._ledger.writer.moving_aliases(model) as append:
-            yield append
+        from forgeline.ledger.alias_writing import AliasWriter
+
+        with self._database.turn(f"forgeline aliases of {model}"):
+            yield AliasWriter(self._database, model)
 
     def moves(self, model: str, alias: str | None = None) -> list[AliasMove]:
-        """Moves of a model's aliases (or of one of them), oldest first."""
+        """Moves of a model's aliases (or of one of them), first to last."""
         chosen = "" if alias is None else "AND alias = :alias"
-        sql = f"SELECT * FROM alias_moves WHERE model = :model {chosen} ORDER BY id"
+        sql = f"SELECT * FROM alias_moves WHERE model = :model {chosen} ORDER BY number"
         return [alias_move_of(row) for row in self._reader.rows(sql, {"model": model, "alias": alias})]
+
+    def heads(self, model: str) -> dict[str, int]:
+        """Where each of a model's aliases points, by the history; those that were taken away are left out."""
+        newest = "SELECT max(number) FROM alias_moves WHERE model = :model GROUP BY alias"
+        sql = f"SELECT alias, to_version FROM alias_moves WHERE model = :model AND number IN ({newest})"
+        rows = self._reader.rows(sql, {"model": model})
+        return {row["alias"]: row["to_version"] for row in rows if row["to_version"] is not None}
+
+    def intended(self, model: str | None = None) -> list[AliasMove]:
+        """Moves (of a model, or of all) that are being made now, or that a process which died left unjudged."""
+        chosen = "" if model is None else "WHERE model = :model"
+        rows = self._reader.rows(f"SELECT * FROM alias_intents {chosen} ORDER BY model", {"model": model})
+        return [alias_move_of(row) for row in rows]
+
+    def chains(self, model: str | None = None) -> list[Chain]:
+        """The chain of a model (or of each), computed again; none for a model without rows."""
+        chosen = "" if model is None else "WHERE model = :model"
+        sql = f"SELECT * FROM alias_moves {chosen} ORDER BY model, number, id"
+        by_model: dict[str, list[dict[str, Any]]] = {}
+        for row in self._reader.rows(sql, {"model": model}):
+            by_model.setdefault(row["model"], []).append(row)
+        return [examine(name, rows) for name, rows in sorted(by_model.items())]
+
+    @cached_property
+    def _database(self) -> Database:
+        from forgeline.ledger.opening import Database
+
+        return Database(self._url)
+
+
+def pointing_at(moves: list[AliasMove], moment: datetime) -> list[AliasMove]:
+    """Of each alias that pointed at a version at a moment, the move by which it did, by name of the alias.
+
+    Where clocks of hosts differ, the order of the rows counts.
+
+    Args:
+        moves: of one model, first to last.
+        moment: with its time zone.
+    """
+    last = {move.alias: move for move in moves if move.moved <= moment}
+    return sorted((move for move in last.values() if move.to_version is not None), key=lambda move: move.alias)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 
 from forgeline.errors import LedgerError
+from forgeline.ledger import turns
 from forgeline.ledger.migrations import HEAD
 from forgeline.ledger.sql_reading import not_a_url, sqlite_file
 from forgeline.masking import redact
@@ -47,6 +49,7 @@ class Database:
         self._place = redact(url)
         self._engine = open_engine(url)
         self._file = sqlite_file(url)
+        self._turns = threading.Lock()
 
     def close(self) -> None:
         """Give back the connections."""
@@ -64,6 +67,29 @@ class Database:
             raise LedgerError(f"the ledger at {self._place} did not answer: its file is gone")
         with self._guarded(), self._engine.connect().execution_options(**WRITING) as connection, connection.begin():
             yield connection
+
+    @contextmanager
+    def turn(self, subject: str) -> Iterator[None]:
+        """Hold a right that one process has at a time, whatever transactions it makes meanwhile.
+
+        Args:
+            subject: what it is the right to; a SQLite database has one turn for all subjects.
+
+        Raises:
+            LedgerError: the database does not answer, or another process keeps the turn too long.
+        """
+        # Threads wait here: each that waited in PostgreSQL would keep a connection, and the holder needs one more.
+        if not self._turns.acquire(timeout=turns.WAIT_S):
+            raise LedgerError(f"the ledger at {self._place} did not give a turn for {turns.WAIT_S:g} s: {subject}")
+        try:
+            if self._file is not None:
+                with turns.file_turn(self._file.with_name(f"{self._file.name}.turn")):
+                    yield
+            else:
+                with self._guarded(), turns.advisory_turn(self._engine, subject):
+                    yield
+        finally:
+            self._turns.release()
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:

@@ -9,6 +9,9 @@ from typing import Any
 
 from forgeline.ledger.states import FINAL, Reason, State
 
+OUTSIDE = "outside Forgeline"
+"""Who moved an alias in MLflow itself, as far as is known."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunRecord:
@@ -117,9 +120,11 @@ class AliasMove:
     Attributes:
         from_version: where it pointed before; None when it was new.
         to_version: where it points since; None when it was taken away.
-        who: `user@host`.
+        who: `user@host`; for one that was made in MLflow and found later, `OUTSIDE`.
         why: in words.
         rollback: whether it went back to where the alias was before; a version may also be chosen anew by hand.
+        number: its place in the model's history, counted from 1; None while it is not in it.
+        hash: sha256 over all this and the hash of the move before, see `alias_chain`; None while it is not in it.
     """
 
     model: str
@@ -130,3 +135,5 @@ class AliasMove:
     moved: datetime
     why: str
     rollback: bool = False
+    number: int | None = None
+    hash: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import (
     JSON,
@@ -109,17 +110,29 @@ journal = Table(
     Column("entry", JSON, nullable=False),
 )
 
+
+def _told_of_a_move() -> list[Column[Any]]:
+    return [
+        Column("alias", String(255), nullable=False),
+        Column("from_version", Integer),
+        Column("to_version", Integer),
+        Column("who", String(255), nullable=False),
+        Column("moved", Moment, nullable=False),
+        Column("why", Text, nullable=False),
+        Column("rollback", Boolean, nullable=False, server_default=false()),
+    ]
+
+
 alias_moves = Table(
     "alias_moves",
     metadata,
     Column("id", Integer, primary_key=True),
     Column("model", String(255), nullable=False),
-    Column("alias", String(255), nullable=False),
-    Column("from_version", Integer),
-    Column("to_version", Integer),
-    Column("who", String(255), nullable=False),
-    Column("moved", Moment, nullable=False),
-    Column("why", Text, nullable=False),
-    Column("rollback", Boolean, nullable=False, server_default=false()),
-    Index("ix_alias_moves_model", "model", "id"),
+    *_told_of_a_move(),
+    Column("number", Integer, nullable=False),
+    Column("hash", String(64), nullable=False),
+    Index("ix_alias_moves_number", "model", "number", unique=True),
 )
+
+# A move that was begun and is not in the history yet: at most one of a model, whose aliases move one at a time.
+alias_intents = Table("alias_intents", metadata, Column("model", String(255), primary_key=True), *_told_of_a_move())

@@ -6,8 +6,7 @@ wins and the other is told.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,17 +14,17 @@ import sqlalchemy as sa
 
 from forgeline.ledger import driver_process
 from forgeline.ledger.opening import Database
-from forgeline.ledger.records import AliasMove, RunRecord
+from forgeline.ledger.records import RunRecord
 from forgeline.ledger.rows import plain
 from forgeline.ledger.sql_reading import now_sql
 from forgeline.ledger.states import ACTIVE, FINAL, RESUMABLE, Reason, State, sources
-from forgeline.ledger.tables import alias_moves, attempts, journal, runs
+from forgeline.ledger.tables import attempts, journal, runs
 
 _OWNER = ("driver_host", "driver_pid", "driver_started_s", "driver_machine", "submission_id")
 
 
 class LedgerWriter:
-    """Writes runs, attempts, journals and alias moves.
+    """Writes runs, attempts and journals.
 
     Args:
         database: with this version's tables.
@@ -194,20 +193,6 @@ class LedgerWriter:
                 return False
             connection.execute(sa.insert(journal), rows)
         return True
-
-    @contextmanager
-    def moving_aliases(self, model: str) -> Iterator[Callable[[AliasMove], None]]:
-        """One process at a time; it gets what appends to the history, and nothing is kept when it fails."""
-        with self._database.writing() as connection:
-            if connection.dialect.name == "postgresql":
-                lock = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
-                connection.execute(lock, {"key": f"forgeline aliases of {model}"})
-
-            def append(move: AliasMove) -> None:
-                row = {name: getattr(move, name) for name in AliasMove.__slots__}
-                connection.execute(sa.insert(alias_moves).values(row))
-
-            yield append
 
     def _update(self, values: Mapping[str, Any], *conditions: sa.ColumnElement[bool]) -> bool:
         with self._database.writing() as connection:

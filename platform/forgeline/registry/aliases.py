@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -32,6 +32,32 @@ def check_alias(alias: str) -> None:
         _allowed(alias)
     except ValueError as error:
         raise UsageError(f"alias: {error}") from error
+
+
+def check_reason(why: str) -> None:
+    """Raises UsageError when the reason of a move is nothing that every database can keep as text."""
+    try:
+        why.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"why: got {ascii(why[:80])}, which is no text: {error.reason}") from None
+    if "\0" in why:
+        raise UsageError(f"why: got {ascii(why[:80])}; the character \\0 is not allowed")
+
+
+def expected_version(text: str) -> int | Literal["none"]:
+    """The version that an alias is expected to point at, as typed.
+
+    >>> expected_version("3"), expected_version("none")
+    (3, 'none')
+
+    Raises:
+        UsageError: it is neither the number of a version nor `none`.
+    """
+    if text == "none":
+        return "none"
+    if re.fullmatch(r"[1-9][0-9]{0,17}", text) is None:
+        raise UsageError(f"--expect: got {text[:80]!r}; allowed: the number of a version, or `none`")
+    return int(text)
 
 
 def trail(moves: Sequence[AliasMove], current: int) -> list[int]:

@@ -5,24 +5,23 @@ MLflow knows where an alias points; it does not know since when, by whom and why
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import json
-import os
-import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from forgeline.errors import BundleError, NotFound, UsageError
-from forgeline.ledger.alias_history import AliasHistory
+from forgeline.ledger.alias_history import AliasHistory, pointing_at
 from forgeline.ledger.ledger import Ledger
 from forgeline.ledger.records import AliasMove
 from forgeline.ledger.rows import plain
-from forgeline.registry.aliases import check_alias, trail
+from forgeline.registry.alias_turn import AliasTurn, aliases_of
+from forgeline.registry.aliases import check_alias, check_reason, trail
 from forgeline.registry.catalogue import DIGEST_TAG, METRICS_TAG, ModelVersion, read_versions
 from forgeline.registry.fetching import BUNDLE, bundle_in, digest_of, local_copy
 from forgeline.registry.gates import GateResult
@@ -129,24 +128,34 @@ class Registry:
             version = client.create_model_version(name, source=source, run_id=run_id, tags=all_tags)
         return int(version.version)
 
-    def promote(self, name: str, version: int, alias: str = CHAMPION, *, why: str = "") -> AliasMove:
+    def promote(
+        self,
+        name: str,
+        version: int,
+        alias: str = CHAMPION,
+        *,
+        why: str = "",
+        expect: int | Literal["none"] | None = None,
+    ) -> AliasMove:
         """Point an alias at a version.
 
         Args:
             why: kept in the history.
+            expect: the version that it must point at until then, `"none"` when no version may have it; None: any.
 
         Raises:
             NotFound: no such model or version.
-            UsageError: the alias points there already, or no alias may have this name.
+            AliasMoved: the alias does not point where it was expected to; nothing was moved.
+            UsageError: the alias points there already, no alias may have this name, or `why` is no text.
         """
         check_alias(alias)
-        with self._turn(name) as keep:
-            versions = self.show(name)
-            if alias in _numbered(name, versions, version).aliases:
+        check_reason(why)
+        with self._turn(name) as turn:
+            target = _numbered(name, turn.versions, version)
+            if alias in target.aliases and expect in (None, version):
                 raise UsageError(f"{alias} of {name!r} is version {version} already")
-            move = _new_move(name, alias, versions, version, why or "promoted by hand")
-            self._apply(move, keep)
-        return move
+            since = turn.aliases.get(alias) if expect is None else None if expect == "none" else expect
+            return turn.move(alias, version, since=since, why=why or "promoted by hand")
 
     def promote_if(self, name: str, version: int, alias: str, judge: Callable[[], GateResult]) -> GateResult:
         """Point an alias at a version when it passes; from the verdict to the move no alias of the model moves.
@@ -158,13 +167,12 @@ class Registry:
             NotFound: no such model or version.
         """
         check_alias(alias)
-        with self._turn(name) as keep:
+        with self._turn(name) as turn:
             verdict = judge()
             if verdict.passed:
-                versions = self.show(name)
-                target = _numbered(name, versions, version).version
+                target = _numbered(name, turn.versions, version).version
                 why = "; ".join(verdict.reasons) or "no gate was set"
-                self._apply(_new_move(name, alias, versions, target, why), keep)
+                turn.move(alias, target, since=turn.aliases.get(alias), why=why)
         return verdict
 
     def rollback(self, name: str, alias: str = CHAMPION, *, why: str = "") -> AliasMove:
@@ -172,21 +180,19 @@ class Registry:
 
         Raises:
             NotFound: no such model, or it has no such alias.
-            UsageError: it never pointed elsewhere.
+            UsageError: it never pointed elsewhere, or `why` is no text.
         """
-        with self._turn(name) as keep:
-            versions = self.show(name)
-            current = _aliased(name, versions, alias).version
-            left = {version.version for version in versions} - {current}
-            earlier = [number for number in trail(self.history(name, alias), current)[:-1] if number in left]
+        check_reason(why)
+        with self._turn(name) as turn:
+            current = _aliased(name, turn.versions, alias).version
+            left = {version.version for version in turn.versions} - {current}
+            earlier = [number for number in trail(self._history.moves(name, alias), current)[:-1] if number in left]
             if not earlier:
                 raise UsageError(
                     f"{alias} of {name!r} is version {current} and was no other before; "
                     "`forgeline models promote` takes any version"
                 )
-            move = _new_move(name, alias, versions, earlier[-1], why or "rolled back", rollback=True)
-            self._apply(move, keep)
-        return move
+            return turn.move(alias, earlier[-1], since=current, why=why or "rolled back", rollback=True)
 
     def list_models(self) -> dict[str, list[ModelVersion]]:
         """All versions, by model name."""
@@ -234,8 +240,32 @@ class Registry:
         return {**manifest["metrics"], **holder.metrics}
 
     def history(self, name: str, alias: str | None = None) -> list[AliasMove]:
-        """Moves of a model's aliases, oldest first."""
+        """Moves of a model's aliases, first to last.
+
+        A move that a process which died left half done is judged, and one that was made in MLflow is written down.
+        """
+        versions = read_versions(self._tracker, name)
+        # Without versions the model is gone from MLflow, and its history stays as it is.
+        if versions and (self._history.intended(name) or self._history.heads(name) != aliases_of(versions)):
+            with self._turn(name):
+                pass
         return self._history.moves(name, alias)
+
+    def pointed_at(self, name: str, moment: datetime, alias: str | None = None) -> list[AliasMove]:
+        """Where a model's aliases pointed at a moment: of each the move by which it did, by name of the alias.
+
+        Args:
+            moment: with its time zone.
+            alias: this one only.
+
+        Raises:
+            UsageError: the moment is still to come, or has no time zone.
+        """
+        if moment.tzinfo is None:
+            raise UsageError(f"moment: got {moment.isoformat()}; a time zone is needed")
+        if moment > datetime.now(UTC):
+            raise UsageError(f"{moment.isoformat()} is still to come: nobody knows what aliases will point at")
+        return pointing_at(self.history(name, alias), moment)
 
     def resolve(self, reference: str | Path) -> Path:
         """The local folder of the bundle that a reference names; remote files are copied once.
@@ -271,19 +301,13 @@ class Registry:
                 raise
 
     @contextmanager
-    def _turn(self, name: str) -> Iterator[Callable[[AliasMove], None]]:
-        """Hold the right to move the model's aliases; yields what writes a move into the history."""
+    def _turn(self, name: str) -> Iterator[AliasTurn]:
+        """Hold the right to move the model's aliases."""
         self.show(name)
         # MLflow is imported and opened before: others wait while the turn is held.
         _ = self._tracker.client
-        with self._history.turn(name) as keep:
-            yield keep
-
-    def _apply(self, move: AliasMove, keep: Callable[[AliasMove], None]) -> None:
-        """Write the move down, then make it; when it fails, the turn forgets what was written."""
-        keep(move)
-        with self._tracker.guarded():
-            self._tracker.client.set_registered_model_alias(move.model, move.alias, str(move.to_version))
+        with self._history.turn(name) as writer:
+            yield AliasTurn(name, self.show(name), tracker=self._tracker, history=self._history, writer=writer)
 
     def _of_run(self, reference: str) -> Path:
         if (self._bundle_of(reference) / BUNDLE).exists():
@@ -316,21 +340,6 @@ class Registry:
         return did_you_mean(f"models:/{path}", known)
 
 
-def _new_move(
-    name: str, alias: str, versions: Sequence[ModelVersion], target: int, why: str, *, rollback: bool = False
-) -> AliasMove:
-    return AliasMove(
-        model=name,
-        alias=alias,
-        from_version=next((version.version for version in versions if alias in version.aliases), None),
-        to_version=target,
-        who=_who(),
-        moved=datetime.now(UTC),
-        why=why,
-        rollback=rollback,
-    )
-
-
 def _numbered(name: str, versions: Sequence[ModelVersion], number: int) -> ModelVersion:
     for version in versions:
         if version.version == number:
@@ -351,11 +360,3 @@ def _required(folder: Path | None, reference: str) -> Path:
     if folder is None:
         raise BundleError(f"{reference!r} is no bundle: there is no {BUNDLE} in it")
     return folder
-
-
-def _who() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"

@@ -171,7 +171,7 @@ def test_a_move_that_cannot_be_written_down_is_not_made(
     registry: Registry, register: Register, tracker: Tracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     register("unwritten")
-    monkeypatch.setattr("forgeline.registry.models._who", lambda: None)
+    monkeypatch.setattr("forgeline.registry.alias_turn._who", lambda: None)
     with pytest.raises(LedgerError):
         registry.promote("unwritten", 1)
     assert registry.version("unwritten").aliases == ()

@@ -1,0 +1,94 @@
+"""The chain of hashes over the alias moves of a model: what was written down cannot be changed unseen.
+
+A row's hash is the sha256 over its content and the hash of the row before. A row that is altered, removed, inserted or
+put elsewhere shows at the first row that does not fit. Two things the chain alone cannot show: rows that were cut off
+its end, and a chain computed anew from some row on. The hash of its head, kept elsewhere, shows both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Any
+
+from forgeline.ledger.records import AliasMove
+from forgeline.ledger.rows import alias_move_of
+
+GENESIS = "0" * 64
+"""What stands for the hash of the row before the first one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chain:
+    """What became of a model's chain when it was computed again.
+
+    Attributes:
+        rows: how many there are.
+        hashes: of the rows up to the first one that does not fit, in order.
+        fault: what is wrong with that row, its place counted from 1; None when all fit.
+    """
+
+    model: str
+    rows: int
+    hashes: tuple[str, ...]
+    fault: str | None
+
+    @property
+    def head(self) -> str:
+        """Hash of the last row that fits."""
+        return self.hashes[-1] if self.hashes else GENESIS
+
+
+def hash_of(move: AliasMove, number: int, previous: str) -> str:
+    """The hash of a row, as 64 hexadecimal digits.
+
+    Args:
+        move: what the row tells.
+        number: its place among the model's rows, counted from 1.
+        previous: hash of the row before; `GENESIS` for the first.
+    """
+    content = {
+        "model": move.model,
+        "number": number,
+        "alias": move.alias,
+        "from_version": move.from_version,
+        "to_version": move.to_version,
+        "who": move.who,
+        "moved": move.moved.astimezone(UTC).isoformat(timespec="microseconds"),
+        "why": move.why,
+        "rollback": move.rollback,
+        "previous": previous,
+    }
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode("ascii")).hexdigest()
+
+
+def examine(model: str, rows: Sequence[Mapping[str, Any]]) -> Chain:
+    """Compute a model's chain again.
+
+    Args:
+        rows: all rows of the model as the database gives them, by number.
+    """
+    hashes: list[str] = []
+    for place, row in enumerate(rows, start=1):
+        fault = _fault(row, place, hashes[-1] if hashes else GENESIS)
+        if fault is not None:
+            return Chain(model=model, rows=len(rows), hashes=tuple(hashes), fault=f"row {place}: {fault}")
+        hashes.append(row["hash"])
+    return Chain(model=model, rows=len(rows), hashes=tuple(hashes), fault=None)
+
+
+def _fault(row: Mapping[str, Any], place: int, previous: str) -> str | None:
+    if row["number"] != place:
+        return f"it has the number {row['number']!r}; rows before it were removed, or it was put there"
+    try:
+        found = hash_of(alias_move_of(row), place, previous)
+    except (AttributeError, TypeError, ValueError):
+        return "it holds what no move has; it was altered"
+    # SQLite keeps any number in the place of a truth value.
+    if found != row["hash"] or row["rollback"] not in (0, 1):
+        return "its hash is not that of its content after the row before; one of the two was altered, or put there"
+    return None
