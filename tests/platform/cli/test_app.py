@@ -28,6 +28,7 @@ def test_help_lists_our_commands_and_those_of_plug_ins(forgeline: Any) -> None:
         "plan",
         "runs",
         "models",
+        "audit",
         "predict",
         "architectures",
         "data",
@@ -111,7 +112,15 @@ def test_a_port_that_is_taken(forgeline: Any) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["runs", "list"], ["models", "list"], ["data", "list"], ["architectures", "list"], ["doctor"]],
+    [
+        ["--help"],
+        ["runs", "list"],
+        ["models", "list"],
+        ["audit", "verify"],
+        ["data", "list"],
+        ["architectures", "list"],
+        ["doctor"],
+    ],
 )
 def test_listings_import_nothing_heavy(arguments: list[str], toy_environment: dict[str, str]) -> None:
     code = (

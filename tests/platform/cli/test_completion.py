@@ -44,6 +44,8 @@ def offered(words: str, environment: dict[str, str]) -> list[str]:
         ("forgeline runs logs 0123", ["01234567"]),
         ("forgeline runs sync dig", ["digits"]),
         ("forgeline models show dig", []),
+        ("forgeline audit ver", ["verify"]),
+        ("forgeline audit verify dig", []),
     ],
 )
 def test_names(words: str, names: list[str], home: Path) -> None:
