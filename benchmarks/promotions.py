@@ -98,9 +98,7 @@ STORES = {"SQLite": sqlite, "PostgreSQL": postgresql}
 
 def rows(say: Say) -> Mapping[str, Callable[[], dict[str, Any]]]:
     """The rows of the group."""
-    return {
-        f"{PROMOTIONS:,} over {PROCESSES} processes, {name}": partial(measured, say, name) for name in STORES
-    }  # fmt: skip
+    return {f"{PROMOTIONS:,} over {PROCESSES} processes, {name}": partial(measured, say, name) for name in STORES}
 
 
 def measured(say: Say, store: str) -> dict[str, Any]:
@@ -125,7 +123,7 @@ def race(say: Say, stores: Stores, *, promotions: int, processes: int) -> dict[s
     seconds = time.perf_counter() - started
     made = Counter(digest for racer in racers for digest in racer.made)
     history = registry.history(MODEL)
-    kept = Counter(move.hash for move in history)
+    kept = Counter(str(move.hash) for move in history)
     [chain] = AliasHistory(stores.ledger).chains(MODEL)
     last = registry.version(MODEL, alias=CHAMPION).version
     row = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -74,15 +75,16 @@ def _from_tables(uri: str, model: str | None) -> list[ModelVersion] | None:
     """None when the store is no database, or not one of the form that is known here."""
     if uri.partition("://")[0].partition("+")[0] not in ("sqlite", "postgresql", "mysql"):
         return None
-    reader = SqlReader(uri)
     chosen = "" if model is None else "WHERE name = :model"
-    try:
-        versions, tags, aliases = (
-            reader.rows(f"SELECT {columns} FROM {table} {chosen}", {"model": model} if model is not None else {})
-            for table, columns in _TABLES.items()
-        )
-    except LedgerError:
-        return None
+    # Closed, since a server has few connections and whoever waits for an alias reads often.
+    with closing(SqlReader(uri)) as reader:
+        try:
+            versions, tags, aliases = (
+                reader.rows(f"SELECT {columns} FROM {table} {chosen}", {"model": model} if model is not None else {})
+                for table, columns in _TABLES.items()
+            )
+        except LedgerError:
+            return None
     tags_of: dict[tuple[str, int], dict[str, str]] = {}
     for tag in tags:
         tags_of.setdefault((tag["name"], tag["version"]), {})[tag["key"]] = tag["value"]
