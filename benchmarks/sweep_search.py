@@ -127,7 +127,7 @@ def repetition(search: Search, seed: int, say: Say) -> dict[str, Any]:
     """Both searches with one seed; a repetition by itself has no bar."""
     started = time.perf_counter()
     told = course(search, {"algorithm": "random", "seed": seed}, {"scheduler": "none"})
-    asha = {"scheduler": "asha", "grace": "1ep", "reduction": search.reduction}
+    asha = {"scheduler": "asha", "grace": "3ep", "reduction": search.reduction}
     found = course(search, {"algorithm": "tpe", "seed": seed}, asha)
     reached = next((epochs for epochs, value in found.values if search.near(value, told.best)), None)
     share = 1.0 if reached is None else min(reached / told.epochs, 1.0)
