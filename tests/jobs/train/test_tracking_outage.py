@@ -45,6 +45,7 @@ def test_a_finished_training_stays_finished_without_its_tracking_store(
         paths=RunPaths(tmp_path, "r"),
         attempt=1,
         grace_s=30.0,
+        until=None,
         progressed=lambda: None,
         cluster=None,
         workers=1,

@@ -17,6 +17,8 @@ from forgeline.launching.request import EVENTS, Request
 class Driver:
     """Stands for a driver's process."""
 
+    pid = -1  # which leads no session
+
     def __init__(self, refusal: str | None) -> None:
         self._refusal = refusal
 
