@@ -94,4 +94,5 @@ def _show(chains: list[Chain], begun: list[AliasMove]) -> None:
         )
     if chains:
         models = "1 model" if len(chains) == 1 else f"{len(chains)} models"
-        print(f"\nall {sum(chain.rows for chain in chains)} rows of {models} fit")
+        count = sum(chain.rows for chain in chains)
+        print(f"\n{count} row{'' if count == 1 else 's'} of {models}: all fit")

@@ -114,7 +114,7 @@ def test_a_chain_that_fits_is_told_with_its_head(registry: Registry, forgeline: 
         ["model", "rows", "head"],
         [MODEL, "2", head],
         [],
-        "all 2 rows of 1 model fit".split(),
+        "2 rows of 1 model: all fit".split(),
     ]
     registry.promote(MODEL, 3)
     # The chain has grown, and leads through the head that was kept.
