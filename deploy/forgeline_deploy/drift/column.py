@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import bdtr
 
 from forgeline.distributions import CategoricalCounts, CategoricalReference, NumericCounts, NumericReference
 from forgeline_deploy.drift import contingency, smirnov
@@ -63,7 +64,7 @@ def _numeric(reference: NumericReference, counts: NumericCounts) -> ColumnDrift:
     return ColumnDrift(
         **_shares(reference.missing, reference_K, counts.missing, counts.rows, counts.below + counts.above),
         **_distances(reference_K, window_K),
-        shift_std=counts.shift_std if reference.std and reference_K.any() else None,
+        shift_std=counts.shift_std if reference.deviation and reference_K.any() else None,
         p=together(tests),
     )
 
@@ -76,6 +77,8 @@ def _categorical(reference: CategoricalReference, counts: CategoricalCounts, dra
     reference_K, window_K = np.append(named_K, reference.other), np.append(counts.known, counts.other)
     if counts.other and not reference.other:
         tests.append(_new_categories(named_K, counts))
+    elif counts.other:
+        tests.append(_named_by_fewer(named_K, reference.other, counts))
     tests += _nulls(reference.missing, int(reference_K.sum()), counts.missing, int(window_K.sum()))
     unknown = 0 if reference.other else counts.other
     return ColumnDrift(
@@ -94,6 +97,17 @@ def _new_categories(named_K: Integers, counts: CategoricalCounts) -> float:
     """
     once, rows = int((named_K == 1).sum()), int(counts.known.sum()) + counts.other
     return contingency.share_p_value(once, int(named_K.sum()), counts.other, rows, side="more")
+
+
+def _named_by_fewer(named_K: Integers, other: int, counts: CategoricalCounts) -> float:
+    """Whether fewer of the window's rows have one of the named categories than even a cautious reading expects.
+
+    The named ones are those that the reference happened to have most of: of each, four deviations (of a Poisson count)
+    are taken off before its share is held against the window.
+    """
+    rows = int(counts.known.sum()) + counts.other
+    at_least = np.maximum(named_K - 4 * np.sqrt(named_K), 0).sum() / (named_K.sum() + other)
+    return float(bdtr(int(counts.known.sum()), rows, at_least))
 
 
 def _nulls(reference: int, reference_known: int, window: int, window_known: int) -> list[float]:

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaincc, gammaln
 
+from forgeline_deploy.drift.multiplicity import together
+
 Counts = NDArray[np.int64]
 
 # With fewer expected rows in any cell than this, the chi-squared distribution is not trusted and splits are drawn. The
@@ -20,6 +22,7 @@ _ENOUGH_EXPECTED = 20
 DRAWS = 9_999
 """Splits that are drawn at least; the smallest p-value of them is 1e-4."""
 _SEED = 0
+_MOST_DRAWN_FROM = 10**9  # by NumPy's generator
 _CELLS_AT_ONCE = 2_000_000
 # Equal tables differ by rounding where cells are summed in another order.
 _ROUNDING = 1e-9
@@ -48,6 +51,8 @@ def p_value(reference_K: Counts, window_K: Counts, *, draws: int = DRAWS) -> flo
     found = float(_g(window_K[None, :], pooled_K)[0])
     if pooled_K.min() * min(rows, total - rows) / total >= _ENOUGH_EXPECTED:
         return float(gammaincc((len(pooled_K) - 1) / 2, found / 2))
+    if total >= _MOST_DRAWN_FROM:
+        return _of_very_many(pooled_K, window_K)
     generator = np.random.default_rng(_SEED)
     at_once = max(1, _CELLS_AT_ONCE // len(pooled_K))
     as_large = 0
@@ -57,6 +62,18 @@ def p_value(reference_K: Counts, window_K: Counts, *, draws: int = DRAWS) -> flo
         )
         as_large += int((_g(splits, pooled_K) >= found - _ROUNDING * max(found, 1.0)).sum())
     return (1 + as_large) / (1 + draws)
+
+
+def _of_very_many(pooled_K: Counts, window_K: Counts) -> float:
+    """The same where there are too many rows to draw from: cells where few rows are expected are looked at as one."""
+    rows, total = int(window_K.sum()), int(pooled_K.sum())
+    few_K = pooled_K * (min(rows, total - rows) / total) < _ENOUGH_EXPECTED
+    pooled, window = int(pooled_K[few_K].sum()), int(window_K[few_K].sum())
+    found = [share_p_value(pooled - window, total - rows, window, rows)]
+    if (~few_K).sum() > 1:
+        g = float(_g(window_K[None, ~few_K], pooled_K[~few_K])[0])
+        found.append(float(gammaincc(((~few_K).sum() - 1) / 2, g / 2)))
+    return together(found)
 
 
 def share_p_value(

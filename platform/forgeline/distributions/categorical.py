@@ -79,10 +79,11 @@ class CategoricalReference(BaseModel):
 
     @classmethod
     def of(cls, names: Iterable[str], counts: Iterable[int], *, missing: int = 0) -> CategoricalReference:
-        """The reference of named counts."""
+        """The reference of named counts; a name that is a text of its own is counted with the rarest."""
         ranked = sorted(zip(names, counts, strict=True), key=lambda item: -item[1])
-        kept = {name: int(count) for name, count in ranked[:MOST_CATEGORIES]}
-        return cls(counts=kept, other=int(sum(count for _, count in ranked[MOST_CATEGORIES:])), missing=missing)
+        short = [(name, int(count)) for name, count in ranked if len(name) <= _LONGEST_NAME]
+        kept = dict(short[:MOST_CATEGORIES])
+        return cls(counts=kept, other=int(sum(count for _, count in ranked)) - sum(kept.values()), missing=missing)
 
     def count(self, seen: Mapping[str, int]) -> CategoricalCounts:
         """Other values, given as how often each category was seen; `""` is missing."""

@@ -138,17 +138,22 @@ class NumericReference(BaseModel):
             counts=tuple(map(int, _binned(known, edges))),
             missing=len(wide) - len(known),
             mean=float(known.mean()),
-            std=float(known.std()),
+            std=0.0 if known.min() == known.max() else float(known.std()),
             minimum=low,
             maximum=high,
         )
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation; 0 of a constant, of which rounding may have left a trace in older references."""
+        return self.std if self.std > 1e-12 * abs(self.mean) else 0.0
 
     def count(self, values: NDArray[Any]) -> NumericCounts:
         """Other values [n], counted in the same bins; NaN is missing."""
         wide = np.asarray(values, dtype=np.float64).ravel()
         known = wide[~np.isnan(wide)] + 0.0
         below, above = known < self.minimum, known > self.maximum
-        distances = (known - self.mean) / (self.std or 1.0)
+        distances = (known - self.mean) / (self.deviation or 1.0)
         steps = np.rint(np.clip(distances, -_FARTHEST_STD, _FARTHEST_STD) * _STEPS_PER_STD)
         return NumericCounts(
             bins=_binned(known[~(below | above)], np.asarray(self.edges)),

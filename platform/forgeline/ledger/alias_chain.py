@@ -86,7 +86,7 @@ def _fault(row: Mapping[str, Any], place: int, previous: str) -> str | None:
         return f"it has the number {row['number']!r}; rows before it were removed, or it was put there"
     try:
         found = hash_of(alias_move_of(row), place, previous)
-    except (AttributeError, TypeError, ValueError):
+    except (ArithmeticError, AttributeError, TypeError, ValueError):
         return "it holds what no move has; it was altered"
     # SQLite keeps any number in the place of a truth value.
     if found != row["hash"] or row["rollback"] not in (0, 1):

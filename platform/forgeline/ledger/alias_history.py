@@ -86,7 +86,7 @@ class AliasHistory:
         sql = f"SELECT * FROM alias_moves {chosen} ORDER BY model, number, id"
         by_model: dict[str, list[dict[str, Any]]] = {}
         for row in self._reader.rows(sql, {"model": model}):
-            by_model.setdefault(row["model"], []).append(row)
+            by_model.setdefault(str(row["model"]), []).append(row)
         return [examine(name, rows) for name, rows in sorted(by_model.items())]
 
     @cached_property

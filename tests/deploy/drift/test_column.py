@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from forgeline.distributions import CategoricalReference, NumericReference
+from forgeline.distributions import CategoricalCounts, CategoricalReference, NumericReference
 from forgeline_deploy.drift.column import compare_column
 
 
@@ -82,3 +82,19 @@ def test_p_values_of_categories_are_calibrated(categories: int, rows: int) -> No
         counts = reference.count({str(name): count for name, count in new.items()})
         p_values.append(compare_column(reference, counts, draws=499).p)
     assert np.mean(np.asarray(p_values) <= 0.05) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 100)
+
+
+def test_values_of_no_named_category_alone_are_found_where_there_are_too_many_to_name() -> None:
+    many = CategoricalReference.of([f"id {number}" for number in range(300)], [50] * 300)
+    assert many.other
+    same = CategoricalCounts(known=np.full(120, 1), other=180, missing=0)
+    gone = CategoricalCounts(known=np.zeros(120, dtype=np.int64), other=300, missing=0)
+    assert compare_column(many, same).p > 0.05
+    assert compare_column(many, gone).p < 1e-6
+
+
+def test_a_constant_that_stays_one_has_no_shift() -> None:
+    for constant in (0.1, 0.3, 0.001, 44400.7):
+        reference = NumericReference.of(np.full(399, constant))
+        assert reference.std == 0
+        assert compare_column(reference, reference.count(np.full(200, constant))).shift_std is None

@@ -68,3 +68,10 @@ def test_the_distance_by_chance_is_the_mean_without_drift() -> None:
     pairs = [(rng.multinomial(500, shares), rng.multinomial(200, shares)) for _ in range(200)]
     found = np.mean([contingency.total_variation(*pair) for pair in pairs])
     assert np.mean([contingency.total_variation_by_chance(*pair) for pair in pairs]) == pytest.approx(found, rel=0.03)
+
+
+def test_more_rows_than_can_be_drawn_from_are_compared_all_the_same() -> None:
+    rare = np.asarray([600_000_000, 3, 600_000_000], dtype=np.int64)
+    assert contingency.p_value(rare, rare) > 0.5
+    assert contingency.p_value(rare, np.asarray([600_000_000, 90, 600_000_000], dtype=np.int64)) < 1e-6
+    assert contingency.p_value(rare, np.asarray([600_900_000, 3, 599_100_000], dtype=np.int64)) < 1e-6

@@ -57,3 +57,8 @@ def test_counts_of_other_categories_do_not_add_up() -> None:
 def test_a_reference_from_elsewhere_is_checked(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         CategoricalReference.model_validate({"counts": {"a": 1}} | change)
+
+
+def test_a_category_that_is_a_text_of_its_own_is_counted_with_the_rarest() -> None:
+    reference = CategoricalReference.of(["x" * 70_000, "short"], [9, 5], missing=1)
+    assert (reference.counts, reference.other) == ({"short": 5}, 9)
