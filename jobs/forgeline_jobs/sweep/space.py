@@ -197,12 +197,9 @@ class Dimension(BaseModel):
         if self.int_ is not None and high - low < points:
             return list(range(low, high + 1))
         shares = [at / (points - 1) for at in range(points)] if points > 1 else [0.5]
-        if self.kind.startswith("log"):
-            found = [math.exp(math.log(low) + share * (math.log(high) - math.log(low))) for share in shares]
-        else:
-            found = [low + share * (high - low) for share in shares]
+        found = [self.at(share) for share in shares]
         if self.kind in ("int", "log_int"):
-            return list(dict.fromkeys(round(value) for value in found))
+            return list(dict.fromkeys(found))
         return [low, *found[1:-1], high] if points > 1 else found
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import optuna
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
@@ -58,6 +58,7 @@ def test_a_draw_stands_for_a_value_of_the_dimension_and_back(dimension: Dimensio
 
 
 @given(dimensions, st.integers(1, 7))
+@example(Dimension(log_uniform=(1e-6, 1.0000000000000002e-6)), 1)  # whose logarithms are rounded
 def test_a_grid_lies_within_and_begins_and_ends_at_the_ends(dimension: Dimension, points: int) -> None:
     values = dimension.grid(points)
     assert values
