@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from forgeline.cli import completion
 from forgeline.cli.commands import SuggestingGroup
-from forgeline.cli.predict import load_model
+from forgeline.cli.predict import ModelReferenceArgument, load_model
 from forgeline.cli.render import Format, FormatOption, show_json, show_rows
 from forgeline.errors import UsageError
 
@@ -30,14 +29,7 @@ def root() -> None:
 
 @app.command("check")
 def check(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="models:/NAME@ALIAS, models:/NAME/VERSION, runs:/RUN or a folder.",
-            autocompletion=completion.model_references,
-        ),
-    ],
+    model: ModelReferenceArgument,
     data: Annotated[Path, typer.Argument(metavar="DATA", help="CSV or Parquet file with new rows.")],
     false_discoveries: Annotated[
         float, typer.Option(metavar="RATE", help="Rate of false ones among the features that count as drifted.")

@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from forgeline.cli import completion
-from forgeline.cli.predict import PredictionFormat, check_output, format_of, load_model, write_table
+from forgeline.cli.predict import (
+    ModelReferenceArgument,
+    PredictionFormat,
+    check_output,
+    format_of,
+    load_model,
+    write_table,
+)
 from forgeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,14 +33,7 @@ class Nearness(StrEnum):
 
 
 def embed(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="models:/NAME@ALIAS, models:/NAME/VERSION, runs:/RUN or a folder.",
-            autocompletion=completion.model_references,
-        ),
-    ],
+    model: ModelReferenceArgument,
     file: Annotated[Path, typer.Argument(help="Image, folder of images, CSV, Parquet, text, JSONL or .npz.")],
     output: Annotated[
         Path | None,

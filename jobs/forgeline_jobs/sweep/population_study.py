@@ -8,7 +8,7 @@ from typing import Any
 from forgeline_jobs.sweep.population import Population
 from forgeline_jobs.sweep.spec import SweepSpec
 from forgeline_jobs.sweep.study import Entries, Study
-from forgeline_jobs.sweep.trials import Copy, Outcome, copies_of
+from forgeline_jobs.sweep.trials import Copy, copies_of
 
 
 class PopulationStudy(Study):
@@ -58,22 +58,9 @@ class PopulationStudy(Study):
         """Whether a trial has trained as far as it may for now."""
         return self.pause is not None and self.trials[number].step >= self.pause
 
-    def report(self, number: int, step: int, objectives: Sequence[float]) -> bool:
-        goes_on = super().report(number, step, objectives)
-        self._decide()
-        return goes_on
-
-    def end(
-        self,
-        number: int,
-        outcome: Outcome,
-        *,
-        objectives: Sequence[float] | None = None,
-        metrics: Mapping[str, float] | None = None,
-        message: str = "",
-    ) -> None:
-        super().end(number, outcome, objectives=objectives, metrics=metrics, message=message)
-        self._decide()  # the others may have waited for it
+    def _write(self, *entries: Mapping[str, Any]) -> None:
+        super()._write(*entries)
+        self._decide()  # a report may be the last that the others waited for, and so may an end
 
     def _decide(self) -> None:
         """Write down what becomes of the population, where all of it has trained as far."""

@@ -30,18 +30,21 @@ class PredictionFormat(StrEnum):
     PARQUET = "parquet"
 
 
+ModelReferenceArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="models:/NAME@ALIAS, models:/NAME/VERSION, runs:/RUN or a folder.",
+        autocompletion=completion.model_references,
+    ),
+]
+"""The model that a command loads, with `load_model`."""
+
 _SUFFIXES = {".csv": PredictionFormat.CSV, ".json": PredictionFormat.JSON, ".parquet": PredictionFormat.PARQUET}
 
 
 def predict(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="models:/NAME@ALIAS, models:/NAME/VERSION, runs:/RUN or a folder.",
-            autocompletion=completion.model_references,
-        ),
-    ],
+    model: ModelReferenceArgument,
     file: Annotated[
         Path | None, typer.Argument(help="Image, folder of images, CSV, Parquet, text, JSONL or .npz.")
     ] = None,

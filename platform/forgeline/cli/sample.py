@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from forgeline.cli import completion
-from forgeline.cli.predict import check_output, load_model
+from forgeline.cli.predict import ModelReferenceArgument, check_output, load_model
 from forgeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,14 +22,7 @@ _COUNT = 16
 
 
 def sample(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="models:/NAME@ALIAS, models:/NAME/VERSION, runs:/RUN or a folder.",
-            autocompletion=completion.model_references,
-        ),
-    ],
+    model: ModelReferenceArgument,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="File to write: .png for a grid of pictures, .npz for arrays.")
     ],

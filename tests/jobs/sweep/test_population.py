@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,20 +16,9 @@ from forgeline_jobs.sweep.population_study import PopulationStudy
 from forgeline_jobs.sweep.space import Dimension
 from forgeline_jobs.sweep.spec import SweepSpec
 from forgeline_jobs.sweep.trials import Copy, Outcome, Trial, course, read
+from tests.jobs.sweep.kept import Kept
 
 LENGTH, INTERVAL = 12, 3
-
-
-class Kept:
-    """A journal in memory; the ledger's own is tested with the ledger."""
-
-    def __init__(self, entries: list[dict[str, Any]] | None = None) -> None:
-        self.entries = list(entries or [])
-        self.within: set[int] = set()
-
-    def append(self, *entries: Mapping[str, Any]) -> None:
-        self.within |= {len(self.entries) + later for later in range(1, len(entries))}
-        self.entries += [dict(entry) for entry in entries]
 
 
 def spec(algorithm: str = "pbt", *, trials: int = 8, **changed: Any) -> SweepSpec:
@@ -221,7 +210,7 @@ def test_what_is_perturbed_is_a_value_of_its_dimension(given: dict[str, Any], sh
     value = dimension.at(share)
     for _ in range(5):
         value = perturbed(dimension, value, rng)
-        dimension.drawn(value)  # raises where it is none
+        assert dimension.value(dimension.drawn(value)) == pytest.approx(value)  # `drawn` refuses what is none
 
 
 @given(dimensions.filter(lambda given: "choice" not in given and "int" not in given), st.floats(0.01, 0.99))

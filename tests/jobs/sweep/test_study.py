@@ -15,20 +15,9 @@ from forgeline.errors import RunFailed
 from forgeline_jobs.sweep.spec import SweepSpec
 from forgeline_jobs.sweep.study import Study
 from forgeline_jobs.sweep.trials import Outcome, Trial, best, ranked, read
+from tests.jobs.sweep.kept import Kept
 
 ALGORITHMS = ["tpe", "random", "quasi_random", "cmaes", "bohb", "grid", "gp"]
-
-
-class Kept:
-    """A journal in memory; the ledger's own is tested with the ledger."""
-
-    def __init__(self, entries: list[dict[str, Any]] | None = None) -> None:
-        self.entries = list(entries or [])
-        self.within: set[int] = set()  # where an entry was written at once with the one before
-
-    def append(self, *entries: Mapping[str, Any]) -> None:
-        self.within |= {len(self.entries) + later for later in range(1, len(entries))}
-        self.entries += [dict(entry) for entry in entries]
 
 
 def spec(algorithm: str = "tpe", trials: int = 14, **changed: Any) -> SweepSpec:
