@@ -20,6 +20,7 @@ from forgeline.paths import RunPaths
 from forgeline.spec.units import Length
 from forgeline_jobs.sweep import copying
 from forgeline_jobs.sweep.budget import Budget
+from forgeline_jobs.sweep.halt import Halt
 from forgeline_jobs.sweep.live import Telling, in_words
 from forgeline_jobs.sweep.points import train_spec
 from forgeline_jobs.sweep.spec import SweepSpec
@@ -39,9 +40,6 @@ RETRIES = 3
 
 HELD_S = 120.0
 """How long an actor of an earlier execution is waited for; a lease that is not renewed is over within a minute."""
-
-GRACE_MARGIN_S = 15.0
-"""Seconds beyond the grace of a run until its end is written and told."""
 
 Answer = TypeVar("Answer")
 
@@ -70,18 +68,15 @@ class Conductor:
         self._spec = spec
         self._study = study
         self._budget = budget
-        self._halted = halted
+        self._halt = Halt(halted, grace_s=context.grace_s)
         self._surroundings = Surroundings(context.outranked)
         self._lock = threading.Lock()
         self._placed: set[int] = set()
         self._retried: dict[int, int] = {}
         self._held: dict[str, float] = {}
         self._copied: Sequence[Copy] = ()
-        self._why: str | None = None
         self._error: Exception | None = None
         self._telling = Telling(context.emit, spec, study.trials)
-        self._halt_by = 0.0
-        halted.unlink(missing_ok=True)
 
     def next(self) -> Order | None:
         """One that is under way and has no actor, else a new one."""
@@ -106,27 +101,19 @@ class Conductor:
 
     def halted(self) -> bool:
         """Whether Tune is to end: all trials were to stop, and have done so or had their grace for it."""
-        return self.halting() and (not self._placed or time.monotonic() >= self._halt_by)
+        return self.halting() and (not self._placed or self._halt.is_overdue)
 
     def halting(self) -> bool:
         """Whether all trials are to stop: the sweep was cancelled, has spent its budget, or gives way."""
         self._guarded(self._telling.tick, None)
-        if self._why is None:
-            if self._error is not None:
-                self._why = "the sweep cannot go on"
-            elif self._context.cancel_requested():
-                self._why = "cancelled"
-            else:
-                self._why = self._guarded(self._reason_to_stop, None)
-            if self._why is not None:
-                self._halted.touch()
-                self._halt_by = time.monotonic() + self._context.grace_s + GRACE_MARGIN_S
-        return self._why is not None
+        if self._halt.why is None and (why := self._guarded(self._reason_to_stop, None)) is not None:
+            self._halt.ask(why)
+        return self._halt.why is not None
 
     @property
     def why_halted(self) -> str | None:
         """Why all trials were stopped; None where they were not, or had ended when the sweep was to give way."""
-        return None if self._surroundings.gives_way and self.finished() else self._why
+        return None if self._surroundings.gives_way and self.finished() else self._halt.why
 
     @property
     def gives_way(self) -> bool:
@@ -140,6 +127,10 @@ class Conductor:
             raise self._error
 
     def _reason_to_stop(self) -> str | None:
+        if self._error is not None:
+            return "the sweep cannot go on"
+        if self._context.cancel_requested():
+            return "cancelled"
         return self._budget.spent(self._study.trials) or self._surroundings.look()
 
     def _guarded(self, call: Callable[[], Answer], otherwise: Answer) -> Answer:
@@ -258,7 +249,7 @@ class Conductor:
         labels = {**loaded.spec.labels, LABEL: str(trial.number)}
         text = _labelled(loaded.text, labels)
         self._placed.add(trial.number)
-        pruned = self._pruned(trial.number)
+        pruned = self._halt.of_one(str(trial.number))
         pruned.unlink(missing_ok=True)
         self._telling.changed(trial, "starting")
         return Order(
@@ -269,13 +260,9 @@ class Conductor:
             cluster=context.cluster,
             unit=self._spec.unit,
             until=None if pause is None else str(Length(pause, self._spec.unit)),
-            halted=str(self._halted),
+            halted=str(self._halt.file),
             pruned=str(pruned),
         )
-
-    def _pruned(self, trial: int) -> Path:
-        """The file that tells a trial's actor to stop it."""
-        return self._halted.with_name("pruned") / str(trial)
 
     def run_of(self, trial: int) -> RunRecord | None:
         """The run of a trial, where it was made."""
@@ -291,8 +278,9 @@ class Conductor:
         self._context.progressed()
         if not goes_on:
             self._placed.discard(number)
-            self._pruned(number).parent.mkdir(exist_ok=True)
-            self._pruned(number).touch()
+            pruned = self._halt.of_one(str(number))
+            pruned.parent.mkdir(exist_ok=True)
+            pruned.touch()
         self._telling.changed(trial, "running" if goes_on else "pruned")
         return goes_on
 
@@ -332,7 +320,7 @@ class Conductor:
 
     def halted_now(self) -> bool:
         """Whether the wish to stop is there, without looking for new reasons."""
-        return self._halted.exists()
+        return self._halt.file.exists()
 
     def _go_on(self, number: int, message: str) -> None:
         self._placed.discard(number)

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import math
 import shutil
-import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from forgeline.errors import RunCancelled, RunFailed
 from forgeline.launching.context import GivesWay
 from forgeline.ledger.states import Reason, State
 from forgeline.spec.loading import LoadedSpec, load
-from forgeline_jobs.sweep.conductor import GRACE_MARGIN_S, NOT_ITS_FAULT, RETRIES
+from forgeline_jobs.sweep.conductor import NOT_ITS_FAULT, RETRIES
+from forgeline_jobs.sweep.halt import Halt
 from forgeline_jobs.sweep.points import best_spec
 from forgeline_jobs.sweep.spec import SweepSpec
 from forgeline_jobs.sweep.surroundings import Surroundings
@@ -65,7 +64,7 @@ def retrain(
     conduct = _Retraining(context, spec, trial, text, spent)
     folder = context.paths.root / "tune"
     try:
-        if not conduct.finished():
+        if not conduct.finished() and not conduct.halting():
             context.message(f"trial {trial} is trained once more, on train and val together")
             tune_trials(conduct, folder=folder, at_once=1, name=f"{spec.name}-retrained")
     finally:
@@ -112,10 +111,7 @@ class _Retraining:
         self._surroundings = Surroundings(context.outranked)
         self._placed = False
         self._retried = 0
-        self._halted: Path = context.paths.root / "halted"
-        self._halted.unlink(missing_ok=True)
-        self._why: str | None = None
-        self._halt_by = 0.0
+        self._halt = Halt(context.paths.root / "halted", grace_s=context.grace_s)
         self._error: RunFailed | None = None
 
     def next(self) -> Order | None:
@@ -131,8 +127,8 @@ class _Retraining:
             cluster=self._context.cluster,
             unit=self._spec.unit,
             until=None,
-            halted=str(self._halted),
-            pruned=str(self._halted.with_name("pruned") / "retrained"),
+            halted=str(self._halt.file),
+            pruned=str(self._halt.of_one("retrained")),
         )
 
     def finished(self) -> bool:
@@ -146,7 +142,7 @@ class _Retraining:
     def ended(self, result: Mapping[str, Any]) -> None:
         self._placed = False
         reason = None if result["reason"] is None else Reason(result["reason"])
-        if result["state"] != State.SUCCEEDED and not self._halted.exists():
+        if result["state"] != State.SUCCEEDED and self._halt.why is None:
             self._failed(str(result["message"]), reason)
 
     def lost(self, trial: int, message: str) -> None:
@@ -154,16 +150,14 @@ class _Retraining:
         self._failed(message, Reason.NODE_LOST)
 
     def halting(self) -> bool:
-        if self._why is None:
+        if self._halt.why is None:
             asked = "stopped as asked" if self._context.cancel_requested() else None
-            self._why = asked or self._spent() or self._surroundings.look()
-            if self._why is not None:
-                self._halted.touch()
-                self._halt_by = time.monotonic() + self._context.grace_s + GRACE_MARGIN_S
-        return self._why is not None or self._error is not None
+            if why := asked or self._spent() or self._surroundings.look():
+                self._halt.ask(why)
+        return self._halt.why is not None or self._error is not None
 
     def halted(self) -> bool:
-        return self.halting() and (not self._placed or time.monotonic() >= self._halt_by)
+        return self.halting() and (not self._placed or self._halt.is_overdue)
 
     def ended_run(self) -> RunRecord | None:
         """The run, once it has succeeded; None where the budget was spent before."""
@@ -173,7 +167,7 @@ class _Retraining:
         if run is not None and run.state is State.SUCCEEDED:
             return run
         if self._surroundings.gives_way:
-            raise GivesWay(self._why)
+            raise GivesWay(self._halt.why)
         if self._context.cancel_requested():
             raise RunCancelled("stopped as asked; the retraining is gone on with when the sweep is resumed")
         return None
