@@ -46,6 +46,10 @@ class Journal:
         """All that was written, first to last."""
         return tuple(self._entries)
 
+    def since(self, number: int) -> tuple[dict[str, Any], ...]:
+        """What was written from this number on, counted from 0."""
+        return tuple(self._entries[number:])
+
     def append(self, *entries: Mapping[str, Any]) -> None:
         """Write entries, all or none; returns when they are safe.
 
