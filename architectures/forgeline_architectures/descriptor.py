@@ -109,6 +109,8 @@ class Architecture:
         blocks: where its models keep their repeated blocks, as paths of attributes from the model on.
         parallel: path of a function that shares out a model's matrices among workers, as `decoder.parallel.share_heads`
             does; None where there is none.
+        narrowing: path of a function `(model, config, share)` that removes a share of the channels of a trained model
+            and returns the config and the state of the smaller one; None where there is none.
     """
 
     name: str
@@ -129,6 +131,7 @@ class Architecture:
     not_sharded: str = ""
     blocks: tuple[str, ...] = ()
     parallel: str | None = None
+    narrowing: str | None = None
 
     def model_names(self) -> Sequence[str]:
         """Every name that the family answers to in `architecture.name`."""
@@ -213,6 +216,27 @@ class Architecture:
         if self.parallel is None:
             raise ValueError(f"matrices of {self.name} are not shared out among workers")
         return cast("Mapping[str, Tensor]", _load(self.parallel)(model, mesh))
+
+    def narrow(
+        self, model: nn.Module, config: Mapping[str, Any], share: float
+    ) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """A smaller model of the family, without a share of the channels of each hidden layer.
+
+        Args:
+            model: trained; it is not changed.
+            config: that it was built with.
+            share: of the channels that go, those of the smallest weights; between 0 and 1.
+
+        Returns:
+            Config and state dict of the smaller model.
+
+        Raises:
+            ValueError: the family, or a model of this config, cannot lose channels.
+        """
+        if self.narrowing is None:
+            raise ValueError(f"nothing says how the channels of {self.name} hang together")
+        settings = self.config_model().model_validate(dict(config), context=STORED)
+        return cast("tuple[dict[str, Any], dict[str, Tensor]]", _load(self.narrowing)(model, settings, share))
 
     def _checked(
         self, config: Mapping[str, Any], signature: Mapping[str, Any], context: Mapping[str, bool] | None = None

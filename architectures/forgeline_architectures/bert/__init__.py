@@ -20,4 +20,5 @@ ARCHITECTURE = Architecture(
     model="forgeline_architectures.bert.model:build_model",
     module="forgeline_architectures.bert.module:build_module",
     blocks=("bert.encoder.layer",),
+    narrowing="forgeline_architectures.bert.narrowing:narrow",
 )

@@ -18,4 +18,5 @@ ARCHITECTURE = Architecture(
     config="forgeline_architectures.mlp.config:MLPConfig",
     model="forgeline_architectures.mlp.model:build_model",
     module="forgeline_architectures.mlp.module:build_module",
+    narrowing="forgeline_architectures.mlp.narrowing:narrow",
 )

@@ -20,4 +20,5 @@ ARCHITECTURE = Architecture(
     model="forgeline_architectures.transformer.model:build_model",
     module="forgeline_architectures.transformer.module:build_module",
     blocks=("encoder", "decoder"),
+    narrowing="forgeline_architectures.transformer.narrowing:narrow",
 )

@@ -160,7 +160,7 @@ def next_token_logits(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     import torch
 
     tokens_BT = batch["tokens"]
-    rows = torch.arange(len(tokens_BT), device=tokens_BT.device)
+    rows = torch.arange(tokens_BT.shape[0], device=tokens_BT.device)  # `len` would fix it in a graph
     lengths = batch.get("length")
     last = lengths - 1 if lengths is not None else torch.full_like(rows, tokens_BT.shape[1] - 1)
     # Only the last places go through the head: all of them would be T times the memory of the answer.
