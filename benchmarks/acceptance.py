@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmarks import (
     bars,
+    drift_alarms,
     exactness,
     families,
     faults,
@@ -62,6 +63,7 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
         "sample-and-rank LaMDA": partial(zoo_decoders.sample_and_rank, _say),
     },
     "diffusion": {zoo_diffusion.DDPM.name: partial(zoo_diffusion.against_the_gan, _say)},
+    **drift_alarms.groups(_say),
     "exactness": {
         "same spec and seed twice": partial(exactness.repeated, _say),
         "killed in epoch 3 and resumed": partial(exactness.resumed, _say),
@@ -98,15 +100,19 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
     },
 }
 
+# Groups that are measured together when their first part is asked for.
+FAMILIES = {"drift": [group for group in GROUPS if group.startswith("drift-")]}
+
 
 def main() -> int:
     """Measure what is asked for; 1 when a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("group", nargs="?", choices=sorted(GROUPS), help="one group instead of all")
+    parser.add_argument("group", nargs="?", choices=sorted([*GROUPS, *FAMILIES]), help="one group instead of all")
     parser.add_argument("--again", action="store_true", help="measure rows again that have a result")
     arguments = parser.parse_args()
     missed = []
-    for group in [arguments.group] if arguments.group else sorted(GROUPS):
+    asked = FAMILIES.get(arguments.group, [arguments.group]) if arguments.group else sorted(GROUPS)
+    for group in asked:
         rows = {} if arguments.again else dict(results_file.read(group).get("rows", {}))
         for name, measure in GROUPS[group].items():
             if not results_file.is_current(rows.get(name)):

@@ -1,0 +1,79 @@
+"""Bets against the reference: factors for each row by its cell, whose products over rows are e-values.
+
+A bet that a score s has a mean over h multiplies what is put down by 1 + l (s - h) for every row. Under any
+distribution with a mean of at most h it does not grow on average, whatever the number of rows and the other moments:
+so the product over the rows of a window is an e-value (I. Waudby-Smith, A. Ramdas: Estimating means of bounded random
+variables by betting, JRSS B 86 (2024), 1-27, Proposition 2). Of counts by cell, its logarithm is a sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forgeline_deploy.detection.directions import Direction
+
+Floats = NDArray[np.float64]
+
+SIZES = (0.025, 0.05, 0.1, 0.2, 0.4)
+"""Bets per deviation of the score; each is the best one for a mean that has moved by so many deviations."""
+_SIZES_OF_MANY = (0.05, 0.15, 0.4)
+_MANY = 8
+# What a single row may lose at most of what was put down.
+_MOST_LOST = 0.9
+_ROOM = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bets:
+    """J bets on a feature with K cells.
+
+    Attributes:
+        log_factors_KJ: logarithm of the factor for a row, by cell and bet.
+        weights_J: parts of what is put down, which add up to 1.
+        names_J: direction of each bet, with its sign.
+    """
+
+    log_factors_KJ: Floats
+    weights_J: Floats
+    names_J: tuple[str, ...]
+
+
+def place(directions: Sequence[Direction]) -> Bets:
+    """Bets on every direction, upwards and downwards, of several sizes, where there is room for them."""
+    columns: list[Floats] = []
+    weights: list[float] = []
+    names: list[str] = []
+    sizes = SIZES if len(directions) <= _MANY else _SIZES_OF_MANY
+    for direction in directions:
+        sides = [side for side in (1.0, -1.0) if _has_room(direction, side)]
+        for side in sides:
+            for size in sizes:
+                columns.append(_log_factors(direction, side, size))
+                weights.append(direction.weight / len(sides) / len(sizes))
+                names.append(f"{direction.name} {'up' if side > 0 else 'down'}")
+    if not columns:
+        cells = len(directions[0].scores_K) if directions else 0
+        return Bets(log_factors_KJ=np.zeros((cells, 0)), weights_J=np.zeros(0), names_J=())
+    shares = np.asarray(weights) / sum(weights)
+    return Bets(log_factors_KJ=np.stack(columns, axis=1), weights_J=shares, names_J=tuple(names))
+
+
+def _has_room(direction: Direction, side: float) -> bool:
+    """Whether the mean could be farther out than it may be without drift."""
+    scores = direction.scores_K[~np.isnan(direction.scores_K)]
+    bound = direction.high if side > 0 else direction.low
+    return bool((side * scores).max() - side * bound > _ROOM)
+
+
+def _log_factors(direction: Direction, side: float, size: float) -> Floats:
+    bound = direction.high if side > 0 else direction.low
+    gains_K = np.where(np.isnan(direction.scores_K), 0.0, side * (direction.scores_K - bound))
+    # At the bound, not in the reference: of something that the reference never had, there the variance is 0.
+    far = float(np.ptp(direction.scores_K[~np.isnan(direction.scores_K)]))
+    deviation = np.sqrt(direction.variance + abs(bound - direction.mean) * far)
+    stake = min(size / deviation, _MOST_LOST / max(-gains_K.min(), 1e-12))
+    return np.log1p(stake * gains_K)

@@ -1,0 +1,50 @@
+"""How a promise is divided: over references that deceive, sudden and lasting changes, and features.
+
+Let no window alarm suddenly with a probability over a, whatever came before, and let M_t be an e-detector (under no
+drift M_t - t does not grow on average) that alarms at c. At the first alarm, at time T, E[M_T] <= E[T] gives
+P(lasting) <= E[T] / c, and P(sudden) <= a E[T]; so that 1 <= E[T] (1 / c + a). The rates add up. An average of
+e-detectors is one, so that features and bets need no further division of c (J. Shin, A. Ramdas, A. Rinaldo:
+E-detectors, New England Journal of Statistics in Data Science 2 (2024), 229-260, Section 2); sudden tests are divided
+by Bonferroni. A reference outside its confidence bounds, with probability d, costs the promise that share of its time.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+DECEIVING = 0.01
+"""Probability that any of the monitor's confidence bounds fails: of 100 monitors, one may keep less than its promise."""
+SUDDEN = 0.5
+"""Part of the rate of false alarms that is for sudden change."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """Thresholds.
+
+    Attributes:
+        sudden: a feature alarms at p-values up to this.
+        lasting: the family alarms where its evidence reaches this.
+        log_odds: ln(1 / d) of the probability d that one confidence bound may fail with.
+    """
+
+    sudden: float
+    lasting: float
+    log_odds: float
+
+    @classmethod
+    def of(cls, windows: float, *, features: int, bounds: int) -> Budget:
+        """Of a promise of so many windows, on average, to a false alarm of the whole family.
+
+        Args:
+            windows: the promise.
+            features: that are tested in each window.
+            bounds: confidence bounds of all of them.
+        """
+        rate = (1 - DECEIVING) / windows
+        return cls(
+            sudden=SUDDEN * rate / max(features, 1),
+            lasting=1 / ((1 - SUDDEN) * rate),
+            log_odds=math.log(max(bounds, 1) / DECEIVING),
+        )
