@@ -148,7 +148,9 @@ def delays(stream: Stream, say: Say) -> dict[str, Any]:
 
 def first_alarm(stream: Stream, run: int, *, horizon: int) -> int:
     """Number of the window that alarms first; horizon + 1 where none does until then."""
-    rng = np.random.default_rng([_SEED, run, stream.features, stream.rows, stream.reference_rows, *stream.kind.encode()])
+    rng = np.random.default_rng(
+        [_SEED, run, stream.features, stream.rows, stream.reference_rows, *stream.kind.encode()]
+    )
     drawn = [_feature(stream, run + number, rng, shifted=number == 0) for number in range(stream.features)]
     reference = Reference(
         samples=stream.reference_rows, inputs={f"x{number}": known for number, (known, _) in enumerate(drawn)}

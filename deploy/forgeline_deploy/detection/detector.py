@@ -102,7 +102,9 @@ class Detector:
             ValueError: its counts were not made with this reference.
         """
         seen = [(watch, _counts(window, watch)) for watch in self.watches]
-        vectors = [(watch, counts, cells.of_window(watch.distribution, counts)) for watch, counts in seen if counts is not None]
+        vectors = [
+            (watch, counts, cells.of_window(watch.distribution, counts)) for watch, counts in seen if counts is not None
+        ]
         if window.rows < self.fewest_rows:
             self._skipped += 1
             family = self.family_evidence
@@ -124,9 +126,7 @@ class Detector:
     def state(self) -> DetectorState:
         """What to store after a window, so that another detector goes on from there."""
         kept = {watch.key: tuple(self._evidence[watch.key].tolist()) for watch in self.watches}
-        return DetectorState(
-            settings=self._settings, windows=self._windows, skipped=self._skipped, evidence=kept
-        )
+        return DetectorState(settings=self._settings, windows=self._windows, skipped=self._skipped, evidence=kept)
 
     def restore(self, state: DetectorState) -> None:
         """Go on from a state.
