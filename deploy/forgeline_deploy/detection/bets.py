@@ -76,4 +76,5 @@ def _log_factors(direction: Direction, side: float, size: float) -> Floats:
     far = float(np.ptp(direction.scores_K[~np.isnan(direction.scores_K)]))
     deviation = np.sqrt(direction.variance + abs(bound - direction.mean) * far)
     stake = min(size / deviation, _MOST_LOST / max(-gains_K.min(), 1e-12))
-    return np.log1p(stake * gains_K)
+    factors_K: Floats = np.log1p(stake * gains_K)
+    return factors_K

@@ -14,7 +14,7 @@ import math
 from dataclasses import dataclass
 
 DECEIVING = 0.01
-"""Probability that any of the monitor's confidence bounds fails: of 100 monitors, one may keep less than its promise."""
+"""Probability that any of a monitor's confidence bounds fails: of 100 monitors, one may keep less than it promised."""
 SUDDEN = 0.5
 """Part of the rate of false alarms that is for sudden change."""
 

@@ -101,9 +101,10 @@ class Detector:
         Raises:
             ValueError: its counts were not made with this reference.
         """
-        seen = [(watch, _counts(window, watch)) for watch in self.watches]
         vectors = [
-            (watch, counts, cells.of_window(watch.distribution, counts)) for watch, counts in seen if counts is not None
+            (watch, counts, cells.of_window(watch.distribution, counts))
+            for watch in self.watches
+            if (counts := _counts(window, watch)) is not None
         ]
         if window.rows < self.fewest_rows:
             self._skipped += 1

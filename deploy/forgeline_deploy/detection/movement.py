@@ -51,13 +51,15 @@ def of(distribution: NumericReference, tolerance: Tolerance) -> Movement:
     until_K = np.cumsum(counts_K) / counts_K.sum()
     ranks_K = until_K - counts_K / counts_K.sum() / 2
     ranks_K = np.concatenate([ranks_K[:1], ranks_K, ranks_K[-1:]])
-    scores = {"location_K": ranks_K, "spread_K": (ranks_K - 0.5) ** 2}
+    spread_K = (ranks_K - 0.5) ** 2
     if in_sigma(distribution, tolerance):
-        return Movement(**scores, **_moved_by(distribution, tolerance.amount * distribution.deviation))
+        distance = tolerance.amount * distribution.deviation
+        return Movement(location_K=ranks_K, spread_K=spread_K, **_moved_by(distribution, distance))
     share = tolerance.share
-    reach = share * float(np.ptp(scores["spread_K"]))
+    reach = share * float(np.ptp(spread_K))
     return Movement(
-        **scores,
+        location_K=ranks_K,
+        spread_K=spread_K,
         location=(share * float(np.ptp(ranks_K)),) * 2,
         spread=(reach, reach),
         outside=share,

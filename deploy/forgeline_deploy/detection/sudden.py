@@ -81,7 +81,8 @@ def _nearest(own_BK: Floats, shares_BK: Floats, allowed: float) -> Floats:
     reach_B = np.abs(own_BK - shares_BK).sum(axis=-1) / 2
 
     def moved(factor_B: Floats, sign: float) -> Floats:
-        return np.maximum(sign * (own_BK / factor_B[..., None] - shares_BK), 0.0).sum(axis=-1)
+        share_B: Floats = np.maximum(sign * (own_BK / factor_B[..., None] - shares_BK), 0.0).sum(axis=-1)
+        return share_B
 
     # Upwards: factors over 1, of which larger ones move less. Downwards: under 1, of which smaller ones move less.
     over = [np.ones(reach_B.shape), np.maximum((own_BK / np.maximum(shares_BK, 1e-300)).max(axis=-1), 1.0)]
@@ -97,4 +98,5 @@ def _nearest(own_BK: Floats, shares_BK: Floats, allowed: float) -> Floats:
     low_BK = own_BK / under[0][..., None]
     found_BK = np.where(own_BK < shares_BK, np.minimum(shares_BK, low_BK), found_BK)
     found_BK = np.maximum(found_BK, np.where(own_BK > 0, 1e-300, 0.0))
-    return np.where((reach_B <= allowed)[..., None], own_BK, found_BK)
+    nearest_BK: Floats = np.where((reach_B <= allowed)[..., None], own_BK, found_BK)
+    return nearest_BK

@@ -45,7 +45,7 @@ class Watch:
         """A feature, with confidence bounds that fail with a probability of exp(-log_odds) each."""
         reference_K = cells.of_reference(distribution)
         allowed = tolerance.share
-        if isinstance(distribution, NumericReference) and sum(distribution.counts):
+        if isinstance(distribution, NumericReference) and any(distribution.counts):
             allowed = movement.of(distribution, tolerance).cumulative
         return cls(
             feature=feature,
