@@ -9,3 +9,9 @@ DRIFT = CommandDescriptor(
     help="Hold new rows against what a model was trained on.",
     command="forgeline_deploy.drift.command:app",
 )
+
+ALERTS = CommandDescriptor(
+    name="alerts",
+    help="What a deployment raised, and whom it reached.",
+    command="forgeline_deploy.alerts.command:app",
+)

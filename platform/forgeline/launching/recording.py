@@ -16,6 +16,7 @@ from forgeline.kinds import get_kind
 from forgeline.launching.events import EventLog
 from forgeline.launching.request import LOG, Request
 from forgeline.ledger.ledger import Ledger
+from forgeline.ledger.once import ONCE, already_begun
 from forgeline.ledger.states import Reason, State
 from forgeline.masking import masked
 from forgeline.paths import RunPaths
@@ -67,6 +68,10 @@ class RunRecorder:
 
     def _create(self, fields: dict[str, Any]) -> str:
         spec = self._spec
+        once = spec.labels.get(ONCE)
+        if once is not None and (known := self._ledger.begun_once(once)) is not None:
+            # The ledger would refuse it too, but only after the store had a run of it.
+            raise already_begun(once, known.id)
         tags = {"forgeline.kind": spec.kind, "forgeline.name": spec.name}
         tags |= {f"forgeline.label.{key}": value for key, value in spec.labels.items()}
         if self._request.parent is not None:

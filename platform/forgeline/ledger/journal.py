@@ -1,7 +1,8 @@
 """A run's journal: what it writes down so that, killed at any moment and resumed, it goes on as if nothing had been.
 
-An entry is written before what it tells of takes effect. Entries are numbered without a gap, and only the run's driver
-may write: one that was taken for dead, and lives, is refused.
+An entry is written before what it tells of takes effect. Entries are numbered without a gap, and only in the name of
+the run's driver may anybody write: one that was taken for dead, and lives, is refused. Of two that write in its name
+(a restarted controller and the one before it, a person's approval) the second is told that it was overtaken.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from forgeline.errors import LedgerError
+from forgeline.ledger.rows import plain
 
 if TYPE_CHECKING:
     from forgeline.ledger.ledger import Ledger
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 
 class Superseded(LedgerError):
     """Another driver has the run by now, or it was ended."""
+
+
+class Overtaken(LedgerError):
+    """Somebody else wrote to the journal since it was read; nothing was written. `refresh`, and decide again."""
 
 
 class Journal:
@@ -40,11 +46,16 @@ class Journal:
         """All that was written, first to last."""
         return tuple(self._entries)
 
+    def since(self, number: int) -> tuple[dict[str, Any], ...]:
+        """What was written from this number on, counted from 0."""
+        return tuple(self._entries[number:])
+
     def append(self, *entries: Mapping[str, Any]) -> None:
         """Write entries, all or none; returns when they are safe.
 
         Raises:
             Superseded: this driver has the run no more.
+            Overtaken: another process wrote in the driver's name meanwhile.
             LedgerError: the database does not answer; nothing was written.
         """
         with self._lock:
@@ -53,12 +64,26 @@ class Journal:
                 raise Superseded(f"run {self._owner.id} has another driver, or has ended; nothing was written down")
             self._entries += kept
 
+    def refresh(self) -> tuple[dict[str, Any], ...]:
+        """Read what other processes wrote since, and return it.
+
+        Raises:
+            LedgerError: the database does not answer.
+        """
+        with self._lock:
+            later = self._ledger.journal(self._owner.id)[len(self._entries) :]
+            self._entries += later
+            return tuple(later)
+
     def _written(self, entries: list[dict[str, Any]]) -> bool:
         number = len(self._entries)
         try:
             return self._ledger.writer.append_to_journal(self._owner, number, entries)
-        except LedgerError:
-            # The connection may have been lost after they were written.
-            if len(self._ledger.journal(self._owner.id)) == number + len(entries):
+        except LedgerError as error:
+            # The connection may have been lost after they were written; or somebody else wrote them, which is as good.
+            later = self._ledger.journal(self._owner.id)[number:]
+            if later[: len(entries)] == plain(entries):
                 return True
+            if later:
+                raise Overtaken(f"{error}; another process wrote to the journal of run {self._owner.id}") from error
             raise

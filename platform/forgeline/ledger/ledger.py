@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -98,6 +98,7 @@ class Ledger:
             driver_pid: id of that process.
 
         Raises:
+            AlreadyBegun: it has the label `forgeline.once`, and another run has the same.
             LedgerError: there is a run with this id.
         """
         row = {
@@ -273,7 +274,7 @@ class Ledger:
         Args:
             elsewhere: whether to look at leases of drivers elsewhere too, which takes seconds where one looks dead.
         """
-        sql = f"SELECT * FROM runs WHERE driver_pid IS NOT NULL AND state IN ({_quoted(ACTIVE)})"
+        sql = f"SELECT * FROM runs WHERE driver_pid IS NOT NULL AND state IN ({lookup.quoted(ACTIVE)})"
         active = [run_of(row) for row in self._reader.rows(sql)]
         return self._close_those_dead(active, elsewhere=elsewhere)
 
@@ -319,10 +320,14 @@ class Ledger:
         conditions = ["1 = 1", *whole, *(f"{key} = :{key}" for key in given)]
         if state is not None:
             states = [state] if isinstance(state, str) else state
-            conditions.append(f"state IN ({_quoted(State(one) for one in states)})")
+            conditions.append(f"state IN ({lookup.quoted(State(one) for one in states)})")
         count = "" if limit is None else f"LIMIT {int(limit)}"
         sql = f"SELECT * FROM runs WHERE {' AND '.join(conditions)} {lookup.NEWEST_FIRST} {count}"
         return [run_of(row) for row in self._reader.rows(sql, given)]
+
+    def begun_once(self, once: str) -> RunRecord | None:
+        """The run with this label `forgeline.once`, of which there is one at most."""
+        return lookup.run_begun_once(self._reader, once)
 
     def cancel_requested(self, run_id: str) -> bool:
         """Whether somebody asked the run to stop.
@@ -392,8 +397,3 @@ class Ledger:
 
     def _unknown(self, reference: str) -> NotFound:
         return NotFound(f"no run {reference!r}; {did_you_mean(reference, self.known('name'))}")
-
-
-def _quoted(states: Iterable[State]) -> str:
-    """States as SQL literals; they are our own words, not a user's."""
-    return ", ".join(f"'{state}'" for state in sorted(states))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from forgeline.errors import UsageError
+from forgeline.ledger.once import once_sql
 from forgeline.ledger.records import RunRecord
 from forgeline.ledger.rows import run_of
 from forgeline.ledger.sql_reading import SqlReader
+from forgeline.ledger.states import State
 
 SHORTEST_PREFIX = 4
 NEWEST_FIRST = "ORDER BY created DESC, id DESC"
@@ -29,3 +33,14 @@ def run_meant(reader: SqlReader, reference: str) -> RunRecord | None:
         ids = ", ".join(row["id"] for row in rows)
         raise UsageError(f"run {reference!r} is ambiguous: {ids}; give more characters")
     return run_of(rows[0]) if rows else None
+
+
+def run_begun_once(reader: SqlReader, once: str) -> RunRecord | None:
+    """The run with this label `forgeline.once`; None where there is none."""
+    rows = reader.rows(f"SELECT * FROM runs WHERE {once_sql(reader.dialect)} = :once", {"once": once})
+    return run_of(rows[0]) if rows else None
+
+
+def quoted(states: Iterable[State]) -> str:
+    """States as SQL literals; they are our own words, not a user's."""
+    return ", ".join(f"'{state}'" for state in sorted(states))

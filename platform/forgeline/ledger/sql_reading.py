@@ -81,8 +81,12 @@ class SqlReader:
 
     def now(self) -> float:
         """The time by the database's own clock, in seconds since 1970."""
-        dialect = "sqlite" if self._file is not None else "postgresql"
-        return float(self.rows(now_sql(dialect))[0]["now"])
+        return float(self.rows(now_sql(self.dialect))[0]["now"])
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return "sqlite" if self._file is not None else "postgresql"
 
     def close(self) -> None:
         """Give back the connections."""

@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from forgeline.ledger import driver_process
+from forgeline.ledger.once import ONCE, refuse_again
 from forgeline.ledger.opening import Database
 from forgeline.ledger.records import RunRecord
 from forgeline.ledger.rows import plain
@@ -41,11 +42,13 @@ class LedgerWriter:
         self._database.close()
 
     def create_run(self, row: Mapping[str, Any], *, host: str | None, pid: int | None) -> None:
-        """Insert a run in state `queued`."""
+        """Insert a run in state `queued`; one that is to be begun once is refused with AlreadyBegun the second time."""
         now = datetime.now(UTC)
         empty: dict[str, Any] = {"attempts": 0, "metrics": {}, "result": {}}
         fields = {"state": State.QUEUED, "created": now, "submitted": now, **empty, **_driver(host, pid)}
         with self._database.writing() as connection:
+            if (once := row.get("labels", {}).get(ONCE)) is not None:
+                refuse_again(connection, once)
             leased = {} if pid is None else {"lease_count": 0, "lease_renewed": _now(connection)}
             connection.execute(sa.insert(runs).values({**fields, **leased, **row}))
 

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from forgeline.errors import LedgerError
-from forgeline.ledger.journal import Journal, Superseded
+from forgeline.ledger.journal import Journal, Overtaken, Superseded
 from forgeline.ledger.ledger import Ledger
+from forgeline.ledger.once import AlreadyBegun
 from forgeline.ledger.records import RunRecord
 
 NewRun = Callable[..., RunRecord]
@@ -83,3 +84,26 @@ def test_parts_of_a_run_are_listed_only_as_such(ledger: Ledger, new_run: NewRun,
     assert [run.id for run in ledger.list_runs(parent="whole")] == ["part"]
     assert {run.id for run in ledger.list_runs(parts=True)} == {"whole", "part"}
     assert ledger.get("part").parent == "whole"
+
+
+def test_who_was_overtaken_writes_nothing_until_it_has_read_on(ledger: Ledger, new_run: NewRun) -> None:
+    run = new_run("run1")
+    first, second = Journal(ledger, run), Journal(ledger, run)
+    first.append({"entry": 1})
+    with pytest.raises(Overtaken, match="another process wrote"):
+        second.append({"entry": 2})
+    assert second.entries == () and second.refresh() == ({"entry": 1},)
+    second.append({"entry": 2})
+    assert ledger.journal("run1") == [{"entry": 1}, {"entry": 2}]
+
+
+def test_a_run_that_is_begun_once_is_not_begun_twice(ledger: Ledger, new_run: NewRun) -> None:
+    labels = {"forgeline.once": "retrain/a/1", "team": 'a "b" c'}
+    assert ledger.begun_once("retrain/a/1") is None
+    new_run("run1", labels=labels)
+    with pytest.raises(AlreadyBegun, match="run1"):
+        new_run("run2", labels=labels)
+    new_run("run3", labels={"forgeline.once": "retrain/a/2"})
+    new_run("run4", labels={})
+    found = ledger.begun_once("retrain/a/1")
+    assert found is not None and found.id == "run1" and len(ledger.list_runs()) == 3
