@@ -21,5 +21,9 @@ settings.load_profile("forgeline")
 def pytest_configure(config: pytest.Config) -> None:
     if "PYTEST_XDIST_WORKER" in os.environ:
         import torch
+        from threadpoolctl import threadpool_limits
 
-        torch.set_num_threads(1)  # two processes of two threads each would wait for each other
+        # Two processes of two threads each would wait for each other, in torch and in the BLAS of NumPy and SciPy.
+        torch.set_num_threads(1)
+        threadpool_limits(1)
+        os.environ["OPENBLAS_NUM_THREADS"] = "1"
