@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import drift_alarms
+from benchmarks import acceptance, drift_alarms
 from benchmarks.drift_alarms import Stream, first_alarm
 from forgeline.bundle.observation import Observation
 from forgeline.bundle.reference import Reference
@@ -90,3 +90,4 @@ def test_there_is_a_row_for_every_cell() -> None:
     groups = drift_alarms.groups(lambda _: None)
     assert sum(len(rows) for group, rows in groups.items() if group != "drift-delay") == 72
     assert len(groups["drift-delay"]) == 36
+    assert acceptance.FAMILIES["drift"] == list(groups)

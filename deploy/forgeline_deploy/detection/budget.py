@@ -1,11 +1,11 @@
 """How a promise is divided: over references that deceive, sudden and lasting changes, and features.
 
-Let no window alarm suddenly with a probability over a, whatever came before, and let M_t be an e-detector (under no
-drift M_t - t does not grow on average) that alarms at c. At the first alarm, at time T, E[M_T] <= E[T] gives
-P(lasting) <= E[T] / c, and P(sudden) <= a E[T]; so that 1 <= E[T] (1 / c + a). The rates add up. An average of
-e-detectors is one, so that features and bets need no further division of c (J. Shin, A. Ramdas, A. Rinaldo:
-E-detectors, New England Journal of Statistics in Data Science 2 (2024), 229-260, Section 2); sudden tests are divided
-by Bonferroni. A reference outside its confidence bounds, with probability d, costs the promise that share of its time.
+Given the reference, let a window alarm suddenly with probability a, and let M_t be an e-detector (without drift M_t - t
+does not grow on average) that alarms at c. At the first alarm, at time T, P(lasting) <= E[M_T] / c <= E[T] / c, and
+P(sudden) <= a E[T]: so E[T] >= 1 / (1 / c + a), and the rates add up. An average of e-detectors is one (J. Shin, A.
+Ramdas, A. Rinaldo: E-detectors, NEJSDS 2 (2024), 229-260): c is not divided over features, as a is. Over references a
+has the mean that its test promises; 1 / x is convex, so that E[T] is no less for it. A share d of references is outside
+its confidence bounds, and those that are not have at most a / (1 - d): E[T] >= (1 - d)^2 / (1 / c + a).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Budget:
             features: that are tested in each window.
             bounds: confidence bounds of all of them.
         """
-        rate = (1 - DECEIVING) / windows
+        rate = (1 - DECEIVING) ** 2 / windows
         return cls(
             sudden=SUDDEN * rate / max(features, 1),
             lasting=1 / ((1 - SUDDEN) * rate),

@@ -114,7 +114,8 @@ class Detector:
         for watch, _, window_K in vectors:
             self._evidence[watch.key] = evidence.advanced(self._evidence[watch.key], watch.log_gains(window_K))
         family = self.family_evidence
-        found = tuple(self._feature(watch, counts, window_K, family) for watch, counts, window_K in vectors)
+        lasting = self._named(family, [watch for watch, _, _ in vectors])
+        found = tuple(self._feature(watch, counts, window_K, lasting) for watch, counts, window_K in vectors)
         if family >= self.budget.lasting:
             self._restart()
         return self._verdict(window.rows, True, family, found)
@@ -160,7 +161,18 @@ class Detector:
             features=features,
         )
 
-    def _feature(self, watch: Watch, counts: Counts, window_K: Integers, family: float) -> FeatureVerdict:
+    def _named(self, family: float, seen: list[Watch]) -> set[str]:
+        """Keys of the features that a lasting alarm is about: those that reach the threshold by themselves.
+
+        Of an average that reaches it one does at least, unless that one was not in this window: then the first of those
+        that were.
+        """
+        if family < self.budget.lasting or not seen:
+            return set()
+        reached = {watch.key for watch in seen if self._of(watch) >= self.budget.lasting}
+        return reached or {max(seen, key=self._of).key}
+
+    def _feature(self, watch: Watch, counts: Counts, window_K: Integers, lasting: set[str]) -> FeatureVerdict:
         statistic, p = (float(found) for found in watch.sudden(window_K))
         own = self._of(watch)
         held_J = watch.placed.weights_J * self._evidence[watch.key]
@@ -179,8 +191,7 @@ class Detector:
             evidence=own,
             direction=watch.placed.names_J[int(held_J.argmax())] if len(held_J) and held_J.max() > 0 else None,
             sudden=p <= self.budget.sudden,
-            # Of an average that reaches the threshold, one at least does so by itself.
-            lasting=family >= self.budget.lasting and own >= self.budget.lasting,
+            lasting=watch.key in lasting,
             distance=contingency.total_variation(*known) if comparable else 0.0,
             by_chance=contingency.total_variation_by_chance(*known) if comparable else 0.0,
             shift_std=counts.shift_std if isinstance(counts, NumericCounts) else None,

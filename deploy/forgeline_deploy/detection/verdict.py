@@ -69,9 +69,14 @@ class Verdict:
     features: tuple[FeatureVerdict, ...]
 
     @property
+    def lasting(self) -> bool:
+        """Whether the family's evidence of a lasting change has reached the threshold."""
+        return self.tested and self.evidence >= self.threshold
+
+    @property
     def alarm(self) -> bool:
         """Whether anything alarms. The promise is about this."""
-        return bool(self.alarming)
+        return self.lasting or bool(self.alarming)
 
     @property
     def alarming(self) -> tuple[FeatureVerdict, ...]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import poisson
 
 from forgeline.distributions import CategoricalReference, NumericReference
 from forgeline_deploy.detection import Tolerance, bets, directions
@@ -69,19 +72,29 @@ def _within(direction: Direction, shares_K: np.ndarray) -> np.ndarray | None:
     return shares_K
 
 
-def test_confidence_bounds_hold_as_often_as_they_say() -> None:
-    """Of 2,000 references of 300 rows each, with bounds that may fail in 5 % of them on either side."""
+def _whole(known: NumericReference, cumulative: Callable[[np.ndarray], np.ndarray], *, step: float) -> np.ndarray:
+    """What the cells truly hold, missing ones first; values are multiples of the step, or 0 where they are not."""
+    until = cumulative(np.asarray([known.minimum - step, *known.edges, known.maximum]))
+    return np.concatenate([[0.0], np.diff(until, prepend=0.0, append=1.0)])
+
+
+@pytest.mark.parametrize("kind", ["continuous", "counted"])
+def test_confidence_bounds_hold_as_often_as_they_say(kind: str) -> None:
+    """Of 1,000 references of 300 rows each, with bounds that may fail in one of five on either side."""
     rng = np.random.default_rng(1)
     failed: dict[str, list[int]] = {}
-    for _ in range(2_000):
-        known = NumericReference.of(rng.random(300))
-        edges = np.asarray([known.minimum, *known.edges, known.maximum])
-        shares_K = np.concatenate([[0.0], np.diff(edges, prepend=0.0, append=1.0)])
-        for direction in directions.of(known, EXACT, float(np.log(20))):
+    for _ in range(1_000):
+        if kind == "continuous":
+            known = NumericReference.of(rng.random(300))
+            shares_K = _whole(known, lambda values: values, step=0)
+        else:
+            known = NumericReference.of(rng.poisson(3.0, 300))
+            shares_K = _whole(known, poisson(3.0).cdf, step=1)
+        for direction in directions.of(known, EXACT, float(np.log(5))):
             if direction.name != "missing":
                 mean = float(np.nan_to_num(direction.scores_K) @ shares_K)
                 failed.setdefault(direction.name, []).append(mean > direction.high)
-    assert {name: np.mean(times) <= 0.05 for name, times in failed.items()} == dict.fromkeys(failed, True)
+    assert {name: np.mean(times) <= 0.2 for name, times in failed.items()} == dict.fromkeys(failed, True)
     assert any(failed["location"]), "a bound that never fails tells nothing"
 
 

@@ -175,3 +175,16 @@ def test_a_column_of_names_is_found_when_none_of_them_is_known() -> None:
     assert not any(quiet)
     moved = Observation(rows=300, inputs={"name": known.count({"a new one": 300})})
     assert detector.step(moved).alarming[0].direction == "other categories up"
+
+
+def test_evidence_of_an_output_that_is_not_asked_for_waits(reference: Reference, window: Window) -> None:
+    """An alarm is always about a feature that is in the window."""
+    rng = np.random.default_rng(11)
+    detector = Detector(reference, windows=20, tolerance=EXACT)
+    verdicts = []
+    for _ in range(60):
+        seen = window(rng, shift=0.15)
+        verdicts.append(detector.step(Observation(rows=seen.rows, inputs=seen.inputs)))
+    assert any(verdict.lasting for verdict in verdicts)
+    assert all(bool(verdict.alarming) == verdict.alarm for verdict in verdicts)
+    assert json.loads(json.dumps(verdicts[-1].row()))["number"] == 60
