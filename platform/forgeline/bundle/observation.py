@@ -6,16 +6,26 @@ replicas may count for itself. Tables only so far: of other data a sample does n
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
-from forgeline.bundle.reference import Distribution, Reference, Values, input_values, output_values
-from forgeline.distributions import CategoricalCounts, CategoricalReference, NumericCounts
-from forgeline.errors import BundleError, UsageError
+from forgeline.bundle.reference import (
+    LARGEST_BYTES,
+    Distribution,
+    Reference,
+    Values,
+    input_values,
+    output_values,
+)
+from forgeline.distributions import CategoricalCounts, CategoricalReference, NumericCounts, NumericReference
+from forgeline.distributions.limits import Count, read_checked
+from forgeline.errors import BundleError, DataError, UsageError
 from forgeline.preprocessing.tabular import as_frame
 from forgeline.preprocessing.target import label_texts
 
@@ -25,6 +35,7 @@ if TYPE_CHECKING:
     from forgeline.bundle.bundle import Bundle
     from forgeline.preprocessing import TablePreprocessing
 
+FORMAT = 1
 Counts = NumericCounts | CategoricalCounts
 
 
@@ -48,6 +59,85 @@ class Observation:
             inputs=_merged(self.inputs, other.inputs),
             outputs=_merged(self.outputs, other.outputs),
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """As mappings, lists and whole numbers, which replicas send and windows are stored as."""
+        sides = {"inputs": self.inputs, "outputs": self.outputs}
+        named = {side: {name: counts.to_json() for name, counts in held.items()} for side, held in sides.items()}
+        return {"format": FORMAT, "rows": self.rows, **named}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Observation:
+        """What `to_json` gave, from wherever it comes.
+
+        Raises:
+            DataError: it is of a newer format, or no counts of any rows.
+        """
+        if not isinstance(value, Mapping) or value.get("format") != FORMAT:
+            given = value.get("format") if isinstance(value, Mapping) else type(value).__name__
+            raise DataError(f"an observation has the format {given!r}; allowed: {FORMAT}")
+        read = read_checked(_ObservationJson, value)
+        return cls(rows=read.rows, inputs=_counts(read.inputs), outputs=_counts(read.outputs))
+
+    def to_bytes(self) -> bytes:
+        """As JSON in UTF-8."""
+        return json.dumps(self.to_json(), separators=(",", ":"), allow_nan=False).encode()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Observation:
+        """What `to_bytes` gave, from wherever it comes.
+
+        Raises:
+            DataError: it is too large, or not what `to_bytes` gives.
+        """
+        if len(content) > LARGEST_BYTES:
+            raise DataError(f"an observation has {len(content):,} bytes; allowed: at most {LARGEST_BYTES:,}")
+        try:
+            value = json.loads(content)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"an observation cannot be read as JSON: {error}") from error
+        return cls.from_json(value)
+
+    def check_fits(self, reference: Reference) -> None:
+        """Check that the counts are in the bins and categories of a reference.
+
+        Raises:
+            DataError: a name, a kind or a number of bins is another.
+        """
+        for known, seen in ((reference.inputs, self.inputs), (reference.outputs, self.outputs)):
+            for name, counts in seen.items():
+                wanted, found = _layout(known.get(name)), _layout(counts)
+                if wanted != found:
+                    raise DataError(f"the counts of {name!r} are {found}; the reference statistics have {wanted}")
+
+
+class _ObservationJson(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int
+    rows: Count
+    inputs: dict[str, dict[str, Any]]
+    outputs: dict[str, dict[str, Any]]
+
+
+def _counts(named: Mapping[str, Mapping[str, Any]]) -> dict[str, Counts]:
+    """Raises DataError, with the name, for what are no counts."""
+    read: dict[str, Counts] = {}
+    for name, value in named.items():
+        try:
+            kind = CategoricalCounts if value.get("kind") == "categorical" else NumericCounts
+            read[name] = kind.from_json(value)
+        except DataError as error:
+            raise DataError(f"{name!r}: {error.message}") from error
+    return read
+
+
+def _layout(held: Distribution | Counts | None) -> str:
+    if isinstance(held, NumericReference | NumericCounts):
+        return f"numbers in {len(held.counts if isinstance(held, NumericReference) else held.bins)} bins"
+    if isinstance(held, CategoricalReference | CategoricalCounts):
+        return f"{len(held.counts if isinstance(held, CategoricalReference) else held.known)} categories"
+    return "nothing"
 
 
 def check_observable(bundle: Bundle) -> Reference:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from forgeline.distributions.limits import Count
+from forgeline.distributions.limits import Count, read_checked
 
 # Rarer categories and tokens are counted together: a reference must not grow with a vocabulary. With `other` and
 # `missing` these are 122 integers, and 976 bytes.
@@ -57,6 +57,29 @@ class CategoricalCounts:
             return NotImplemented
         same = (self.other, self.missing) == (other.other, other.missing)
         return same and np.array_equal(self.known, other.known)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain numbers."""
+        return {"kind": "categorical", "known": self.known.tolist(), "other": self.other, "missing": self.missing}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> CategoricalCounts:
+        """What `to_json` gave, from wherever it comes.
+
+        Raises:
+            DataError: they cannot be counts of any values.
+        """
+        read = read_checked(_CategoricalJson, value)
+        return cls(known=np.asarray(read.known, dtype=np.int64), other=read.other, missing=read.missing)
+
+
+class _CategoricalJson(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["categorical"]
+    known: Annotated[tuple[Count, ...], Field(max_length=_MOST_READ)]
+    other: Count
+    missing: Count
 
 
 class CategoricalReference(BaseModel):

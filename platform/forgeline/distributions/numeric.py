@@ -6,6 +6,7 @@ the mean too (each value is rounded to 2^-20 reference deviations before it is a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from forgeline.distributions.limits import Count
+from forgeline.distributions.limits import Count, read_checked
 
 BINS = 64
 # More would be no summary; the bins of references that were made with other settings are read as well.
@@ -81,6 +82,66 @@ class NumericCounts:
 
     def _rest(self) -> tuple[Any, ...]:
         return self.below, self.above, self.missing, self.steps, self.minimum, self.maximum
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain numbers; an infinite minimum or maximum is the text `inf` or `-inf`: JSON has no such number."""
+        return {
+            "kind": "numeric",
+            "bins": self.bins.tolist(),
+            "below": self.below,
+            "above": self.above,
+            "missing": self.missing,
+            "steps": self.steps,
+            "minimum": _plain(self.minimum),
+            "maximum": _plain(self.maximum),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> NumericCounts:
+        """What `to_json` gave, from wherever it comes.
+
+        Raises:
+            DataError: they cannot be counts of any values.
+        """
+        read = read_checked(_NumericJson, value)
+        return cls(
+            bins=np.asarray(read.bins, dtype=np.int64),
+            below=read.below,
+            above=read.above,
+            missing=read.missing,
+            steps=read.steps,
+            minimum=read.minimum,
+            maximum=read.maximum,
+        )
+
+
+class _NumericJson(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["numeric"]
+    bins: Annotated[tuple[Count, ...], Field(min_length=1, max_length=_MOST_BINS)]
+    below: Count
+    above: Count
+    missing: Count
+    steps: Annotated[int, Field(strict=True)]
+    minimum: float | None
+    maximum: float | None
+
+    @model_validator(mode="after")
+    def _is_of_some_values(self) -> Self:
+        known = sum(self.bins) + self.below + self.above
+        if abs(self.steps) > known * _STEPS_PER_STD * _FARTHEST_STD or abs(self.steps) >= 2**63:
+            raise ValueError(f"{self.steps} steps are more than {known} values can have")
+        if (self.minimum is None, self.maximum is None) != (known == 0, known == 0):
+            raise ValueError(f"{known} values have a minimum and a maximum where there are any, and only then")
+        # Not "minimum > maximum": that would let NaN pass.
+        if self.minimum is not None and self.maximum is not None and not self.minimum <= self.maximum:
+            raise ValueError(f"minimum is {self.minimum:g} and maximum {self.maximum:g}; they must be in this order")
+        return self
+
+
+def _plain(value: float | None) -> float | str | None:
+    return value if value is None or np.isfinite(value) else str(value)
 
 
 class NumericReference(BaseModel):

@@ -119,14 +119,14 @@ class TimeSpan(Quantity):
 
     milliseconds: int
 
-    expected: ClassVar[str] = "a time such as `30m`, `2h`, `1h30m`, `45s`, or a number of seconds, more than 0"
-    pattern: ClassVar[str] = rf"^\s*(?=.*[1-9])((\d+d)?(\d+h)?(\d+m)?({_NUMBER}s)?|{_NUMBER})\s*$"
+    expected: ClassVar[str] = "a time such as `30m`, `2h`, `1h30m`, `45s`, `20ms`, or a number of seconds, more than 0"
+    pattern: ClassVar[str] = rf"^\s*(?=.*[1-9])((\d+d)?(\d+h)?(\d+m)?({_NUMBER}s)?(\d+ms)?|{_NUMBER})\s*$"
     number: ClassVar[dict[str, Any] | None] = {"type": "number", "exclusiveMinimum": 0}
     examples: ClassVar[list[str | int | float]] = ["30m", "2h", "1h30m", 90]
 
     @classmethod
     def _parse(cls, value: str | int | float) -> Self | None:
-        form = rf"(?:(\d{{1,9}})d)?(?:(\d{{1,9}})h)?(?:(\d{{1,9}})m)?(?:({_NUMBER})s)?"
+        form = rf"(?:(\d{{1,9}})d)?(?:(\d{{1,9}})h)?(?:(\d{{1,9}})m)?(?:({_NUMBER})s)?(?:(\d{{1,9}})ms)?"
         text = format(Decimal(repr(value)), "f") if isinstance(value, float) and value == value else str(value)
         if re.fullmatch(_NUMBER, text, re.ASCII):
             text += "s"
@@ -134,7 +134,7 @@ class TimeSpan(Quantity):
         if found is None or not text or len(text) > 40:
             return None
         days, hours, minutes = (int(part or 0) for part in found.groups()[:3])
-        exact = ((days * 24 + hours) * 60 + minutes) * 60_000 + Decimal(found[4] or 0) * 1000
+        exact = ((days * 24 + hours) * 60 + minutes) * 60_000 + Decimal(found[4] or 0) * 1000 + int(found[5] or 0)
         whole = int(exact)
         return cls(whole) if whole == exact and whole > 0 else None
 
