@@ -154,6 +154,11 @@ def _check_text(source: TextPreprocessing, model: TextPreprocessing) -> None:
 
 
 def _table(source: TablePreprocessing, model: TablePreprocessing, arrays: Mapping[str, NDArray[Any]]) -> pd.DataFrame:
+    return table_of(source, arrays)
+
+
+def table_of(source: TablePreprocessing, arrays: Mapping[str, NDArray[Any]]) -> pd.DataFrame:
+    """The columns that encoded rows were made from, numbers in their own units, unknown categories as missing."""
     import pandas as pd
 
     columns: dict[str, Any] = {}

@@ -25,7 +25,8 @@ from forgeline_jobs.sweep.standing import standing
 from forgeline_jobs.sweep.study import Study, to_go_on_with
 from forgeline_jobs.sweep.trials import RETRAINED, Outcome, Trial, best, ranked, read
 from forgeline_jobs.train import places
-from forgeline_jobs.train.kind import TrainKind, check_class
+from forgeline_jobs.train.gate_check import check_class
+from forgeline_jobs.train.kind import TrainKind
 from forgeline_jobs.train.preparation import prepare
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from forgeline.registry.conditions import splits_of
 from forgeline.spec.envelope import Envelope, Resources
 from forgeline.spec.units import Length, TimeSpan
 from forgeline_jobs.sweep.constraints import Constraint
@@ -105,6 +106,15 @@ class WinnerConfig(RegisterConfig):
         default=False,
         description="Train it once more on train and val together, and register that; the gate judges the trial's own.",
     )
+
+    @model_validator(mode="after")
+    def _nothing_measured_on_what_is_trained_on(self) -> Self:
+        if self.retrain and "val" in splits_of(self.gate):
+            raise ValueError(
+                "gate measures on the samples of val, and `retrain` trains on them; measure on test, or leave out "
+                "`confidence`, `slices`, `calibration` and `export`"
+            )
+        return self
 
 
 class BudgetConfig(Part):

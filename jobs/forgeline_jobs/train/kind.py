@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from forgeline import metrics, plugins
 from forgeline.errors import DataError, RunCancelled, RunFailed, SpecError, TrackingError
-from forgeline.suggestions import did_you_mean
+from forgeline.registry.conditions import main_metric
 from forgeline_jobs.train import rehearsal
 from forgeline_jobs.train.changes import with_changes
 from forgeline_jobs.train.checkpoint_copies import CheckpointCopies
 from forgeline_jobs.train.course import Course
+from forgeline_jobs.train.gate_check import check_class, check_gate, figures_of
 from forgeline_jobs.train.preparation import described, numbering_warning, prepare
 from forgeline_jobs.train.schedule import Schedule
 from forgeline_jobs.train.spec import TrainSpec
@@ -157,13 +158,11 @@ class TrainKind:
 
     @staticmethod
     def _check_metric(spec: TrainSpec, data: PreparedData) -> None:
-        gate = spec.register_.gate if spec.register_ else None
-        for key, metric in (
-            ("checkpoint.metric", spec.checkpoint.metric),
-            ("register.gate.metric", gate.metric if gate else None),
-        ):
-            if metric is None:
-                continue
+        named = [("checkpoint.metric", spec.checkpoint.metric)] if spec.checkpoint.metric is not None else []
+        if spec.register_ is not None:
+            check_gate(spec.register_.gate, data)
+            named += figures_of(spec.register_.gate)
+        for key, metric in named:
             info = metrics.metric_info(data.signature.task, metric, key=key)
             if not info.in_training:
                 raise SpecError(f"got {metric!r}, which `evaluate` alone measures; training has val/loss", key=key)
@@ -182,9 +181,10 @@ class TrainKind:
                 key="checkpoint.select",
             )
         if spec.register_ is not None and spec.register_.gate is not None:
+            what = main_metric(spec.register_.gate) or "a gate"
             raise SpecError(
-                f"got {spec.register_.gate.metric}, and the validation split is trained on (data.train_on train+val): "
-                "leave the gate out, or train on train",
+                f"got {what}, and the validation split is trained on (data.train_on train+val): leave the gate out, "
+                "or train on train",
                 key="register.gate",
             )
 
@@ -257,15 +257,3 @@ class TrainKind:
 
             result["registered"] = register(context, spec.register_, result, job.spec)
         return result
-
-
-def check_class(metric: str, data: PreparedData, *, key: str) -> None:
-    """That the class of a metric such as `val/recall[cat]` is one of the data's.
-
-    Raises:
-        SpecError: it is not.
-    """
-    _, bracket, label = metric.removesuffix("]").partition("[")
-    classes = data.preprocessing.classes or ()
-    if bracket and label not in classes:
-        raise SpecError(f"{metric}: there is no class {label!r}; {did_you_mean(label, classes)}", key=key)

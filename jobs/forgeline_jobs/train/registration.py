@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from forgeline import metrics
 from forgeline.bundle.mlflow_model import save_mlflow_model
-from forgeline.registry.gates import Gate, GateResult, evaluate_gate
+from forgeline.registry.conditions import splits_of
+from forgeline.registry.export_bound import export_measure
+from forgeline.registry.gatekeeping import Candidate, Gatekeeper
 from forgeline.registry.models import Lineage, Registry
+from forgeline.registry.promotion import promote_through
+from forgeline_jobs.data.reconstruction import undisturbed
+from forgeline_jobs.evaluate.gate_data import PreparedGateData
 from forgeline_jobs.train.preparation import prepare
 from forgeline_jobs.train.spec import RegisterConfig
 
@@ -15,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from forgeline.launching.context import RunContext
+    from forgeline_jobs.data.base import PreparedData
 
 
 def register(context: RunContext, config: RegisterConfig, result: Mapping[str, Any], spec_text: str) -> dict[str, Any]:
@@ -24,10 +29,12 @@ def register(context: RunContext, config: RegisterConfig, result: Mapping[str, A
         Model, version, alias (None for a candidate), and a sentence for each condition of the gate.
     """
     registry = Registry(context.tracker, context.settings.resolved_ledger_url, home=context.settings.home_folder)
+    data = prepare(context.spec.data, verify=False)
+    keeper = Gatekeeper(registry, config.gate, _candidate(context, config, result, data))
     # A gate that cannot be judged must not leave a version behind.
-    _judge(registry, config, result)
+    keeper.judge()
     folder = context.paths.root / "model"
-    save_mlflow_model(context.paths.bundle, folder, prepare(context.spec.data, verify=False).input_example)
+    save_mlflow_model(context.paths.bundle, folder, data.input_example)
     version = registry.register(
         name=config.model,
         mlflow_model_folder=folder,
@@ -36,7 +43,7 @@ def register(context: RunContext, config: RegisterConfig, result: Mapping[str, A
         lineage=Lineage(data_fingerprint=result["fingerprint"], spec=spec_text),
     )
     # Another training may have moved the alias since: what counts is the verdict now.
-    verdict = registry.promote_if(config.model, version, config.alias, lambda: _judge(registry, config, result))
+    verdict = promote_through(registry, keeper, config.model, version, config.alias)
     registered = {
         "model": config.model,
         "version": version,
@@ -47,13 +54,16 @@ def register(context: RunContext, config: RegisterConfig, result: Mapping[str, A
     return registered
 
 
-def _judge(registry: Registry, config: RegisterConfig, result: Mapping[str, Any]) -> GateResult:
-    """Hold the new model against the gate, and against the model that it must beat."""
-    gate: Gate | None = config.gate
-    if gate is None:
-        return GateResult(passed=True, reasons=())
-    champion = None
-    if gate.beats is not None:
-        champion = registry.metrics_of(config.model, gate.beats, of_classes="[" in gate.metric)
-    info = metrics.metric_info(result["task"], gate.metric, key="register.gate.metric")
-    return evaluate_gate(gate, result["metrics"], champion, higher_is_better=info.higher_is_better)
+def _candidate(context: RunContext, config: RegisterConfig, result: Mapping[str, Any], data: PreparedData) -> Candidate:
+    measured = None
+    if splits_of(config.gate):
+        spec = context.spec.data
+        measured = PreparedGateData(spec.name, undisturbed(data), batch_size=spec.batch_size)
+    return Candidate(
+        model=config.model,
+        bundle=context.paths.bundle,
+        task=result["task"],
+        metrics=result["metrics"],
+        data=measured,
+        measure_export=export_measure(),
+    )

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from forgeline.registry.aliases import Alias
-from forgeline.registry.gates import Gate
+from forgeline.registry.conditions import GateConfig, main_metric
 from forgeline.spec.envelope import Envelope
 from forgeline.spec.parts import plugin_part
 from forgeline.spec.units import Length, TimeSpan
@@ -99,7 +99,9 @@ class RegisterConfig(Part):
 
     model: str = Field(description="Name of the registered model.", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     alias: Alias = Field(default="champion", description="Alias that a passing gate sets.")
-    gate: Gate | None = Field(default=None, description="What must hold before the alias moves; nothing: always.")
+    gate: GateConfig | None = Field(
+        default=None, description="What must hold before the alias moves, one condition or a list; nothing: always."
+    )
 
 
 class TrainSpec(Envelope):
@@ -166,8 +168,8 @@ class TrainSpec(Envelope):
         """The metric that `best` means."""
         if self.checkpoint.metric is not None:
             return self.checkpoint.metric
-        gate = self.register_.gate if self.register_ is not None else None
-        return gate.metric if gate is not None else "val/loss"
+        metric = main_metric(self.register_.gate) if self.register_ is not None else None
+        return metric if metric is not None and metric.startswith("val/") else "val/loss"
 
     @model_validator(mode="after")
     def _crosses(self) -> Self:

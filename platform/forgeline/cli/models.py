@@ -25,6 +25,7 @@ from forgeline.errors import ForgelineError
 if TYPE_CHECKING:
     from forgeline.ledger.records import AliasMove
     from forgeline.registry.catalogue import ModelVersion
+    from forgeline.registry.evidence import Evidence
 
 _MAIN_METRICS = 2
 
@@ -83,7 +84,8 @@ def show(
     if alias is None and number is None:
         _show_versions(registry.show(name), form)
     else:
-        _show_version(registry.version(name, alias=alias, number=number), form)
+        found = registry.version(name, alias=alias, number=number)
+        _show_version(found, registry.evidence(found), form)
 
 
 @app.command("promote")
@@ -155,13 +157,18 @@ def _show_versions(versions: list[ModelVersion], form: Format) -> None:
         print(f"\nall metrics: forgeline models show {versions[-1].model}/{versions[-1].version}, or --format json")
 
 
-def _show_version(version: ModelVersion, form: Format) -> None:
+def _show_version(version: ModelVersion, evidence: Evidence | None, form: Format) -> None:
     if form is Format.JSON:
-        show_json(_row(version))
+        show_json(_row(version) | {"evidence": None if evidence is None else evidence.model_dump(mode="json")})
         return
     pairs = [(name, value) for name, value in _row(version).items() if name not in ("metrics", "tags")]
     show_pairs([*pairs, *sorted(version.tags.items())])
     show_pairs(sorted(version.metrics.items()), title="\nmetrics")
+    if evidence is not None:
+        told = [(("held" if one.held else "not held"), one.reason) for one in evidence.findings]
+        told += [("note", note) for note in evidence.notes]
+        verdict = "passed" if evidence.passed else "not passed"
+        show_pairs(told, title=f"\ngate: {verdict}, judged {evidence.judged}")
 
 
 def _row(version: ModelVersion) -> dict[str, Any]:
@@ -206,7 +213,9 @@ def _gate_metric(version: ModelVersion) -> str | None:
 
     with contextlib.suppress(ForgelineError):
         register = read_document(open_ledger().get(version.run_id or "").spec).data.get("register") or {}
-        return (register.get("gate") or {}).get("metric")
+        gate = register.get("gate") or {}
+        first = gate[0] if isinstance(gate, list) else gate
+        return first.get("metric") if isinstance(first, dict) else None
     return None
 
 

@@ -21,6 +21,7 @@ from forgeline.tracking.tracker import Tracker
 
 METRICS_TAG = "forgeline.metrics"
 DIGEST_TAG = "forgeline.bundle_digest"
+EVIDENCE_TAG = "forgeline.evidence"
 _DELETED = "Deleted_Internal"
 _TABLES = {
     "model_versions": "name, version, creation_time, run_id, source, current_stage",

@@ -51,7 +51,7 @@ def local_copy(source: str, tracker: Tracker, *, digest: str | None, cache: Path
         TrackingError: the files cannot be read.
         BundleTampered: the bundle there is another one.
     """
-    local = _local_path(source)
+    local = local_path(source)
     if local is not None:
         return _same(bundle_in(local), digest, source)
     kept = cache / (digest or hashlib.sha256(source.encode()).hexdigest())[:32]
@@ -90,7 +90,8 @@ def _download(source: str, tracker: Tracker, target: Path, digest: str | None) -
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _local_path(source: str) -> Path | None:
+def local_path(source: str) -> Path | None:
+    """The path that a URI of a local file means; None for any other."""
     parts = urlsplit(source)
     if parts.scheme == "file":
         return Path(url2pathname(parts.path))

@@ -13,6 +13,8 @@ from forgeline.errors import SpecError
 from forgeline.registry.aliases import Alias
 from forgeline.suggestions import did_you_mean
 
+_TOLD = 6  # reasons that the history repeats; the evidence has all
+
 
 class Gate(BaseModel):
     """Conditions on one metric; all that are given must hold."""
@@ -44,10 +46,22 @@ class GateResult:
     Attributes:
         passed: whether every condition held.
         reasons: a sentence for each condition.
+        held: whether each of them held.
+        evidence: sha256 of what it rests on, where that was kept.
     """
 
     passed: bool
     reasons: tuple[str, ...]
+    held: tuple[bool, ...] = ()
+    evidence: str | None = None
+
+    @property
+    def why(self) -> str:
+        """What the history says of a move that it allowed."""
+        told = list(self.reasons[:_TOLD]) or ["no gate was set"]
+        if len(self.reasons) > _TOLD:
+            told.append(f"{len(self.reasons) - _TOLD} more conditions held")
+        return "; ".join([*told, *([f"evidence {self.evidence}"] if self.evidence else [])])
 
 
 def evaluate_gate(
@@ -78,7 +92,8 @@ def evaluate_gate(
         checks.append(_check(value <= gate.at_most, f"{gate.metric} {value:.6g}", f"at most {gate.at_most:.6g}"))
     if gate.beats is not None:
         checks.append(_beats(gate.metric, gate.beats, value, champion_metrics, higher_is_better=higher_is_better))
-    return GateResult(passed=all(held for held, _ in checks), reasons=tuple(text for _, text in checks))
+    held = tuple(good for good, _ in checks)
+    return GateResult(passed=all(held), reasons=tuple(text for _, text in checks), held=held)
 
 
 def _beats(

@@ -15,14 +15,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from forgeline.bundle.manifest import read_manifest, verify
 from forgeline.errors import BundleError, NotFound, UsageError
 from forgeline.ledger.alias_history import AliasHistory, pointing_at
 from forgeline.ledger.ledger import Ledger
 from forgeline.ledger.records import AliasMove
 from forgeline.ledger.rows import plain
+from forgeline.registry import evidence as evidences
 from forgeline.registry.alias_turn import AliasTurn, aliases_of
 from forgeline.registry.aliases import check_alias, check_reason, trail
-from forgeline.registry.catalogue import DIGEST_TAG, METRICS_TAG, ModelVersion, read_versions
+from forgeline.registry.catalogue import DIGEST_TAG, EVIDENCE_TAG, METRICS_TAG, ModelVersion, read_versions
+from forgeline.registry.evidence import MODEL_FOLDER, Evidence
 from forgeline.registry.fetching import BUNDLE, bundle_in, digest_of, local_copy
 from forgeline.registry.gates import GateResult
 from forgeline.registry.references import ModelReference, RunReference, parse
@@ -30,8 +33,6 @@ from forgeline.suggestions import did_you_mean
 from forgeline.tracking.tracker import Tracker
 
 CHAMPION = "champion"
-MODEL_FOLDER = "model"
-"""Folder of a run's artifacts that holds its MLflow models, each in a folder named after its bundle's digest."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,33 +147,44 @@ class Registry:
         Raises:
             NotFound: no such model or version.
             AliasMoved: the alias does not point where it was expected to; nothing was moved.
+            BundleTampered: the version was judged by a gate, and its bundle or the evidence was altered since.
             UsageError: the alias points there already, no alias may have this name, or `why` is no text.
         """
         check_alias(alias)
         check_reason(why)
+        self._check_bytes(self.version(name, number=version))
         with self._turn(name) as turn:
             target = _numbered(name, turn.versions, version)
             if alias in target.aliases and expect in (None, version):
                 raise UsageError(f"{alias} of {name!r} is version {version} already")
-            since = turn.aliases.get(alias) if expect is None else None if expect == "none" else expect
-            return turn.move(alias, version, since=since, why=why or "promoted by hand")
+            return turn.move(alias, version, since=_since(turn, alias, expect), why=why or "promoted by hand")
 
-    def promote_if(self, name: str, version: int, alias: str, judge: Callable[[], GateResult]) -> GateResult:
+    def promote_if(
+        self,
+        name: str,
+        version: int,
+        alias: str,
+        judge: Callable[[], GateResult | None],
+        *,
+        expect: int | Literal["none"] | None = None,
+    ) -> GateResult | None:
         """Point an alias at a version when it passes; from the verdict to the move no alias of the model moves.
 
         Args:
-            judge: holds the version against what the aliases point at now.
+            judge: holds the version against what the aliases point at now; quickly, for others wait. None where it
+                cannot tell without more work: then nothing moves.
+            expect: as of `promote`.
 
         Raises:
             NotFound: no such model or version.
+            AliasMoved: the alias does not point where it was expected to; nothing was moved.
         """
         check_alias(alias)
         with self._turn(name) as turn:
             verdict = judge()
-            if verdict.passed:
+            if verdict is not None and verdict.passed:
                 target = _numbered(name, turn.versions, version).version
-                why = "; ".join(verdict.reasons) or "no gate was set"
-                turn.move(alias, target, since=turn.aliases.get(alias), why=why)
+                turn.move(alias, target, since=_since(turn, alias, expect), why=verdict.why)
         return verdict
 
     def rollback(self, name: str, alias: str = CHAMPION, *, why: str = "") -> AliasMove:
@@ -232,12 +244,38 @@ class Registry:
         Raises:
             BundleError: its bundle is not there, or another one.
         """
+        holder = self.holder(name, alias)
+        return None if holder is None else self.metrics_of_version(holder, of_classes=of_classes)
+
+    def metrics_of_version(self, version: ModelVersion, *, of_classes: bool = False) -> Mapping[str, float]:
+        """As `metrics_of`, of a version."""
+        if not of_classes:
+            return version.metrics
+        manifest = json.loads((self.bundle_of(version) / BUNDLE).read_bytes())
+        return {**manifest["metrics"], **version.metrics}
+
+    def holder(self, name: str, alias: str) -> ModelVersion | None:
+        """The version that has an alias; None when none has, or there is no such model yet."""
         found = (version for version in read_versions(self._tracker, name) if alias in version.aliases)
-        holder = next(found, None)
-        if holder is None or not of_classes:
-            return None if holder is None else holder.metrics
-        manifest = json.loads((self._of_version(holder) / BUNDLE).read_bytes())
-        return {**manifest["metrics"], **holder.metrics}
+        return next(found, None)
+
+    def keep_evidence(self, version: ModelVersion, evidence: Evidence) -> str:
+        """Store what a gate saw with a version, in place of what one saw before; returns its sha256.
+
+        Raises:
+            BundleTampered: it is of another bundle.
+            BundleError: the version was not registered by a run.
+        """
+        return evidences.keep(evidence, version, self._tracker)
+
+    def evidence(self, version: ModelVersion) -> Evidence | None:
+        """What the gate saw that judged a version last; None where none did.
+
+        Raises:
+            BundleTampered: it was altered, or is of another bundle.
+            BundleError: it is not there.
+        """
+        return evidences.read(version, self._tracker, cache=self._home / "cache" / "evidence")
 
     def history(self, name: str, alias: str | None = None) -> list[AliasMove]:
         """Moves of a model's aliases, first to last.
@@ -281,7 +319,7 @@ class Registry:
         """
         parsed = parse(str(reference))
         if isinstance(parsed, ModelReference):
-            return self._of_version(self.version(parsed.name, alias=parsed.alias, number=parsed.version))
+            return self.bundle_of(self.version(parsed.name, alias=parsed.alias, number=parsed.version))
         if isinstance(parsed, RunReference):
             return self._of_run(parsed.run_id)
         folder = Path(reference)
@@ -323,21 +361,41 @@ class Registry:
         made = [version for version in read_versions(self._tracker) if version.run_id == run_id]
         if not made:
             raise unknown or NotFound(f"run {run_id} has no bundle on this machine, and registered no model")
-        return self._of_version(max(made, key=lambda version: version.created))
+        return self.bundle_of(max(made, key=lambda version: version.created))
 
     def _bundle_of(self, run_id: str) -> Path:
         return self._home / "runs" / run_id / "bundle"
 
-    def _of_version(self, version: ModelVersion) -> Path:
+    def bundle_of(self, version: ModelVersion) -> Path:
+        """The local folder of a version's bundle, with what a gate saw of it looked at as well.
+
+        Raises:
+            BundleError: there is none.
+            BundleTampered: it, or the evidence of the gate that judged it, was altered.
+        """
+        self.evidence(version)
         cache = self._home / "cache" / "models"
         folder = local_copy(version.source, self._tracker, digest=version.digest, cache=cache)
         return _required(folder, f"models:/{version.model}/{version.version}")
+
+    def _check_bytes(self, version: ModelVersion) -> None:
+        """That a version which a gate judged is what was judged, to the byte."""
+        if EVIDENCE_TAG in version.tags:
+            folder = self.bundle_of(version)
+            verify(folder, read_manifest(folder)[0].digests)
 
     def _suggestion(self, path: str) -> str:
         known = [
             f"models:/{version.model}@{alias}" for version in read_versions(self._tracker) for alias in version.aliases
         ]
         return did_you_mean(f"models:/{path}", known)
+
+
+def _since(turn: AliasTurn, alias: str, expect: int | Literal["none"] | None) -> int | None:
+    """The version that an alias must point at until it moves."""
+    if expect is None:
+        return turn.aliases.get(alias)
+    return None if expect == "none" else expect
 
 
 def _numbered(name: str, versions: Sequence[ModelVersion], number: int) -> ModelVersion:

@@ -104,7 +104,7 @@ def test_a_bundle_that_is_not_the_registered_one_is_refused(
     number = register(name, salt=float(remote))
     (registry.resolve(f"models:/{name}/{number}") / "bundle.json").write_text(f'{{"other": "{name}"}}')
     if remote:
-        monkeypatch.setattr(fetching, "_local_path", lambda source: None)
+        monkeypatch.setattr(fetching, "local_path", lambda source: None)
         monkeypatch.setattr(registry, "_home", registry._home / "elsewhere")
     for _ in range(2):
         with pytest.raises(BundleTampered, match="not the one that was registered"):
@@ -301,7 +301,7 @@ def test_a_remote_bundle_is_copied_once(
     registry: Registry, register: Register, tracker: Tracker, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     register("remote")
-    monkeypatch.setattr(fetching, "_local_path", lambda source: None)
+    monkeypatch.setattr(fetching, "local_path", lambda source: None)
     folder = registry.resolve("models:/remote/1")
     assert folder.is_relative_to(home / "cache" / "models")
     assert (folder / "bundle.json").read_text() == '{"format": 1}'

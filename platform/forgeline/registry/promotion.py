@@ -1,0 +1,58 @@
+"""From a version to an alias, through the gate: judged, the evidence kept, and moved if no rival moved meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Literal
+
+from forgeline.registry.catalogue import ModelVersion
+from forgeline.registry.gatekeeping import Gatekeeper
+from forgeline.registry.gates import GateResult
+from forgeline.registry.models import Registry
+
+
+def promote_through(
+    registry: Registry,
+    keeper: Gatekeeper,
+    name: str,
+    version: int,
+    alias: str,
+    *,
+    expect: int | Literal["none"] | None = None,
+) -> GateResult:
+    """Point an alias at a version when the gate lets it pass.
+
+    Args:
+        registry: has the version.
+        keeper: judges it; what it has measured already is not measured again.
+        name: of the registered model.
+        version: the candidate, whose bundle the keeper judges.
+        alias: that moves.
+        expect: the version that it must point at until then; see `Registry.promote`.
+
+    Raises:
+        NotFound: no such model or version.
+        AliasMoved: the alias does not point where it was expected to; nothing was moved.
+        SpecError: the gate cannot be judged.
+        BundleTampered: the version has other bytes than those that were judged.
+    """
+    target = registry.version(name, number=version)
+    while True:
+        # Outside the turn: bundles are fetched and asked here, and others move their aliases meanwhile.
+        verdict = _kept(registry, keeper, target)
+        found = registry.promote_if(name, version, alias, partial(_counting, keeper, verdict), expect=expect)
+        if found is not None:
+            return found
+
+
+def _kept(registry: Registry, keeper: Gatekeeper, target: ModelVersion) -> GateResult:
+    """A verdict, with the evidence stored."""
+    verdict = keeper.judge()
+    evidence = keeper.evidence(target.digest or "")
+    return verdict if evidence is None else replace(verdict, evidence=registry.keep_evidence(target, evidence))
+
+
+def _counting(keeper: Gatekeeper, verdict: GateResult) -> GateResult | None:
+    """The verdict, if the rivals are those that it was given against."""
+    return verdict if keeper.still_holds() else None
