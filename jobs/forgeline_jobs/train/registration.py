@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from forgeline.bundle.mlflow_model import save_mlflow_model
 from forgeline.registry.conditions import splits_of
-from forgeline.registry.export_bound import export_measure
 from forgeline.registry.gatekeeping import Candidate, Gatekeeper
 from forgeline.registry.models import Lineage, Registry
 from forgeline.registry.promotion import promote_through
@@ -65,5 +64,4 @@ def _candidate(context: RunContext, config: RegisterConfig, result: Mapping[str,
         task=result["task"],
         metrics=result["metrics"],
         data=measured,
-        measure_export=export_measure(),
     )

@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from numpy.typing import NDArray
+
 from forgeline.errors import SpecError
+from forgeline.export.formats import ExportFormat
 from forgeline.registry.conditions import ExportBound
 from forgeline.registry.judging import Finding
+
+from forgeline.suggestions import did_you_mean
+
+Arrays = Mapping[str, NDArray[Any]]
 
 if TYPE_CHECKING:
     from forgeline.bundle import Bundle
@@ -36,39 +43,43 @@ class ExportFigures(Protocol):
 class MeasureExport(Protocol):
     """Exports a bundle and measures that."""
 
-    def __call__(self, bundle: Bundle, form: str, samples: Mapping[str, Any]) -> ExportFigures:
+    def __call__(
+        self, bundle: Bundle, format: str, samples: Arrays, targets: NDArray[Any] | None = None
+    ) -> ExportFigures:
         """Measure a bundle's exported form.
 
         Args:
             bundle: the trained model.
-            form: such as `onnx`.
-            samples: encoded inputs by name, and `target`.
+            format: such as `onnx`.
+            samples: encoded inputs by name.
+            targets: of the samples.
 
         Raises:
             UsageError: there is no such form, or the model cannot be exported to it.
         """
 
 
-def export_measure() -> MeasureExport | None:
-    """What measures exported models here; None where this installation cannot export."""
-    return None
-
-
 def check_export(bound: ExportBound, *, key: str) -> None:
     """Raises SpecError where no model could be exported so."""
-    if export_measure() is None:
-        raise SpecError("this installation cannot export models; leave the condition out", key=key)
+    formats = [str(form) for form in ExportFormat if form is not ExportFormat.SAFETENSORS]
+    if bound.format not in formats:
+        raise SpecError(f"got {bound.format!r}; {did_you_mean(bound.format, formats)}", key=f"{key}.format")
+    if bound.format == ExportFormat.INT8_STATIC:
+        raise SpecError(
+            f"got {bound.format}, which needs samples to calibrate by; a gate has none: take int8-dynamic",
+            key=f"{key}.format",
+        )
 
 
 def judge_export(
-    bound: ExportBound, measure: MeasureExport, bundle: Bundle, samples: Mapping[str, Any]
+    bound: ExportBound, measure: MeasureExport, bundle: Bundle, samples: Arrays, targets: NDArray[Any] | None = None
 ) -> list[Finding]:
     """A finding for each bound that is given.
 
     Raises:
         UsageError: the model cannot be exported to the form.
     """
-    found = measure(bundle, bound.format, samples)
+    found = measure(bundle, bound.format, samples, targets)
     p50_ms = None if bound.p50 is None else float(bound.p50.milliseconds)
     p99_ms = None if bound.p99 is None else float(bound.p99.milliseconds)
     rows = (
@@ -89,5 +100,5 @@ def judge_export(
     return findings
 
 
-def _count(samples: Mapping[str, Any]) -> int:
+def _count(samples: Arrays) -> int:
     return len(next(iter(samples.values()), ()))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgeline import __version__, metrics
-from forgeline.errors import BundleTampered, ForgelineError, SpecError
+from forgeline.errors import BundleTampered, ForgelineError, SpecError, UsageError
 from forgeline.ledger.rows import plain
 from forgeline.registry import answers as answering
 from forgeline.registry.answers import Answers, GateData
@@ -28,7 +28,7 @@ from forgeline.registry.conditions import (
     splits_of,
 )
 from forgeline.registry.evidence import DataRecordOfGate, Evidence, FindingRecord, RivalRecord
-from forgeline.registry.export_bound import MeasureExport, judge_export
+from forgeline.registry.export_bound import check_export, judge_export
 from forgeline.registry.gates import Gate, GateResult, evaluate_gate
 from forgeline.registry.judging import Compared, Finding, judge_bounded, judge_calibration
 
@@ -50,7 +50,6 @@ class Candidate:
         task: what it was trained for.
         metrics: the figures that it was registered with.
         data: the samples to measure it on; None where nothing needs measuring.
-        measure_export: exports it and measures that; None where exporting is not possible here.
         batch_size: samples that go through a model together.
         device: where models are asked.
         key: of the spec that holds the gate, for messages.
@@ -61,7 +60,6 @@ class Candidate:
     task: str
     metrics: Mapping[str, float]
     data: GateData | None = None
-    measure_export: MeasureExport | None = None
     batch_size: int = BATCH_SIZE
     device: str = "auto"
     key: str = "register.gate"
@@ -195,11 +193,16 @@ class Gatekeeper:
 
     def _judge_export(self, condition: Exported) -> list[Finding]:
         bound = condition.export
-        if self._candidate.measure_export is None:
-            raise SpecError("this installation cannot export models", key=f"{self._candidate.key}.export")
-        assert self._candidate.data is not None
+        from forgeline.export import measure_export  # it imports torch
+
+        check_export(bound, key=f"{self._candidate.key}.export")
         samples = self._samples(bound.split, bound.samples)
-        return judge_export(bound, self._candidate.measure_export, self._bundle(), samples)
+        targets = samples.pop("target")
+        try:
+            return judge_export(bound, measure_export, self._bundle(), samples, targets)
+        except UsageError as error:
+            # A family that cannot be exported so: the model does not pass, and everything else about it is known.
+            return [Finding(held=False, reason=f"{bound.format}: {error}", figures={"format": bound.format})]
 
     def _samples(self, split: str, count: int) -> dict[str, Any]:
         """The first samples of a split as the candidate takes them, with their `target`."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +28,7 @@ from forgeline.registry.catalogue import DIGEST_TAG, EVIDENCE_TAG, METRICS_TAG, 
 from forgeline.registry.evidence import MODEL_FOLDER, Evidence
 from forgeline.registry.fetching import BUNDLE, bundle_in, digest_of, local_copy
 from forgeline.registry.gates import GateResult
+from forgeline.registry.lookup import aliased, bundle_at, bundle_of_run, numbered, required
 from forgeline.registry.references import ModelReference, RunReference, parse
 from forgeline.suggestions import did_you_mean
 from forgeline.tracking.tracker import Tracker
@@ -154,10 +155,10 @@ class Registry:
         check_reason(why)
         self._check_bytes(self.version(name, number=version))
         with self._turn(name) as turn:
-            target = _numbered(name, turn.versions, version)
+            target = numbered(name, turn.versions, version)
             if alias in target.aliases and expect in (None, version):
                 raise UsageError(f"{alias} of {name!r} is version {version} already")
-            return turn.move(alias, version, since=_since(turn, alias, expect), why=why or "promoted by hand")
+            return turn.move(alias, version, since=expected(turn, alias, expect), why=why or "promoted by hand")
 
     def promote_if(
         self,
@@ -183,8 +184,8 @@ class Registry:
         with self._turn(name) as turn:
             verdict = judge()
             if verdict is not None and verdict.passed:
-                target = _numbered(name, turn.versions, version).version
-                turn.move(alias, target, since=_since(turn, alias, expect), why=verdict.why)
+                target = numbered(name, turn.versions, version).version
+                turn.move(alias, target, since=expected(turn, alias, expect), why=verdict.why)
         return verdict
 
     def rollback(self, name: str, alias: str = CHAMPION, *, why: str = "") -> AliasMove:
@@ -196,7 +197,7 @@ class Registry:
         """
         check_reason(why)
         with self._turn(name) as turn:
-            current = _aliased(name, turn.versions, alias).version
+            current = aliased(name, turn.versions, alias).version
             left = {version.version for version in turn.versions} - {current}
             earlier = [number for number in trail(self._history.moves(name, alias), current)[:-1] if number in left]
             if not earlier:
@@ -232,8 +233,8 @@ class Registry:
         """
         versions = self.show(name)
         if alias is not None:
-            return _aliased(name, versions, alias)
-        return versions[-1] if number is None else _numbered(name, versions, number)
+            return aliased(name, versions, alias)
+        return versions[-1] if number is None else numbered(name, versions, number)
 
     def metrics_of(self, name: str, alias: str = CHAMPION, *, of_classes: bool = False) -> Mapping[str, float] | None:
         """Metrics of the version that has the alias; None when none has, or there is no such model yet.
@@ -320,12 +321,11 @@ class Registry:
         parsed = parse(str(reference))
         if isinstance(parsed, ModelReference):
             return self.bundle_of(self.version(parsed.name, alias=parsed.alias, number=parsed.version))
+        versions = partial(read_versions, self._tracker)
         if isinstance(parsed, RunReference):
-            return self._of_run(parsed.run_id)
-        folder = Path(reference)
-        if not folder.exists():
-            raise NotFound(f"no model {str(reference)!r}: no such folder; {self._suggestion(str(reference))}")
-        return _required(bundle_in(folder), str(reference))
+            found = bundle_of_run(parsed.run_id, versions, home=self._home, ledger_url=self._ledger_url)
+            return found if isinstance(found, Path) else self.bundle_of(found)
+        return bundle_at(Path(reference), str(reference), versions)
 
     @cached_property
     def _history(self) -> AliasHistory:
@@ -347,25 +347,6 @@ class Registry:
         with self._history.turn(name) as writer:
             yield AliasTurn(name, self.show(name), tracker=self._tracker, history=self._history, writer=writer)
 
-    def _of_run(self, reference: str) -> Path:
-        if (self._bundle_of(reference) / BUNDLE).exists():
-            return self._bundle_of(reference)
-        unknown = None
-        try:
-            run_id = Ledger(self._ledger_url).get(reference).id
-        except NotFound as error:
-            # Another ledger may have it; a model that it registered is found all the same.
-            run_id, unknown = reference, error
-        if (self._bundle_of(run_id) / BUNDLE).exists():
-            return self._bundle_of(run_id)
-        made = [version for version in read_versions(self._tracker) if version.run_id == run_id]
-        if not made:
-            raise unknown or NotFound(f"run {run_id} has no bundle on this machine, and registered no model")
-        return self.bundle_of(max(made, key=lambda version: version.created))
-
-    def _bundle_of(self, run_id: str) -> Path:
-        return self._home / "runs" / run_id / "bundle"
-
     def bundle_of(self, version: ModelVersion) -> Path:
         """The local folder of a version's bundle, with what a gate saw of it looked at as well.
 
@@ -376,7 +357,7 @@ class Registry:
         self.evidence(version)
         cache = self._home / "cache" / "models"
         folder = local_copy(version.source, self._tracker, digest=version.digest, cache=cache)
-        return _required(folder, f"models:/{version.model}/{version.version}")
+        return required(folder, f"models:/{version.model}/{version.version}")
 
     def _check_bytes(self, version: ModelVersion) -> None:
         """That a version which a gate judged is what was judged, to the byte."""
@@ -384,37 +365,9 @@ class Registry:
             folder = self.bundle_of(version)
             verify(folder, read_manifest(folder)[0].digests)
 
-    def _suggestion(self, path: str) -> str:
-        known = [
-            f"models:/{version.model}@{alias}" for version in read_versions(self._tracker) for alias in version.aliases
-        ]
-        return did_you_mean(f"models:/{path}", known)
 
-
-def _since(turn: AliasTurn, alias: str, expect: int | Literal["none"] | None) -> int | None:
+def expected(turn: AliasTurn, alias: str, expect: int | Literal["none"] | None) -> int | None:
     """The version that an alias must point at until it moves."""
     if expect is None:
         return turn.aliases.get(alias)
     return None if expect == "none" else expect
-
-
-def _numbered(name: str, versions: Sequence[ModelVersion], number: int) -> ModelVersion:
-    for version in versions:
-        if version.version == number:
-            return version
-    known = ", ".join(str(version.version) for version in versions[-12:])
-    raise NotFound(f"model {name!r} has no version {number}; known: {known}")
-
-
-def _aliased(name: str, versions: Sequence[ModelVersion], alias: str) -> ModelVersion:
-    for version in versions:
-        if alias in version.aliases:
-            return version
-    known = [known for version in versions for known in version.aliases]
-    raise NotFound(f"model {name!r} has no alias {alias!r}; {did_you_mean(alias, known)}")
-
-
-def _required(folder: Path | None, reference: str) -> Path:
-    if folder is None:
-        raise BundleError(f"{reference!r} is no bundle: there is no {BUNDLE} in it")
-    return folder

@@ -201,3 +201,12 @@ def test_a_champion_that_cannot_answer_is_not_beaten(trainings: Trainings, regis
     assert found["alias"] is None
     assert found["gate"][0].startswith("the champion cannot be compared on these samples: ")
     json.dumps(found)
+
+
+def test_an_exported_model_is_measured(trainings: Trainings) -> None:
+    bound = {"format": "onnx", "parity": 1e-4, "p99": "30s", "size": "1MiB", "samples": 20}
+    found = trainings.register({"export": bound}, steps=1)
+    assert found["alias"] == "champion" and len(found["gate"]) == 3
+    assert found["gate"][0].startswith("onnx: largest difference of an output ")
+    found = trainings.register({"export": bound | {"size": "100B"}}, steps=1)
+    assert found["alias"] is None and "is not at most 100 bytes" in found["gate"][2]
