@@ -11,7 +11,6 @@ from forgeline.errors import SpecError
 from forgeline.export.formats import ExportFormat
 from forgeline.registry.conditions import ExportBound
 from forgeline.registry.judging import Finding
-
 from forgeline.suggestions import did_you_mean
 
 Arrays = Mapping[str, NDArray[Any]]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +18,6 @@ from typing import Literal
 from forgeline.bundle.manifest import read_manifest, verify
 from forgeline.errors import BundleError, NotFound, UsageError
 from forgeline.ledger.alias_history import AliasHistory, pointing_at
-from forgeline.ledger.ledger import Ledger
 from forgeline.ledger.records import AliasMove
 from forgeline.ledger.rows import plain
 from forgeline.registry import evidence as evidences
