@@ -1,0 +1,208 @@
+"""Judging: closed windows in, decisions out. Pure, and its state is JSON, so that a replay decides as it was decided.
+
+Only the champion's windows are judged: a challenger is held against the champion by the rollout, and what it is asked
+is the champion's own traffic. Every version has a detector of its own, held against its own reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from forgeline_deploy.detection import Detector, DetectorState, FeatureVerdict, Verdict, ranking
+from forgeline_deploy.monitor.decision import Decision, Finding
+from forgeline_deploy.monitor.harm import HarmTests
+from forgeline_deploy.monitor.pane import PaneKey, Stream, Tally
+from forgeline_deploy.monitor.performance import Labelled
+from forgeline_deploy.monitor.spec import MonitorConfig
+from forgeline_deploy.monitor.window import Window
+
+if TYPE_CHECKING:
+    from forgeline.bundle.reference import Reference
+
+CHAMPION = "champion"
+HARM_PART = 0.1
+"""Part of the promised rate of false alarms that tests of harm may use; the drift detector has the rest."""
+_MOST_BOUNDS = 5
+_RANKED = 10
+"""Features that a decision names besides those that alarm; the window's file has the counts of all."""
+
+Estimate = Callable[[Tally], Mapping[str, float | None]]
+"""Figures that are estimated from a window's counts, by name, such as an accuracy without labels."""
+
+
+class Judge:
+    """Judges windows in their order.
+
+    Args:
+        config: the policy.
+        references: what each version is held against, by version; others are counted and not judged.
+        estimates: makes further figures, by version.
+
+    Raises:
+        UsageError: a tolerance names a feature that a reference does not have.
+    """
+
+    def __init__(
+        self,
+        config: MonitorConfig,
+        references: Mapping[str, Reference],
+        estimates: Mapping[str, Estimate] | None = None,
+    ) -> None:
+        self.config = config
+        self._harm = HarmTests(bounds=config.bounds, alpha=HARM_PART / config.windows_between_alarms / _MOST_BOUNDS)
+        self._estimates = dict(estimates or {})
+        self._detectors: dict[str, Detector] = {}
+        for version, reference in references.items():
+            self.watch(version, reference)
+        self._carried: dict[Stream, list[tuple[PaneKey, Tally]]] = {}
+
+    def watch(self, version: str, reference: Reference) -> None:
+        """Judge another version, from its next window on."""
+        self._detectors[version] = Detector(
+            reference,
+            windows=self.config.windows_between_alarms / (1 - HARM_PART),
+            tolerance=self.config.tolerance,
+            fewest_rows=self.config.minimum,
+        )
+
+    def step(self, window: Window) -> Decision:
+        """Judge the next window. Late data are shown and not judged."""
+        measures = {str(stream): self._measures(stream, part.tally) for stream, part in window.parts.items()}
+        if window.is_late:
+            return Decision(measures=measures)
+        rows, findings, features = 0, list[Finding](), list[Mapping[str, Any]]()
+        for stream, part in window.parts.items():
+            if stream.role != CHAMPION:
+                continue
+            findings += self._harm.of_requests(stream, part.tally)
+            verdict = self._verdict(stream, window.key, part.tally)
+            if verdict is None:
+                continue
+            rows += verdict.rows
+            findings += _drifted(stream, verdict)
+            features += _ranked(stream, verdict)
+            measures[str(stream)] |= {"evidence": verdict.evidence, "threshold": verdict.threshold}
+        return Decision(judged_rows=rows, findings=tuple(findings), features=tuple(features), measures=measures)
+
+    def of_labels(self, labelled: Mapping[Stream, Labelled]) -> tuple[Finding, ...]:
+        """Judge labels that came together."""
+        judged = [(stream, found) for stream, found in sorted(labelled.items()) if stream.role == CHAMPION]
+        return tuple(finding for stream, found in judged for finding in self._harm.of_labels(stream, found))
+
+    def state(self) -> dict[str, Any]:
+        """What to store after a window."""
+        return {
+            "detectors": {version: found.state().model_dump(mode="json") for version, found in self._detectors.items()},
+            "carried": [
+                [stream.role, stream.version, [[key.start, key.generation] for key, _ in carried]]
+                for stream, carried in sorted(self._carried.items())
+            ],
+        }
+
+    def restore(self, state: Mapping[str, Any], window_at: Callable[[PaneKey], Window]) -> None:
+        """Go on from a state.
+
+        Args:
+            window_at: reads a stored window, of those that had too few rows to be judged by then.
+
+        Raises:
+            UsageError: it belongs to another policy, or to other references.
+        """
+        for version, stored in state["detectors"].items():
+            if version in self._detectors:
+                self._detectors[version].restore(DetectorState.model_validate(stored))
+        self._carried = {}
+        for role, version, keys in state["carried"]:
+            stream = Stream(role, version)
+            places = [PaneKey(start, generation) for start, generation in keys]
+            self._carried[stream] = [(key, window_at(key).parts[stream].tally) for key in places]
+
+    def _verdict(self, stream: Stream, key: PaneKey, tally: Tally) -> Verdict | None:
+        """Of the rows since the last verdict on this stream; None while these are too few."""
+        detector = self._detectors.get(stream.version)
+        if detector is None or tally.observation is None:
+            return None
+        carried = [*self._carried.pop(stream, []), (key, tally)]
+        together = sum((held for _, held in carried), start=Tally())
+        assert together.observation is not None
+        if together.rows < self.config.minimum:
+            self._carried[stream] = carried
+            return None
+        return detector.step(together.observation)
+
+    def _measures(self, stream: Stream, tally: Tally) -> dict[str, float | None]:
+        measured: dict[str, float | None] = {
+            "rows": tally.rows,
+            "requests": tally.requests,
+            "errors": tally.errors / tally.requests if tally.requests else None,
+            "refused": sum(tally.refused.values()) / tally.requests if tally.requests else None,
+            "p50_s": tally.latency.quantile_s(0.5),
+            "p99_s": tally.latency.quantile_s(0.99),
+        }
+        estimate = self._estimates.get(stream.version)
+        return measured | ({} if estimate is None else dict(estimate(tally)))
+
+
+def together(windows: Iterable[Window], window_s: float) -> Iterator[Window]:
+    """Stored windows in their order, as windows of a multiple of their length. Late ones stay as they are."""
+    held: list[Window] = []
+    for window in windows:
+        if window.is_late:
+            yield window
+            continue
+        if held and _start(held[0], window_s) != _start(window, window_s):
+            yield _one(held, window_s)
+            held = []
+        held.append(window)
+    if held:
+        yield _one(held, window_s)
+
+
+def _start(window: Window, window_s: float) -> float:
+    return window.key.start // window_s * window_s
+
+
+def _one(windows: list[Window], window_s: float) -> Window:
+    parts: dict[Stream, Any] = {}
+    for window in windows:
+        for stream, part in window.parts.items():
+            parts[stream] = part if stream not in parts else parts[stream] + part
+    start = _start(windows[0], window_s)
+    return Window(
+        key=PaneKey(start),
+        end=start + window_s,
+        closed=windows[-1].closed,
+        parts=dict(sorted(parts.items())),
+        included={},
+    )
+
+
+def _drifted(stream: Stream, verdict: Verdict) -> Iterator[Finding]:
+    for feature in verdict.alarming:
+        shift = "" if feature.shift_std is None else f", its mean by {feature.shift_std:+.2f} sigma"
+        kind = "at once" if feature.sudden else f"lastingly ({feature.direction})"
+        yield Finding(
+            severity="ticket",
+            about="drift",
+            stream=str(stream),
+            subject=feature.feature,
+            text=f"the {feature.role} {feature.feature} drifted {kind}: distance {feature.distance:.3f}, by chance "
+            f"{feature.by_chance:.3f}{shift}",
+            value=feature.distance,
+            bound=feature.by_chance,
+        )
+
+
+def _ranked(stream: Stream, verdict: Verdict) -> Iterator[Mapping[str, Any]]:
+    for place, (feature, level) in enumerate(ranking(verdict)):
+        if place < _RANKED or feature.alarm:
+            yield _row(stream, feature) | {"adjusted_p": level}
+
+
+def _row(stream: Stream, feature: FeatureVerdict) -> dict[str, Any]:
+    names = (
+        "feature", "role", "kind", "values", "p", "evidence", "direction", "sudden", "lasting", "distance",
+        "by_chance", "shift_std", "nulls", "outside",
+    )  # fmt: skip
+    return {"stream": str(stream)} | {name: getattr(feature, name) for name in names}

@@ -1,0 +1,174 @@
+"""The monitor of a deployment: takes the replicas' deliveries, judges windows that are complete, and stores them.
+
+A window is judged, then stored with the decision on it and the state after it, and acted on only when it is safe. What
+cannot be stored, because the disk is full or the database is away, is kept in memory in order, and tried again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from forgeline.errors import LedgerError, UsageError
+from forgeline.ledger.journal import Superseded
+from forgeline_deploy.monitor.collector import Collector
+from forgeline_deploy.monitor.decision import Decision
+from forgeline_deploy.monitor.judging import Estimate, Judge
+from forgeline_deploy.monitor.pane import Delivery, PaneKey, Receipt
+from forgeline_deploy.monitor.policy import ReferenceBook
+from forgeline_deploy.monitor.spec import MonitorConfig
+from forgeline_deploy.monitor.store import StoredWindow, WindowStore
+from forgeline_deploy.monitor.window import Window
+from forgeline_deploy.monitor.window_file import WindowCorrupted
+
+if TYPE_CHECKING:
+    from forgeline.bundle.reference import Reference
+
+Tell = Callable[[str], None]
+
+
+class Monitor:
+    """Watches one deployment. One thread at a time.
+
+    Args:
+        config: the policy.
+        references: by version of the model.
+        store: of the deployment's run.
+        id: another one for each start of the process that monitors.
+        now: when it starts, unix seconds.
+        tell: takes what a person should know, a line each.
+        estimates: makes further figures of a window, by version.
+
+    Raises:
+        UsageError: a tolerance names a feature that no reference has.
+        OSError, LedgerError: what it goes by cannot be written down.
+    """
+
+    def __init__(
+        self,
+        config: MonitorConfig,
+        *,
+        references: Mapping[str, Reference],
+        store: WindowStore,
+        id: str,
+        now: float,
+        tell: Tell,
+        estimates: Mapping[str, Estimate] | None = None,
+    ) -> None:
+        self.config, self.store = config, store
+        self._tell = tell
+        self._estimates = estimates
+        self._book = ReferenceBook(store)
+        self._references = dict(references)
+        self.collector = Collector(
+            id=id,
+            window_s=config.window_s,
+            lateness_s=config.lateness.total_seconds(),
+            silent_after_s=config.silent.total_seconds(),
+            started=now,
+            sample_payloads=config.sample_payloads,
+        )
+        self._judge = Judge(config, self._references, estimates)
+        self._book.write(config, self._references)
+        self._unsafe: deque[tuple[Window, Decision, dict[str, Any]]] = deque()
+        self.trouble: str | None = None
+        self._recover()
+
+    def watch(self, version: str, reference: Reference | None) -> None:
+        """Another version is served from now on.
+
+        Args:
+            reference: None where its bundle has none: it is counted by requests alone, and that is told.
+
+        Raises:
+            OSError, LedgerError: the reference cannot be written down; the version is not watched yet.
+        """
+        if reference is None:
+            self._tell(
+                f"version {version} has no reference statistics in its bundle: its requests, errors and latency are "
+                "watched, drift is not; train it again to have them"
+            )
+            return
+        if version not in self._references:
+            self._book.write(self.config, {version: reference})
+            self._references[version] = reference
+            self._judge.watch(version, reference)
+
+    def receive(self, delivery: Delivery, now: float) -> Receipt:
+        """Take what a replica counted."""
+        return self.collector.receive(delivery, now)
+
+    def tick(self, now: float) -> list[StoredWindow]:
+        """Close, judge and store what is complete.
+
+        Returns:
+            Windows that are safe since the last tick, in order: only these may be acted on.
+
+        Raises:
+            Superseded: another process monitors this deployment; this one must stop.
+        """
+        for window in self.collector.close(now):
+            decision = self._judge.step(window)
+            self._unsafe.append((window, decision, self._judge.state()))
+        safe = []
+        while self._unsafe:
+            try:
+                safe.append(self.store.append(*self._unsafe[0]))
+            except Superseded:
+                raise
+            except (OSError, LedgerError) as error:
+                self._has_trouble(error)
+                return safe
+            window, _, _ = self._unsafe.popleft()
+            self.collector.stored(window.key)
+        if self.trouble is not None:
+            self._tell("windows can be stored again; none was lost")
+            self.trouble = None
+        return safe
+
+    @property
+    def unsafe_windows(self) -> int:
+        """Windows that are closed and could not be stored yet."""
+        return len(self._unsafe)
+
+    @property
+    def judge(self) -> Judge:
+        """The judge, as it stands after the last window."""
+        return self._judge
+
+    def _has_trouble(self, error: Exception) -> None:
+        kept = f"{len(self._unsafe)} window{'s are' if len(self._unsafe) > 1 else ' is'} kept in memory and tried again"
+        if self.trouble is None:
+            self._tell(f"a window cannot be stored: {error}; {kept}")
+        self.trouble = f"{error}; {kept}"
+
+    def _recover(self) -> None:
+        """Take up where an earlier process ended: the windows it stored, and the state after the newest of them."""
+        stored = self.store.windows
+        self.collector.restore({window.key: window.included for window in stored})
+        places = {window.key: window for window in stored}
+
+        def window_at(key: PaneKey) -> Window:
+            return self.store.folder.read(places[key])[0]
+
+        for newest in reversed(stored):
+            try:
+                _, state = self.store.folder.read(newest)
+                self._judge.restore(state, window_at)
+                return
+            except WindowCorrupted as error:
+                self._tell(f"window {newest.number}: {error}; the detector goes on from the window before it")
+            except UsageError:
+                self._tell("the policy or a reference has changed: all stored windows are judged anew by it")
+                self._judge_again()
+                return
+        self._judge = Judge(self.config, self._references, self._estimates)
+
+    def _judge_again(self) -> None:
+        self._judge = Judge(self.config, self._references, self._estimates)
+        for stored in self.store.windows:
+            try:
+                self._judge.step(self.store.folder.read(stored)[0])
+            except WindowCorrupted as error:
+                self._tell(f"window {stored.number}: {error}")
