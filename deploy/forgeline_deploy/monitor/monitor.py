@@ -15,6 +15,7 @@ from forgeline.ledger.journal import Superseded
 from forgeline_deploy.monitor.collector import Collector
 from forgeline_deploy.monitor.decision import Decision
 from forgeline_deploy.monitor.judging import Estimate, Judge
+from forgeline_deploy.monitor.labels import LabelDesk, LabelFile
 from forgeline_deploy.monitor.pane import Delivery, PaneKey, Receipt
 from forgeline_deploy.monitor.policy import ReferenceBook
 from forgeline_deploy.monitor.spec import MonitorConfig
@@ -69,9 +70,15 @@ class Monitor:
             started=now,
             sample_payloads=config.sample_payloads,
         )
+        self._labels: LabelDesk | None = None
+        if config.labels is not None:
+            # Answers of just before the file was written are in a stored window by then.
+            waits = config.window_s + config.lateness.total_seconds() + 2 * config.silent.total_seconds()
+            self._labels = LabelDesk(config.labels, settled_s=waits, store=store, tell=tell)
         self._judge = Judge(config, self._references, estimates)
         self._book.write(config, self._references)
         self._unsafe: deque[tuple[Window, Decision, dict[str, Any]]] = deque()
+        self._looked = float("-inf")
         self.trouble: str | None = None
         self._recover()
 
@@ -126,6 +133,26 @@ class Monitor:
             self._tell("windows can be stored again; none was lost")
             self.trouble = None
         return safe
+
+    def look_for_labels(self, now: float) -> list[LabelFile]:
+        """Take in labels that have arrived, at most once a window: what they say is judged as one more window.
+
+        Returns:
+            The files that were taken, with what is wrong by them; each is safe.
+
+        Raises:
+            Superseded: another process monitors this deployment; this one must stop.
+        """
+        if self._labels is None or self._unsafe or now < self._looked + self.config.window_s:
+            return []
+        self._looked = now
+        try:
+            return self._labels.look(self._judge, now)
+        except Superseded:
+            raise
+        except (OSError, LedgerError) as error:
+            self._tell(f"labels cannot be stored, and are taken later: {error}")
+            return []
 
     @property
     def unsafe_windows(self) -> int:

@@ -40,7 +40,7 @@ class ReferenceBook:
                 told = {"name": file.name, "sha256": file.sha256}
                 new.append({"entry": REFERENCE, "version": version, "file": told})
         if new:
-            self._store.journal.append(*new)
+            self._store.write(*new)
 
 
 def latest_policy(entries: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:

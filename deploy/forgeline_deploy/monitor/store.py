@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forgeline.ledger.journal import Overtaken, Superseded
 from forgeline_deploy.monitor import window_file
 from forgeline_deploy.monitor.decision import Decision
 from forgeline_deploy.monitor.pane import Answer, PaneKey, Stream
@@ -131,10 +132,25 @@ class WindowStore:
             "file": _told(self._seal(stem, window_file.window_bytes(window, state))),
             "answers": None if answers is None else _told(self._seal(f"{stem}-answers", answers)),
         }
-        self.journal.append(entry)
+        self.write(entry)
         stored = StoredWindow.of(entry)
         self.windows.append(stored)
         return stored
+
+    def write(self, *entries: Mapping[str, Any]) -> None:
+        """Write entries, behind whatever other parts of the deployment have written meanwhile.
+
+        Raises:
+            Superseded: another process has stored windows of this run since it was read; read it again, or stop.
+            LedgerError: the journal cannot be written.
+        """
+        while True:
+            try:
+                self.journal.append(*entries)
+                return
+            except Overtaken as error:
+                if stored_windows(self.journal.refresh()):
+                    raise Superseded("another process stores windows of this deployment; this one is behind") from error
 
     def _seal(self, stem: str, content: bytes) -> SealedFile:
         return window_file.seal(self.folder.path, stem, content)

@@ -129,7 +129,7 @@ def window_bytes(window: Window, state: Mapping[str, Any]) -> bytes:
         "state": state,
     }
     rows = [row for stream, part in window.parts.items() for row in _rows(stream, part)]
-    return _written(rows, _SCHEMA, {_HEADER: json.dumps(header, sort_keys=True).encode()})
+    return written(rows, _SCHEMA, {_HEADER: json.dumps(header, sort_keys=True).encode()})
 
 
 def window_of(content: bytes) -> tuple[Window, dict[str, Any]]:
@@ -165,7 +165,7 @@ def answers_bytes(window: Window) -> bytes | None:
         for stream, part in window.parts.items()
         for answer in part.answers
     ]
-    return _written(rows, _ANSWERS, {}) if rows else None
+    return written(rows, _ANSWERS, {}) if rows else None
 
 
 def answers_of(content: bytes) -> Iterator[tuple[Stream, Answer]]:
@@ -176,7 +176,8 @@ def answers_of(content: bytes) -> Iterator[tuple[Stream, Answer]]:
         yield Stream(role, version), Answer(request, prediction, confidence)
 
 
-def _written(rows: Sequence[Mapping[str, Any]], schema: pa.Schema, metadata: Mapping[bytes, bytes]) -> bytes:
+def written(rows: Sequence[Mapping[str, Any]], schema: pa.Schema, metadata: Mapping[bytes, bytes]) -> bytes:
+    """Rows as the bytes of a Parquet file."""
     out = io.BytesIO()
     table = pa.Table.from_pylist(list(rows), schema=schema).replace_schema_metadata(dict(metadata))
     pq.write_table(table, out, compression="zstd")
