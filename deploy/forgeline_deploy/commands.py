@@ -15,3 +15,9 @@ ALERTS = CommandDescriptor(
     help="What a deployment raised, and whom it reached.",
     command="forgeline_deploy.alerts.command:app",
 )
+
+MONITOR = CommandDescriptor(
+    name="monitor",
+    help="What a deployment's monitor saw and decided, and what another policy would have.",
+    command="forgeline_deploy.monitor.command:app",
+)

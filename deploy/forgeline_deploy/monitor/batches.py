@@ -78,7 +78,7 @@ def split_by_pane(batch: Batch, window_s: float) -> Iterator[Batch]:
             yield batch
         return
     for start in np.unique(starts):
-        chosen = np.flatnonzero(starts == start)
+        chosen: list[int] = np.flatnonzero(starts == start).tolist()
         yield Batch(
             stream=batch.stream,
             arrived=[batch.arrived[i] for i in chosen],

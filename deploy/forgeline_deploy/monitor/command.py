@@ -12,12 +12,9 @@ from forgeline.cli import completion
 from forgeline.cli.commands import SuggestingGroup
 from forgeline.cli.moments import moment_of
 from forgeline.cli.render import Format, FormatOption, local_time, show_json, show_pairs, show_rows
-from forgeline.errors import UsageError
 
 if TYPE_CHECKING:
     from forgeline_deploy.monitor.decision import Finding
-    from forgeline_deploy.monitor.recorded import Recorded
-    from forgeline_deploy.monitor.store import StoredWindow
 
 app = typer.Typer(cls=SuggestingGroup, no_args_is_help=True)
 
@@ -29,9 +26,7 @@ DeploymentArgument = Annotated[
         autocompletion=completion.runs,
     ),
 ]
-SinceOption = Annotated[
-    str | None, typer.Option(metavar="TIME", help="Only what ended after this time, in ISO 8601.")
-]
+SinceOption = Annotated[str | None, typer.Option(metavar="TIME", help="Only what ended after this time, in ISO 8601.")]
 
 
 @app.callback()

@@ -1,7 +1,8 @@
 """Labels that arrive late: Parquet files, joined to the answers of stored windows by the id of the request.
 
 Each file is taken once, whole, by its content, some time after it was last written to. A file that cannot be read is
-left until it changes, since whoever writes it may not be done. What was joined is sealed beside the windows, and counts once the journal says so.
+left until it changes, since whoever writes it may not be done. What was joined is sealed beside the windows, and counts
+once the journal says so.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ class PaneRecorder:
         """What is to be sent now. Until its receipt is known, the next one says the same of the same panes."""
         with self._lock:
             self._count_waiting()
-            reports = []
+            reports: list[PaneReport] = []
             for (stream, key), pane in sorted(self._panes.items(), key=lambda item: (item[0][1], item[0][0])):
                 if len(reports) == _PANES_A_DELIVERY:
                     break

@@ -102,9 +102,7 @@ def replay(
         would = judge.of_labels(file.by_stream)
         if file.taken > since and (would or file.findings):
             rows = sum(labelled.rows for labelled in file.by_stream.values())
-            yield Replayed(
-                start=file.taken, end=file.taken, windows=(), rows=rows, decided=file.findings, would=would
-            )
+            yield Replayed(start=file.taken, end=file.taken, windows=(), rows=rows, decided=file.findings, would=would)
 
 
 def _beside(window: Window, of: list[StoredWindow], would: tuple[Finding, ...]) -> Replayed:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forgeline.bundle.reference import Reference
 from forgeline_deploy.monitor import Collector, Delivery, PaneRecorder, Stream
 from forgeline_deploy.monitor.pane import PaneKey, Tally
-from forgeline_deploy.monitor.window import Source, Window
+from forgeline_deploy.monitor.window import Window
 from tests.deploy.monitor.traffic import CHAMPION, WINDOW_S, batch, count_by, recorder, reference_of
 
 REFERENCE = reference_of()
@@ -124,7 +122,7 @@ def test_memory_of_a_replica_is_bounded_and_what_was_forgotten_is_told() -> None
 
 
 @given(st.randoms(use_true_random=False))
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_any_order_and_repetition_of_reports_makes_the_same_windows(order: random.Random) -> None:
     streams = (CHAMPION, Stream("challenger", "2"))
 
@@ -223,7 +221,7 @@ steps = st.one_of(
 
 
 @given(st.lists(steps, min_size=5, max_size=50))
-@settings(max_examples=120)
+@settings(max_examples=80)
 def test_every_row_is_in_one_window_whatever_is_lost_repeated_or_killed(todo: list[tuple[object, ...]]) -> None:
     life = Life()
     for what, *arguments in todo:

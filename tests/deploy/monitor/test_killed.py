@@ -1,4 +1,4 @@
-"""A monitor that is killed, at each point at which it could matter: what it acknowledged stays, and all comes out alike."""
+"""A monitor that is killed at each point that could matter: what it acknowledged stays, and all comes out alike."""
 
 from __future__ import annotations
 
@@ -157,8 +157,7 @@ def test_without_a_kill_five_windows_are_judged_and_the_drift_is_found(undisturb
     assert [sum(found.values()) for found in undisturbed["answers"]] == [300] * 5 and undisturbed["lives"] == 1
 
 
-@pytest.mark.parametrize("point", ["judged", "written", "journalled", "stored"])
-@pytest.mark.parametrize("number", [0, 3])
+@pytest.mark.parametrize(("number", "point"), [(0, "judged"), (3, "written"), (0, "journalled"), (3, "stored")])
 def test_killed_while_it_stores_a_window(
     tmp_path: Path, reference: Reference, undisturbed: dict[str, Any], number: int, point: str
 ) -> None:
@@ -167,7 +166,7 @@ def test_killed_while_it_stores_a_window(
     assert found == {name: value for name, value in undisturbed.items() if name != "lives"}
 
 
-@pytest.mark.parametrize("moment", [7.0, 33.0])
+@pytest.mark.parametrize("moment", [33.0])
 def test_killed_in_the_middle_of_a_window(
     tmp_path: Path, reference: Reference, undisturbed: dict[str, Any], moment: float
 ) -> None:

@@ -47,7 +47,12 @@ def test_labels_are_held_against_answers_and_bad_ones_told(watching: Watching, f
     given = answers(watching)
     right = list(given)[:100]
     requests: list[str | None] = [*right, *right[:3], "nobody", None]
-    put(folder / "one.parquet", requests, [*(given[request] for request in right), "no", "no", "no", "yes", "yes"], at=20)
+    put(
+        folder / "one.parquet",
+        requests,
+        [*(given[request] for request in right), "no", "no", "no", "yes", "yes"],
+        at=20,
+    )
     assert watching.monitor.look_for_labels(30.0) == []  # a request of just now may not be in a stored window yet
     [file] = watching.monitor.look_for_labels(50.0)
     assert (file.rows, file.unknown, file.duplicates, file.empty) == (105, 1, 3, 1)
