@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from forgeline_deploy.drift.report import DriftReport as DriftReport
 from forgeline_deploy.drift.report import FeatureDrift as FeatureDrift
-from forgeline_deploy.drift.report import check_table as check_table
+from forgeline_deploy.drift.report import check_data as check_data
 from forgeline_deploy.drift.report import compare as compare
 
-__all__ = ["DriftReport", "FeatureDrift", "check_table", "compare"]
+__all__ = ["DriftReport", "FeatureDrift", "check_data", "compare"]

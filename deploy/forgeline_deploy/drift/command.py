@@ -30,7 +30,7 @@ def root() -> None:
 @app.command("check")
 def check(
     model: ModelReferenceArgument,
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="CSV or Parquet file with new rows.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="File or folder, as `forgeline predict` takes it.")],
     false_discoveries: Annotated[
         float, typer.Option(metavar="RATE", help="Rate of false ones among the features that count as drifted.")
     ] = 0.05,
@@ -39,16 +39,16 @@ def check(
     ] = True,
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """Compare the rows of a file with those that a model was trained on, feature by feature.
+    """Compare new data with those that a model was trained on, feature by feature.
 
     Exit codes: 0 no drift, 105 drift, 1 platform error, 2 wrong data or usage, 102 no such model.
     """
-    from forgeline_deploy.drift.report import check_table
+    from forgeline_deploy.drift.report import check_data
 
     if not 0 < false_discoveries < 1:
         raise UsageError(f"--false-discoveries is {false_discoveries:g}; allowed: between 0 and 1, such as 0.05")
     bundle = load_model(model)
-    report = check_table(bundle, data, false_discoveries=false_discoveries, outputs=outputs)
+    report = check_data(bundle, data, false_discoveries=false_discoveries, outputs=outputs)
     if form is Format.JSON:
         show_json(_details(report, bundle, data))
     else:

@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from forgeline.bundle.observation import Observation, check_observable, observe
+from forgeline.bundle.observation import Observation
+from forgeline.bundle.observer import Observer, check_observable, observe_into
+from forgeline.bundle.prediction import pieces_of
 from forgeline.bundle.tables import TableFile
 from forgeline.errors import UsageError
 from forgeline_deploy.drift import contingency
@@ -16,7 +18,6 @@ from forgeline_deploy.drift.multiplicity import adjusted
 
 if TYPE_CHECKING:
     from forgeline.bundle import Bundle, Reference
-    from forgeline.preprocessing import TablePreprocessing
 
 FEWEST_ROWS = 30
 """The tests hold for any number of rows, but of fewer than this only a change that no one needs a test for is found."""
@@ -76,32 +77,31 @@ class DriftReport:
         return tuple(feature.feature for feature in self.features if feature.drifted)
 
 
-def check_table(
+def check_data(
     bundle: Bundle, path: str | Path, *, false_discoveries: float = 0.05, outputs: bool = True
 ) -> DriftReport:
-    """Compare the rows of a file with what a model was trained on; memory does not grow with the file.
+    """Compare the samples of a file or a folder with what a model was trained on, a piece of them at a time.
 
     Args:
-        bundle: of a model that reads tables.
-        path: CSV or Parquet file with the columns that the model reads; others are ignored.
+        bundle: of a model of any data that are predicted from files.
+        path: what `forgeline predict` takes; of a table, columns that the model does not read are ignored.
         false_discoveries: the rate of false ones among the features that count as drifted, between 0 and 1.
         outputs: also predict, and compare what comes out.
 
     Raises:
         DataError: the file cannot be read, lacks a column, or has a value that the model cannot read.
-        UsageError: there are too few rows, the model reads no table, or its bundle has no reference statistics.
+        UsageError: there are too few samples, or the model's bundle has no reference statistics.
     """
-    reference = check_observable(bundle)
-    preprocessing = cast("TablePreprocessing", bundle.preprocessing)
-    table = TableFile(path, texts=preprocessing.texts)
-    table.require(preprocessing.names)
-    window: Observation | None = None
-    for piece in table.pieces():
-        counted = observe(bundle, piece, outputs=outputs)
-        window = counted if window is None else window + counted
-    rows = window.rows if window is not None else 0
-    if window is None or rows < FEWEST_ROWS:
-        raise UsageError(f"`{table.path}` has {rows} rows; allowed: {FEWEST_ROWS} or more, since fewer show nothing")
+    reference, place = check_observable(bundle), Path(path)
+    preprocessing = bundle.preprocessing
+    if preprocessing.kind == "table":
+        TableFile(place, texts=preprocessing.texts).require(preprocessing.names)
+    observer = Observer.of(bundle, outputs=outputs, embedding=outputs)
+    for piece in pieces_of(bundle, place):
+        observe_into(observer, bundle, piece)
+    window = observer.observation()
+    if window.rows < FEWEST_ROWS:
+        raise UsageError(f"`{place}` has {window.rows} rows; allowed: {FEWEST_ROWS} or more, since fewer show nothing")
     return compare(reference, window, false_discoveries=false_discoveries)
 
 

@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from forgeline import metrics
 from forgeline.bundle import Bundle, Reference
+from forgeline.bundle.embedding import Projections, in_one_pass
 from forgeline.preprocessing import AnomalyTarget
 from forgeline.tracking.spool import SpoolReader
 from forgeline_architectures.tasks.base import TaskModule, deployed_weights
@@ -57,7 +59,7 @@ def hand_over(
         module.merge_adapter()
         weights = module.model.state_dict()
     shown, data = data.splits["val"], undisturbed(data)
-    outputs = _outputs(module, data, spec.data.batch_size, device)
+    outputs, embedding = _outputs(module, data, spec.data.batch_size, device)
     data = _with_threshold(data, outputs)
     Bundle.save(
         job.paths.bundle,
@@ -73,7 +75,7 @@ def hand_over(
             "summary": data.summary,
         },
         run_id=job.run_id,
-        reference=_reference(data, outputs, spec.data.batch_size),
+        reference=_reference(data, outputs, embedding, spec.data.batch_size),
     )
     _draw(job, data, outputs, shown)
     _write_result(job, manifest, data)
@@ -127,14 +129,20 @@ def _state(folder: Path) -> Mapping[str, Any]:
 
 
 @torch.inference_mode()
-def _outputs(module: TaskModule, data: PreparedData, batch_size: int, device: torch.device) -> Outputs:
-    """The chosen model's outputs over the validation split, for pictures and reference statistics."""
+def _outputs(
+    module: TaskModule, data: PreparedData, batch_size: int, device: torch.device
+) -> tuple[Outputs, np.ndarray | None]:
+    """The chosen model's outputs over the validation split, for pictures and reference statistics.
+
+    With them projections [n, p] of its embedding, where there is one.
+    """
     outputs = Outputs()
     if data.signature.task in metrics.LOSS_ONLY:
-        return outputs
-    for index, batch in enumerate(eval_loader(data.splits["val"], batch_size)):
-        outputs.add(module.validation_step({name: tensor.to(device) for name, tensor in batch.items()}, index))
-    return outputs
+        return outputs, None
+    with Projections(module.model) as seen:
+        for index, batch in enumerate(eval_loader(data.splits["val"], batch_size)):
+            outputs.add(module.validation_step({name: tensor.to(device) for name, tensor in batch.items()}, index))
+    return outputs, seen.values if in_one_pass(data.signature.task, data.preprocessing.kind) else None
 
 
 def _with_threshold(data: PreparedData, outputs: Outputs) -> PreparedData:
@@ -146,14 +154,14 @@ def _with_threshold(data: PreparedData, outputs: Outputs) -> PreparedData:
     return replace(data, preprocessing=data.preprocessing.model_copy(update={"target": fitted}))
 
 
-def _reference(data: PreparedData, outputs: Outputs, batch_size: int) -> Reference:
+def _reference(data: PreparedData, outputs: Outputs, embedding: np.ndarray | None, batch_size: int) -> Reference:
     """Statistics of the training inputs and of the outputs on the validation split, which training never saw."""
     split = data.splits["train"]
     batches = (
         split.batch(as_int64(range(start, min(start + batch_size, len(split)))))
         for start in range(0, len(split), batch_size)
     )
-    return Reference.of(data.preprocessing, batches, outputs.outputs)
+    return Reference.of(data.preprocessing, batches, outputs.outputs, embedding=embedding)
 
 
 def _write_result(job: Job, manifest: checkpoint.Manifest, data: PreparedData) -> None:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from forgeline.distributions.categorical import CategoricalCounts as CategoricalCounts
 from forgeline.distributions.categorical import CategoricalReference as CategoricalReference
+from forgeline.distributions.categorical_block import CategoricalBlock as CategoricalBlock
 from forgeline.distributions.numeric import NumericCounts as NumericCounts
 from forgeline.distributions.numeric import NumericReference as NumericReference
+from forgeline.distributions.numeric_block import NumericBlock as NumericBlock
 
-__all__ = ["CategoricalCounts", "CategoricalReference", "NumericCounts", "NumericReference"]
+__all__ = [
+    "CategoricalBlock",
+    "CategoricalCounts",
+    "CategoricalReference",
+    "NumericBlock",
+    "NumericCounts",
+    "NumericReference",
+]

@@ -21,8 +21,8 @@ BINS = 64
 _MOST_BINS = 1024
 # Of a reference deviation: the smallest step of a value in a sum, and how far out a value still counts as it is. 2^30
 # per value leaves int64 room for 2^33 values.
-_STEPS_PER_STD = 2**20
-_FARTHEST_STD = 2**10
+STEPS_PER_STD = 2**20
+FARTHEST_STD = 2**10
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,7 +58,7 @@ class NumericCounts:
     @property
     def shift_std(self) -> float | None:
         """Distance of the mean from the reference mean, in reference deviations; None without values."""
-        return self.steps / (_STEPS_PER_STD * self.known) if self.known else None
+        return self.steps / (STEPS_PER_STD * self.known) if self.known else None
 
     def __add__(self, other: NumericCounts) -> NumericCounts:
         if self.bins.shape != other.bins.shape:
@@ -130,7 +130,7 @@ class _NumericJson(BaseModel):
     @model_validator(mode="after")
     def _is_of_some_values(self) -> Self:
         known = sum(self.bins) + self.below + self.above
-        if abs(self.steps) > known * _STEPS_PER_STD * _FARTHEST_STD or abs(self.steps) >= 2**63:
+        if abs(self.steps) > known * STEPS_PER_STD * FARTHEST_STD or abs(self.steps) >= 2**63:
             raise ValueError(f"{self.steps} steps are more than {known} values can have")
         if (self.minimum is None, self.maximum is None) != (known == 0, known == 0):
             raise ValueError(f"{known} values have a minimum and a maximum where there are any, and only then")
@@ -214,8 +214,9 @@ class NumericReference(BaseModel):
         wide = np.asarray(values, dtype=np.float64).ravel()
         known = wide[~np.isnan(wide)] + 0.0
         below, above = known < self.minimum, known > self.maximum
-        distances = (known - self.mean) / (self.deviation or 1.0)
-        steps = np.rint(np.clip(distances, -_FARTHEST_STD, _FARTHEST_STD) * _STEPS_PER_STD)
+        with np.errstate(over="ignore"):  # so far out is as far as any value counts
+            distances = (known - self.mean) / (self.deviation or 1.0)
+        steps = np.rint(np.clip(distances, -FARTHEST_STD, FARTHEST_STD) * STEPS_PER_STD)
         return NumericCounts(
             bins=_binned(known[~(below | above)], np.asarray(self.edges)),
             below=int(below.sum()),

@@ -7,13 +7,14 @@ second input, 1 where the value was missing: that it is missing often says somet
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from forgeline.errors import DataError
 from forgeline.preprocessing.base import Arrays, FittedPreprocessing
@@ -28,11 +29,13 @@ if TYPE_CHECKING:
 _FARTHEST = 1e6
 # Above this the square of a value leaves float64, and with it the standard deviation.
 _LARGEST = 1e100
+# From here on, to find the distinct values of a column costs less than to look at each value.
+_MANY_ROWS = 1_000
 _MISSING_TEXTS = ("", "nan")
 
 
 class NumericColumn(BaseModel):
-    """A column of numbers."""
+    """A column of numbers; `empty` says that train had none in it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -41,6 +44,12 @@ class NumericColumn(BaseModel):
     mean: float
     std: float
     flag_missing: bool = False
+    empty: bool = False
+
+    @model_serializer(mode="wrap")
+    def _as_ever(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `empty` where it is false, so that what is not affected can be read by every version."""
+        return {name: value for name, value in plain(self).items() if name != "empty" or value}
 
 
 class CategoricalColumn(BaseModel):
@@ -50,6 +59,19 @@ class CategoricalColumn(BaseModel):
 
     name: str
     categories: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gaps:
+    """Where rows have no value, which the encoding hides: a missing number is the train median there.
+
+    Attributes:
+        numeric: bool [n, numeric columns].
+        categorical: bool [n, categorical columns].
+    """
+
+    numeric: NDArray[np.bool_]
+    categorical: NDArray[np.bool_]
 
 
 class TablePreprocessing(FittedPreprocessing):
@@ -99,6 +121,16 @@ class TablePreprocessing(FittedPreprocessing):
         Raises:
             DataError: a column that the model reads is not there, or a value of a numeric one is no number.
         """
+        return self.encode_with_gaps(raw)[0]
+
+    def encode_with_gaps(
+        self, raw: pd.DataFrame | Mapping[str, Any] | Sequence[Mapping[str, Any]]
+    ) -> tuple[Arrays, Gaps]:
+        """What `encode` gives, and where the rows have no value.
+
+        Raises:
+            DataError: as `encode`.
+        """
         frame = as_frame(raw)
         for name in self.names:
             if name not in frame.columns:
@@ -106,29 +138,23 @@ class TablePreprocessing(FittedPreprocessing):
                     f"the table has no column {name!r}, which the model reads; {did_you_mean(name, frame.columns)}"
                 )
         arrays: Arrays = {}
+        missing = np.zeros((len(frame), 0), dtype=np.bool_)
+        codes = np.zeros((len(frame), 0), dtype=np.int64)
         if self.numeric:
-            arrays["numeric"] = self._encode_numeric(frame)
+            arrays["numeric"], missing = self._encode_numeric(frame)
         if self.categorical:
-            arrays["categorical"] = np.stack([_codes(frame[c.name], c.categories) for c in self.categorical], axis=1)
-        return arrays
+            codes = np.stack([_codes(frame[c.name], c.categories) for c in self.categorical], axis=1)
+            arrays["categorical"] = np.maximum(codes, 0)
+        return arrays, Gaps(numeric=missing, categorical=codes == 0)
 
-    def missing(self, raw: pd.DataFrame) -> NDArray[np.bool_]:
-        """Rows -> bool [n, N], where a numeric column has no value.
-
-        Raises:
-            DataError: a value of a numeric column is no number.
-        """
-        columns = [np.isnan(numbers(raw[column.name])) for column in self.numeric]
-        return np.stack(columns, axis=1) if columns else np.zeros((len(raw), 0), dtype=np.bool_)
-
-    def _encode_numeric(self, frame: pd.DataFrame) -> NDArray[np.float32]:
-        values = np.stack([numbers(frame[column.name]) for column in self.numeric], axis=1)
+    def _encode_numeric(self, frame: pd.DataFrame) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        values = _matrix(frame, [column.name for column in self.numeric])
         missing = np.isnan(values)
         filled = np.where(missing, [column.fill for column in self.numeric], values)
         means, deviations = [c.mean for c in self.numeric], np.asarray([c.std for c in self.numeric])
         scaled = np.clip((filled - means) / deviations, -_FARTHEST, _FARTHEST)
         flagged = [number for number, column in enumerate(self.numeric) if column.flag_missing]
-        return np.concatenate([scaled, missing[:, flagged]], axis=1).astype(np.float32)
+        return np.concatenate([scaled, missing[:, flagged]], axis=1).astype(np.float32), missing
 
     def decode_samples(self, samples: NDArray[Any]) -> NDArray[np.float64]:
         """[n, N] standardised rows -> the same in original units."""
@@ -193,9 +219,33 @@ def _row_name(index: pd.Index[Any], row: int) -> str:
     return counted("data row", label) if isinstance(index, pd.RangeIndex) else f"the row labelled {label!r}"
 
 
+def _matrix(frame: pd.DataFrame, names: list[str]) -> NDArray[np.float64]:
+    """`numbers` of several columns [n, columns]; of columns that hold nothing else, all at once."""
+    chosen = frame[names]
+    if chosen.shape[1] == len(names) and all(dtype.kind in "iuf" for dtype in chosen.dtypes):
+        values = chosen.to_numpy(dtype=np.float64, na_value=np.nan)
+        # NaN is in none of the two; what is too large is told, with its row, by `numbers`.
+        if not ((values >= _LARGEST) | (values <= -_LARGEST)).any():
+            return values
+    return np.stack([numbers(frame[name]) for name in names], axis=1)
+
+
 def _codes(column: pd.Series[Any], categories: tuple[str, ...]) -> NDArray[np.int64]:
+    """Numbers of categories; 0 where there is none, -1 where the vocabulary lacks it."""
     known = {name: number for number, name in enumerate(categories, start=1)}
-    return np.asarray([known.get(text, 0) if text else 0 for text in label_texts(column)], dtype=np.int64)
+    rows, distinct = _distinct(column)
+    codes = np.asarray([known.get(text, -1) if text else 0 for text in label_texts(distinct)], dtype=np.int64)
+    return codes if rows is None else np.append(codes, 0)[rows]
+
+
+def _distinct(column: pd.Series[Any]) -> tuple[NDArray[np.intp] | None, Iterable[Any]]:
+    """Of a long column of one type, which of its distinct values (the last one: none) each row has."""
+    if column.dtype == object or len(column) < _MANY_ROWS:
+        return None, column
+    import pandas as pd
+
+    rows, distinct = pd.factorize(column)
+    return rows, distinct
 
 
 def _survives_guessing(category: str) -> bool:
@@ -218,5 +268,10 @@ def _fit_numeric(name: str, values: NDArray[np.float64]) -> NumericColumn:
     filled = np.where(missing, fill, values)
     (mean,), (std,) = standardisation(filled[:, None])
     return NumericColumn(
-        name=name, fill=fill, mean=mean, std=std, flag_missing=bool(missing.any() and not missing.all())
+        name=name,
+        fill=fill,
+        mean=mean,
+        std=std,
+        flag_missing=bool(missing.any() and not missing.all()),
+        empty=bool(missing.all()),
     )

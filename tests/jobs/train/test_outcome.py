@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from forgeline.bundle import Bundle
-from forgeline.bundle.observation import observe
+from forgeline.bundle.observer import observe
 from forgeline.distributions import NumericCounts, NumericReference
 
 

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from forgeline.bundle import Bundle
-from forgeline.bundle.observation import Observation, check_observable, observe
+from forgeline.bundle.observation import Observation
+from forgeline.bundle.observer import check_observable, observe
 from forgeline.distributions import CategoricalCounts, CategoricalReference, NumericCounts, NumericReference
 from forgeline.errors import DataError, UsageError
 
@@ -35,7 +36,7 @@ def test_the_training_rows_have_the_counts_of_the_reference(table_bundle: Bundle
         else:
             assert isinstance(counts, CategoricalCounts) and isinstance(known, CategoricalReference)
             assert counts.known.tolist() == list(known.counts.values()) and counts.other == 0
-    assert seen.outputs.keys() == {"prediction", "probability"}
+    assert seen.outputs.keys() == {"prediction", "probability", "probability[yes]", "entropy"}
     assert all(counts.rows == 200 for counts in seen.outputs.values())
 
 
@@ -64,7 +65,7 @@ def test_what_cannot_be_observed_is_refused(
 ) -> None:
     with pytest.raises(DataError, match="no column 'plan'"):
         observe(table_bundle, customers.drop(columns="plan"))
-    with pytest.raises(UsageError, match="kind image; allowed: models of tables"):
+    with pytest.raises(UsageError, match="has no reference statistics"):
         check_observable(image_bundle)
     with pytest.raises(UsageError, match="has no reference statistics"):
         check_observable(bundle_without_reference)

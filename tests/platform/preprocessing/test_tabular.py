@@ -71,11 +71,49 @@ def test_rows_come_in_any_form(raw: object) -> None:
     assert fitted().encode(raw)["numeric"].shape == (1, 2)  # type: ignore[arg-type]
 
 
-def test_what_is_missing_is_told_of_every_numeric_column() -> None:
-    rows = pd.DataFrame({"age": [1, None, ""], "city": ["Oslo", None, "Oslo"]})
-    assert fitted().missing(rows).tolist() == [[False], [True], [True]]
+def test_what_is_missing_is_told_beside_the_encoding() -> None:
+    rows = pd.DataFrame({"age": [1, None, "", 2], "city": ["Oslo", None, "", "Atlantis"]})
+    arrays, gaps = fitted().encode_with_gaps(rows)
+    assert arrays.keys() == fitted().encode(rows).keys()
+    assert gaps.numeric.tolist() == [[False], [True], [True], [False]]
+    assert gaps.categorical.tolist() == [[False], [True], [True], [False]]
+    assert arrays["categorical"][1:].tolist() == [[0], [0], [0]]
     only_categories = fitted().model_copy(update={"numeric": ()})
-    assert only_categories.missing(rows).shape == (3, 0)
+    assert only_categories.encode_with_gaps(rows)[1].numeric.shape == (4, 0)
+
+
+def test_long_columns_are_encoded_as_short_ones_are() -> None:
+    """Numbers of one type at once, categories by their distinct values: the same numbers as value by value."""
+    rng = np.random.default_rng(0)
+    cities = ["Oslo", "Bergen", "Atlantis", "", None]
+    columns: dict[str, list[Any]] = {
+        "text": [cities[number] for number in rng.integers(0, 5, 2_000)],
+        "whole": rng.integers(0, 5, 2_000).tolist(),
+        "number": rng.choice([0.5, 1.0, np.nan, 2.0], 2_000).tolist(),
+        "truth": (rng.random(2_000) < 0.5).tolist(),
+    }
+    frame = pd.DataFrame(columns).assign(category=lambda table: table["text"].astype("category"))
+    names = list(frame)
+    target = ClassTarget(name="y", classes=("a", "b"))
+    fit = TablePreprocessing.fit(frame.head(400), numeric=["number", "whole"], categorical=names, target=target)
+    arrays, gaps = fit.encode_with_gaps(frame)
+    parts = [fit.encode_with_gaps(frame.iloc[start : start + 50]) for start in range(0, 2_000, 50)]
+    mixed = fit.encode_with_gaps(frame.astype(object))
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, np.concatenate([part[0][name] for part in parts]))
+    np.testing.assert_array_equal(arrays["numeric"], mixed[0]["numeric"])
+    np.testing.assert_array_equal(gaps.categorical, np.concatenate([part[1].categorical for part in parts]))
+    np.testing.assert_array_equal(gaps.numeric, mixed[1].numeric)
+
+
+def test_a_column_without_a_value_in_train_says_so_and_others_are_written_as_ever() -> None:
+    frame = pd.DataFrame({"age": [1.0, 2.0], "none": [None, None]})
+    fit = TablePreprocessing.fit(
+        frame, numeric=["age", "none"], categorical=[], target=ClassTarget(name="y", classes=("a", "b"))
+    )
+    age, none = fit.model_dump(mode="json")["numeric"]
+    assert "empty" not in age and none["empty"] is True
+    assert TablePreprocessing.model_validate(fit.model_dump(mode="json")) == fit
 
 
 def test_schema_lists_inputs_and_outputs() -> None:
