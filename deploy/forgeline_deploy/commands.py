@@ -21,3 +21,9 @@ MONITOR = CommandDescriptor(
     help="What a deployment's monitor saw and decided, and what another policy would have.",
     command="forgeline_deploy.monitor.command:app",
 )
+
+RETRAINING = CommandDescriptor(
+    name="retraining",
+    help="What a deployment wants to train again, and a person's consent.",
+    command="forgeline_deploy.retraining.command:app",
+)

@@ -7,11 +7,15 @@ from typing import Any, Literal
 from pydantic import Field
 
 from forgeline_jobs.data.base import ClassWeights, DataConfig, PreparedData, SplitConfig
+from forgeline_jobs.data.recent import RecentConfig
 from forgeline_jobs.data.tabular import TableTask, prepare_table
 
 
 class _BuiltinTableConfig(DataConfig):
     split: SplitConfig = Field(default=SplitConfig(), description="How rows are held out.")
+    recent: RecentConfig | None = Field(
+        default=None, description="Labelled samples of a deployment, to learn from besides."
+    )
 
 
 class BreastCancerConfig(_BuiltinTableConfig):
@@ -64,5 +68,11 @@ def _prepare(
     frame = pd.DataFrame(bunch.data, columns=features)
     frame[target] = bunch.target if task == "regression" else [str(bunch.target_names[c]) for c in bunch.target]
     return prepare_table(
-        frame, features=features, targets=(target,), task=task, split=config.split, class_weights=weights
+        frame,
+        features=features,
+        targets=(target,),
+        task=task,
+        split=config.split,
+        class_weights=weights,
+        recent=config.recent,
     )

@@ -26,6 +26,7 @@ from forgeline_jobs.data.checks import balanced_weights, class_counts, class_tar
 from forgeline_jobs.data.fingerprint import Fingerprint, fingerprint_arrays
 from forgeline_jobs.data.generation import LABEL, Condition, LabelledSplit, generation_signature
 from forgeline_jobs.data.image_files import ImageFiles, ImageFilesSplit, verify_files
+from forgeline_jobs.data.recent import RecentConfig, with_recent_images
 from forgeline_jobs.data.reconstruction import ReconstructionSplit, class_numbers, keep_normal
 from forgeline_jobs.data.splits import SplitIndices, fixed_split, keep_labels, stratified_split
 from forgeline_jobs.data.unpaired import SOURCE, UnpairedSplit
@@ -68,6 +69,9 @@ class ImageConfig(DataConfig):
         description="Images of train to learn from, as many of each class; all when not given.",
     )
     label_seed: int = Field(default=0, ge=0, description="Seed of the draw of `labels`.")
+    recent: RecentConfig | None = Field(
+        default=None, description="Labelled images of a deployment, to learn from besides."
+    )
 
     @model_validator(mode="after")
     def _settings_of_the_task(self) -> Self:
@@ -75,6 +79,8 @@ class ImageConfig(DataConfig):
             raise ValueError("condition is for task generation; set task to generation, or remove condition")
         if self.task != "classification" and self.class_weights is not None:
             raise ValueError("class_weights are for task classification; remove them")
+        if self.task != "classification" and self.recent is not None:
+            raise ValueError("recent is for task classification; remove it")
         for name in ("normal", "noise", "quantile"):
             if self.task != "reconstruction" and getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(
@@ -116,6 +122,8 @@ def prepare_images(config: ImagesConfig, verify: bool = True) -> PreparedData:
         raise DataError(f"size {config.size} is not allowed; wanted at least 1 pixel", key="data.size")
     place = existing(config.path, key="data.path")
     if place.is_dir():
+        if config.recent is not None:
+            raise DataError("images in a folder cannot be added to; bring them as an .npz file", key="data.recent")
         return _prepare_folder(place, config, verify)
     if place.suffix.lower() == ".npz":
         return _prepare_npz(place, config)
@@ -132,8 +140,12 @@ def prepare_arrays(
     pixel_max: float,
     resize: bool = False,
 ) -> PreparedData:
-    """Split and encode images that are in memory already."""
+    """Split and encode images that are in memory already, with recent images of a deployment behind them."""
     indices = _kept(indices, classes, target, config)
+    if config.recent is not None:
+        pixels_NHWC, labels, sides = with_recent_images(pixels_NHWC, config.recent)
+        classes = np.concatenate([classes, target.encode(labels)])
+        indices = sides.joined(indices)
     train = indices["train"]
     preprocessing = _preprocessing(pixels_NHWC[train], target, config, pixel_max=pixel_max, resize=resize)
     augment = ImageAugmenter(config.augment, preprocessing.black) if config.augment.active else None
@@ -144,7 +156,10 @@ def prepare_arrays(
         )
         for name in SPLITS
     }
-    digest = fingerprint_arrays({"images": pixels_NHWC, "labels": classes, "classes": np.asarray(target.classes)})
+    content = {"images": pixels_NHWC, "labels": classes, "classes": np.asarray(target.classes)}
+    if config.recent is not None:
+        content |= {name: indices[name] for name in SPLITS}
+    digest = fingerprint_arrays(content)
     return _prepared(preprocessing, target, classes, indices, splits, digest, pixels_NHWC[train[:2]], config)
 
 

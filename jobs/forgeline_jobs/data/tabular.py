@@ -25,6 +25,7 @@ from forgeline_jobs.data.arrays import ArraySplit
 from forgeline_jobs.data.base import SPLITS, Batch, ClassWeights, DataConfig, PreparedData, Split, SplitConfig
 from forgeline_jobs.data.checks import balanced_weights, class_counts, class_target, numeric_target
 from forgeline_jobs.data.fingerprint import Fingerprint
+from forgeline_jobs.data.recent import RecentConfig, with_recent_rows
 from forgeline_jobs.data.splits import SplitIndices, fixed_split, random_split, stratified_split
 
 if TYPE_CHECKING:
@@ -61,6 +62,9 @@ class TabularConfig(DataConfig):
     )
     class_weights: ClassWeights = Field(default=None, description="`balanced` weighs rare classes up in the loss.")
     split: TableSplitConfig = Field(default=TableSplitConfig(), description="How rows are held out.")
+    recent: RecentConfig | None = Field(
+        default=None, description="Labelled samples of a deployment, to learn from besides."
+    )
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -109,6 +113,7 @@ def prepare_tabular(config: TabularConfig) -> PreparedData:
         split=config.split,
         indices=split,
         class_weights=config.class_weights,
+        recent=config.recent,
     )
 
 
@@ -122,8 +127,12 @@ def prepare_table(
     indices: SplitIndices | None = None,
     categorical: tuple[str, ...] = (),
     class_weights: ClassWeights = None,
+    recent: RecentConfig | None = None,
 ) -> PreparedData:
-    """Check, split and encode the rows of a table."""
+    """Check, split and encode the rows of a table, with recent rows of a deployment behind them."""
+    original, sides = len(frame), None
+    if recent is not None:
+        frame, sides = with_recent_rows(frame, recent, [*features, *targets])
     _refuse_dates(frame, [name for name in features if name not in categorical])
     kinds = {name: "categorical" if name in categorical else _kind(frame[name], name) for name in features}
     _check_features(frame, kinds)
@@ -131,12 +140,15 @@ def prepare_table(
         raise DataError(f"got {class_weights!r}, which is for classification, not {task}", key="data.class_weights")
     coded, wanted = _target(frame, targets, task)
     fingerprint = Fingerprint().add_table(frame[[*features, *targets]])
-    if indices is not None:
-        # Drawn from the table itself: rows that change sides make other data.
+    drawn = indices is None
+    if indices is None:
+        classified = task == "classification"
+        indices = stratified_split(coded[:original], split) if classified else random_split(original, split)
+    indices = indices if sides is None else sides.joined(indices)
+    if not drawn or sides is not None:
+        # From the table itself, or from requests: rows that change sides make other data.
         for name in SPLITS:
             fingerprint.add_array(name, indices[name])
-    else:
-        indices = stratified_split(coded, split) if task == "classification" else random_split(len(frame), split)
     train = indices["train"]
     target = wanted if wanted is not None else ScaledTarget.fit(targets, coded[train])
     preprocessing = TablePreprocessing.fit(

@@ -71,7 +71,7 @@ class Journal:
             LedgerError: the database does not answer.
         """
         with self._lock:
-            later = self._ledger.journal(self._owner.id)[len(self._entries) :]
+            later = self._ledger.journal(self._owner.id, since=len(self._entries))
             self._entries += later
             return tuple(later)
 
@@ -81,7 +81,7 @@ class Journal:
             return self._ledger.writer.append_to_journal(self._owner, number, entries)
         except LedgerError as error:
             # The connection may have been lost after they were written; or somebody else wrote them, which is as good.
-            later = self._ledger.journal(self._owner.id)[number:]
+            later = self._ledger.journal(self._owner.id, since=number)
             if later[: len(entries)] == plain(entries):
                 return True
             if later:

@@ -345,10 +345,10 @@ class Ledger:
         sql = "SELECT * FROM attempts WHERE run_id = :id ORDER BY number"
         return [attempt_of(row) for row in self._reader.rows(sql, {"id": run_id})]
 
-    def journal(self, run_id: str) -> list[dict[str, Any]]:
-        """What a run wrote down to go on from, first to last."""
-        sql = "SELECT entry FROM journal WHERE run_id = :id ORDER BY number"
-        return [entry_of(row) for row in self._reader.rows(sql, {"id": run_id})]
+    def journal(self, run_id: str, *, since: int = 0) -> list[dict[str, Any]]:
+        """What a run wrote down to go on from, first to last, from this number on."""
+        sql = "SELECT entry FROM journal WHERE run_id = :id AND number >= :since ORDER BY number"
+        return [entry_of(row) for row in self._reader.rows(sql, {"id": run_id, "since": since})]
 
     def took_s(self, run_id: str) -> float | None:
         """Seconds that a run worked, the time between its attempts left out; None before the first."""

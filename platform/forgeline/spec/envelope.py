@@ -80,7 +80,7 @@ class Envelope(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     from_files: ClassVar[tuple[str, ...]] = ()
-    """Keys whose value may be the name of a YAML file that has it, beside the file that names it."""
+    """Keys, dotted where they lie deeper, whose value may be the name of a YAML file that has it, beside this one."""
 
     kind: str = Field(description="The kind of job.")
     name: Slug = Field(description="Name of the run, for people; several runs may have the same.")

@@ -102,17 +102,26 @@ def _with_files(document: Document, folder: Path) -> Document:
     """The document with what stands in other files in place of their names, found from its own folder."""
     if not isinstance(document.data.get("kind"), str):
         return document
-    named = {key: document.data.get(key) for key in _model(document).from_files}
-    files = {key: folder / name for key, name in named.items() if isinstance(name, str)}
-    if not files:
-        return document
-    found = {}
-    for key, file in files.items():
+    data = document.data
+    for key in _model(document).from_files:
+        *above, last = path = tuple(key.split("."))
+        holder: Any = data
+        for part in above:
+            holder = holder.get(part) if isinstance(holder, dict) else None
+        if not isinstance(holder, dict) or not isinstance(name := holder.get(last), str):
+            continue
         try:
-            found[key] = read_document(file).data
+            found = read_document(folder / name).data
         except SpecError as error:
-            raise document.error(f"{error.source} {error.message}", (key,)) from error
-    return replace(document, data=document.data | found)
+            raise document.error(f"{error.source} {error.message}", path) from error
+        data = _with(data, path, found)
+    return replace(document, data=data)
+
+
+def _with(data: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
+    """A copy with a value at a path."""
+    first, *rest = path
+    return data | {first: _with(data[first], tuple(rest), value) if rest else value}
 
 
 def _written(data: Mapping[str, Any]) -> str:
