@@ -83,8 +83,10 @@ class Sides:
         return SplitIndices(train=as_int64(train), val=as_int64(val), test=as_int64(test))
 
 
-def with_recent_rows(frame: pd.DataFrame, config: RecentConfig, names: list[str]) -> tuple[pd.DataFrame, Sides]:
-    """The table with the recent rows behind it, and where these belong.
+def with_recent_rows(
+    frame: pd.DataFrame, config: RecentConfig | None, names: list[str]
+) -> tuple[pd.DataFrame, Sides | None]:
+    """The table with the recent rows behind it, and where these belong; as it is where there are none.
 
     Args:
         frame: the original rows.
@@ -96,6 +98,8 @@ def with_recent_rows(frame: pd.DataFrame, config: RecentConfig, names: list[str]
     import pandas as pd
     from pandas.api import types
 
+    if config is None:
+        return frame, None
     recent, requests = read_rows(config.path, key=KEY)
     for name in names:
         values = column(recent, name, key=KEY)

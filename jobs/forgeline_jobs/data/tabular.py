@@ -25,7 +25,7 @@ from forgeline_jobs.data.arrays import ArraySplit
 from forgeline_jobs.data.base import SPLITS, Batch, ClassWeights, DataConfig, PreparedData, Split, SplitConfig
 from forgeline_jobs.data.checks import balanced_weights, class_counts, class_target, numeric_target
 from forgeline_jobs.data.fingerprint import Fingerprint
-from forgeline_jobs.data.recent import RecentConfig, with_recent_rows
+from forgeline_jobs.data.recent import RecentConfig, Sides, with_recent_rows
 from forgeline_jobs.data.splits import SplitIndices, fixed_split, random_split, stratified_split
 
 if TYPE_CHECKING:
@@ -130,9 +130,7 @@ def prepare_table(
     recent: RecentConfig | None = None,
 ) -> PreparedData:
     """Check, split and encode the rows of a table, with recent rows of a deployment behind them."""
-    original, sides = len(frame), None
-    if recent is not None:
-        frame, sides = with_recent_rows(frame, recent, [*features, *targets])
+    frame, sides = with_recent_rows(frame, recent, [*features, *targets])
     _refuse_dates(frame, [name for name in features if name not in categorical])
     kinds = {name: "categorical" if name in categorical else _kind(frame[name], name) for name in features}
     _check_features(frame, kinds)
@@ -140,15 +138,11 @@ def prepare_table(
         raise DataError(f"got {class_weights!r}, which is for classification, not {task}", key="data.class_weights")
     coded, wanted = _target(frame, targets, task)
     fingerprint = Fingerprint().add_table(frame[[*features, *targets]])
-    drawn = indices is None
-    if indices is None:
-        classified = task == "classification"
-        indices = stratified_split(coded[:original], split) if classified else random_split(original, split)
-    indices = indices if sides is None else sides.joined(indices)
-    if not drawn or sides is not None:
-        # From the table itself, or from requests: rows that change sides make other data.
-        for name in SPLITS:
-            fingerprint.add_array(name, indices[name])
+    # Drawn from the table itself, or from requests: rows that change sides make other data.
+    told = SPLITS if indices is not None or sides is not None else ()
+    indices = _split(coded, split, task, indices, sides)
+    for name in told:
+        fingerprint.add_array(name, indices[name])
     train = indices["train"]
     target = wanted if wanted is not None else ScaledTarget.fit(targets, coded[train])
     preprocessing = TablePreprocessing.fit(
@@ -182,6 +176,20 @@ def prepare_table(
         class_weights=weights,
         input_example=frame[features].iloc[train[:5]].reset_index(drop=True),
     )
+
+
+def _split(
+    coded: NDArray[Any],
+    split: SplitConfig,
+    task: TableTask,
+    indices: SplitIndices | None = None,
+    sides: Sides | None = None,
+) -> SplitIndices:
+    """Of the original rows by their column or by chance, of the recent ones by their requests."""
+    if indices is None:
+        original = coded if sides is None else coded[: sides.behind]
+        indices = stratified_split(original, split) if task == "classification" else random_split(len(original), split)
+    return indices if sides is None else sides.joined(indices)
 
 
 def detect_task(frame: pd.DataFrame, targets: tuple[str, ...]) -> TableTask:
