@@ -23,6 +23,7 @@ from benchmarks import (
     families,
     faults,
     generator_bars,
+    merges,
     promotions,
     results_file,
     sweep_cluster,
@@ -74,6 +75,7 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
     "generator-families": families.rows(_say, generators=True),
     "graphs": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_graphs.BARS},
     "images": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_images.BARS},
+    "merge": merges.rows(_say),
     "promotion": promotions.rows(_say),
     "recurrent": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_recurrent.BARS},
     "stacks": {
