@@ -23,7 +23,6 @@ from benchmarks import (
     families,
     faults,
     generator_bars,
-    merges,
     promotions,
     results_file,
     sweep_cluster,
@@ -75,7 +74,6 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
     "generator-families": families.rows(_say, generators=True),
     "graphs": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_graphs.BARS},
     "images": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_images.BARS},
-    "merge": merges.rows(_say),
     "promotion": promotions.rows(_say),
     "recurrent": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_recurrent.BARS},
     "stacks": {

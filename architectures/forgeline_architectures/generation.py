@@ -8,7 +8,7 @@ seeded by (seed, row): within the context, a row gets the same tokens whatever s
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -155,6 +155,28 @@ def generate(
 
 
 @torch.inference_mode()
+def stream(model: Decoder, prompt: Sequence[int], *, max_tokens: int, sampling: Sampling) -> Iterator[int]:
+    """The very tokens of `generate` for one prompt, each as it is drawn.
+
+    Args:
+        model: the decoder; put into eval mode while the first token is asked for, and left there.
+        prompt: token ids, at least one.
+        max_tokens: tokens to generate.
+
+    Raises:
+        ValueError: as `generate`, when the first token is asked for.
+    """
+    _check_prompts([prompt], model.vocabulary)
+    model.train(False)
+    generation = _Generation(model, [prompt], sampling, scored=False)
+    told = 0
+    for _ in generation.steps(max_tokens):
+        [made] = generation.made()
+        yield from made[told:]
+        told = len(made)
+
+
+@torch.inference_mode()
 def generate_scored(
     model: Decoder, prompts: Sequence[Sequence[int]], *, max_tokens: int, sampling: Sampling
 ) -> list[Continuation]:
@@ -220,6 +242,11 @@ class _Generation:
         return [row[start:] for row, start in zip(self.rows, self.starts, strict=True)]
 
     def run(self, max_tokens: int) -> None:
+        for _ in self.steps(max_tokens):
+            pass
+
+    def steps(self, max_tokens: int) -> Iterator[None]:
+        """One token of each row that has not ended after the other."""
         cache, logits = self._read(self.model.context)
         for made in range(max_tokens):
             drawn = self._draw(logits)
@@ -230,6 +257,7 @@ class _Generation:
                 self.ended[row] = self.ended[row] or token == self.sampling.stop
                 if not self.ended[row]:
                     self.rows[row].append(token)
+            yield
             if all(self.ended) or made + 1 == max_tokens:
                 break
             if cache.length < self.model.context:

@@ -16,6 +16,12 @@ ALERTS = CommandDescriptor(
     command="forgeline_deploy.alerts.command:app",
 )
 
+DEPLOYMENTS = CommandDescriptor(
+    name="deployments",
+    help="List, show and stop deployments, and read their logs.",
+    command="forgeline_deploy.deployment.command:app",
+)
+
 MONITOR = CommandDescriptor(
     name="monitor",
     help="What a deployment's monitor saw and decided, and what another policy would have.",

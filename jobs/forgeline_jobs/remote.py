@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import model_validator
 
 from forgeline.errors import ForgelineError, RunCancelled, RunFailed
+from forgeline.launching.worker_output import redirect_output
 from forgeline.spec.envelope import Envelope
-from forgeline_jobs.worker_output import redirect_output
 
 if TYPE_CHECKING:
     from pathlib import Path

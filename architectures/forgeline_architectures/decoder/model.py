@@ -10,7 +10,7 @@ one more buffer to move, for a few microseconds.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ from forgeline_architectures.decoder.attention import Attention
 from forgeline_architectures.decoder.design import DecoderDesign
 from forgeline_architectures.decoder.feed_forward import FeedForward
 from forgeline_architectures.decoder.positions import RelativeBias, Rotation, segment_mask, segment_positions
-from forgeline_architectures.generation import Cache, Sampling, generate
+from forgeline_architectures.generation import Cache, Sampling, generate, stream
 
 # Standard deviation of initial weights: Radford et al. 2018 (GPT), section 4.1, kept by GPT-2 and LLaMA's code.
 INITIAL_STD = 0.02
@@ -139,6 +139,12 @@ class DecoderModel(nn.Module):
         `sampling` may be a mapping of the fields of `Sampling`, for callers that do not import this package.
         """
         return generate(self, prompts, max_tokens=max_tokens, sampling=Sampling.of(sampling))
+
+    def stream(
+        self, prompt: Sequence[int], *, max_tokens: int, sampling: Sampling | Mapping[str, Any] | None = None
+    ) -> Iterator[int]:
+        """The tokens of `generate` for one prompt, each as it is drawn."""
+        return stream(self, prompt, max_tokens=max_tokens, sampling=Sampling.of(sampling))
 
     def _decoded(
         self,

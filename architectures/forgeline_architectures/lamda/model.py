@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from forgeline_architectures.decoder.model import DecoderModel
@@ -36,6 +36,12 @@ class Lamda(DecoderModel):
             return [[] for _ in prompts]
         chosen = Sampling(top_k=TOP_K) if sampling is None else Sampling.of(sampling)
         return [self.ranked(prompt, max_tokens=max_tokens, sampling=chosen)[0].tokens for prompt in prompts]
+
+    def stream(
+        self, prompt: Sequence[int], *, max_tokens: int, sampling: Sampling | Mapping[str, Any] | None = None
+    ) -> Iterator[int]:
+        """The tokens of `generate` for one prompt, all when the last is drawn: which candidate is best shows then."""
+        yield from self.generate([prompt], max_tokens=max_tokens, sampling=sampling)[0]
 
     def ranked(self, prompt: Sequence[int], *, max_tokens: int, sampling: Sampling) -> list[Continuation]:
         """`candidates` continuations of a prompt, the likeliest per token first.

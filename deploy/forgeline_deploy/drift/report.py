@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
 FEWEST_ROWS = 30
 """The tests hold for any number of rows, but of fewer than this only a change that no one needs a test for is found."""
-_ROWS_AT_ONCE = 4_096
 # A single column, among many, that differs as much as it can: its p-value from draws must be this far below what the
 # ranking needs. The limit bounds the time, at seconds a column; beyond it such a column may be missed.
 _DRAWS_TO_SPARE = 10
@@ -79,13 +77,14 @@ class DriftReport:
         return tuple(feature.feature for feature in self.features if feature.drifted)
 
 
-def check_data(bundle: Bundle, data: Any, *, false_discoveries: float = 0.05, outputs: bool = True) -> DriftReport:
-    """Compare samples with what a model was trained on, a piece of them at a time.
+def check_data(
+    bundle: Bundle, path: str | Path, *, false_discoveries: float = 0.05, outputs: bool = True
+) -> DriftReport:
+    """Compare the samples of a file or a folder with what a model was trained on, a piece of them at a time.
 
     Args:
         bundle: of a model of any data that are predicted from files.
-        data: a file or a folder (a text too) that `forgeline predict` takes, or data as `Bundle.predict` takes them;
-            of a table, columns that the model does not read are ignored.
+        path: what `forgeline predict` takes; of a table, columns that the model does not read are ignored.
         false_discoveries: the rate of false ones among the features that count as drifted, between 0 and 1.
         outputs: also predict, and compare what comes out.
 
@@ -93,27 +92,17 @@ def check_data(bundle: Bundle, data: Any, *, false_discoveries: float = 0.05, ou
         DataError: the file cannot be read, lacks a column, or has a value that the model cannot read.
         UsageError: there are too few samples, or the model's bundle has no reference statistics.
     """
-    reference, preprocessing = check_observable(bundle), bundle.preprocessing
-    place = Path(data) if isinstance(data, str) else data
-    if preprocessing.kind == "table" and isinstance(place, Path):
+    reference, place = check_observable(bundle), Path(path)
+    preprocessing = bundle.preprocessing
+    if preprocessing.kind == "table":
         TableFile(place, texts=preprocessing.texts).require(preprocessing.names)
     observer = Observer.of(bundle, outputs=outputs, embedding=outputs)
     for piece in pieces_of(bundle, place):
-        for part in _parts(preprocessing.kind, piece):
-            observe_into(observer, bundle, part)
+        observe_into(observer, bundle, piece)
     window = observer.observation()
     if window.rows < FEWEST_ROWS:
-        name = f"`{place}` has" if isinstance(place, Path) else "the data have"
-        raise UsageError(f"{name} {window.rows} rows; allowed: {FEWEST_ROWS} or more, since fewer show nothing")
+        raise UsageError(f"`{place}` has {window.rows} rows; allowed: {FEWEST_ROWS} or more, since fewer show nothing")
     return compare(reference, window, false_discoveries=false_discoveries)
-
-
-def _parts(kind: str, piece: Any) -> Iterator[Any]:
-    """Rows of a table few enough for a processor's cache; whatever else as it is."""
-    if kind != "table":
-        yield piece
-        return
-    yield from (piece.iloc[start : start + _ROWS_AT_ONCE] for start in range(0, len(piece), _ROWS_AT_ONCE))
 
 
 def compare(reference: Reference, window: Observation, *, false_discoveries: float = 0.05) -> DriftReport:

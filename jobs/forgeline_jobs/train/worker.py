@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from forgeline.launching.worker_output import redirect_output
 from forgeline.paths import RunPaths
 from forgeline_jobs.train import stuck
 from forgeline_jobs.train.evidence import record_failure
 from forgeline_jobs.train.heartbeat import Heart, Identity, Phase
 from forgeline_jobs.train.notices import NOTICES
-from forgeline_jobs.worker_output import redirect_output
 
 RESULT = "result.json"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -345,6 +345,16 @@ class Bundle:
         texts = [prompts] if isinstance(prompts, str) else list(prompts)
         preprocessing = cast("TextPreprocessing", self.preprocessing)
         return continue_texts(self.model.to(place), preprocessing, texts, seed=seed, **sampling)
+
+    def stream(self, prompt: str, *, device: str = "auto", **settings: Any) -> Iterator[str]:
+        """What `generate` adds to a prompt, with the same settings, in pieces as they are made.
+
+        Raises:
+            UsageError: as `generate`, when the first piece is asked for; DataError: the prompt is empty.
+        """
+        from forgeline.bundle.generation import streamed
+
+        yield from streamed(self, prompt, device, settings)
 
     def sample(
         self,

@@ -153,13 +153,13 @@ class ImagePreprocessing(FittedPreprocessing):
             array = np.repeat(array, 3, axis=3)
         if array.shape[3] != self.channels:
             raise DataError(f"got {array.shape[3]} channels; the model takes {self.channels}")
-        self._check_units(array)
+        self.check_units(array)
         if array.shape[1:3] != (self.height, self.width) and self.resize:
             array = resize_pixels(array, (self.height, self.width))
         self._check_size(array.shape[1], array.shape[2], "the array")
         return array
 
-    def _check_units(self, array: NDArray[Any]) -> None:
+    def check_units(self, array: NDArray[Any]) -> None:
         """Refuse what can only be in other units, with room for what resizing and noise add.
 
         Fractions (and truth values) up to 1 are 0 to 1, unless the training images were as dark; whole numbers up to 1

@@ -64,3 +64,17 @@ def test_the_command_line_continues_a_prompt(bundle: Bundle) -> None:
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     assert done.stdout == bundle.generate("abc", max_tokens=9, top_k=3, seed=5)[0] + "\n"
+
+
+@pytest.mark.parametrize("settings", [{"seed": 3}, {"temperature": 0}, {"top_k": 2, "max_tokens": 30}])
+def test_a_streamed_text_is_the_generated_one(bundle: Bundle, settings: dict[str, float]) -> None:
+    pieces = list(bundle.stream("abc", device="cpu", **settings))
+    assert len(pieces) > 10
+    assert "abc" + "".join(pieces) == bundle.generate("abc", device="cpu", **settings)[0]  # type: ignore[arg-type]
+
+
+def test_a_stream_refuses_what_generate_refuses(bundle: Bundle) -> None:
+    with pytest.raises(DataError, match="the prompt is empty"):
+        next(bundle.stream("", device="cpu"))
+    with pytest.raises(UsageError, match="top_k is 0"):
+        next(bundle.stream("a", device="cpu", top_k=0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import sys
@@ -22,3 +23,17 @@ def redirect_output(log: Path) -> None:
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
     )
+
+
+def redirect_to_next(folder: Path) -> Path:
+    """The same for a process that has no number: its log is the first `rankN.log` of a folder that is not there yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count():
+        log = folder / f"rank{number}.log"
+        try:
+            log.touch(mode=0o600, exist_ok=False)
+        except FileExistsError:
+            continue
+        redirect_output(log)
+        return log
+    raise AssertionError("there are more numbers")

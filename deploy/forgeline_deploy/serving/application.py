@@ -1,0 +1,144 @@
+"""The HTTP interface: predictions, generated text, health, metrics, and what describes them.
+
+Routes take the raw request and return a ready response: pydantic over the pixels of a batch would cost more than the
+model. What may be sent is checked by the intakes, and written down in the OpenAPI document from the same bundle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+
+from forgeline_deploy.serving import description
+from forgeline_deploy.serving.front import Asked, Door, Front, Prediction
+from forgeline_deploy.serving.gate import Gate
+from forgeline_deploy.serving.generation import read_generation
+from forgeline_deploy.serving.inference_protocol import protocol_routes
+from forgeline_deploy.serving.intake import JSON
+from forgeline_deploy.serving.metrics import CONTENT_TYPE
+from forgeline_deploy.serving.refusal import Refused
+
+_LARGE_BODY = 2**18
+"""Bytes from which a body is read in a thread, so that small requests do not wait for it."""
+
+
+def application(front: Front, *, token_sha256: bytes | None = None, body_s: float | None = None) -> Any:
+    """The ASGI application of an ingress.
+
+    Args:
+        front: the versions that are up.
+        token_sha256: of the token that clients must show; None where they need none.
+        body_s: seconds that a body may take; the usual ones without it.
+    """
+    app = FastAPI(title=front.model, docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(HTTPException, _not_found)
+
+    @app.post("/predict")
+    async def predict(request: Request) -> Response:
+        asked: Asked = request.scope["forgeline"]
+        choice, door = front.choose(asked)
+        request.scope["forgeline.version"] = door.version
+        body = await request.body()
+        kind = request.headers.get("content-type", JSON)
+        if len(body) < _LARGE_BODY:
+            samples = door.intake.read(kind, body)
+        else:
+            samples = await asyncio.to_thread(door.intake.read, kind, body)
+        return _predicted(front, asked, await front.predict(asked, choice, door, samples))
+
+    @app.post("/generate")
+    async def generate(request: Request) -> Response:
+        asked: Asked = request.scope["forgeline"]
+        _, door = front.choose(asked)
+        request.scope["forgeline.version"] = door.version
+        return await _generated(front, door, asked, await request.body())
+
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        return JSONResponse({"status": "alive"})
+
+    @app.get("/readyz")
+    async def readyz() -> Response:
+        return JSONResponse({"status": "ready" if front.ready else "not ready"}, 200 if front.ready else 503)
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(front.metrics.text(), media_type=CONTENT_TYPE)
+
+    @app.get("/openapi.json")
+    async def openapi() -> Response:
+        return JSONResponse(description.document(front))
+
+    @app.get("/docs")
+    async def docs() -> Response:
+        return HTMLResponse(description.page(front))
+
+    app.include_router(protocol_routes(front))
+    return Gate(app, front, token_sha256=token_sha256, **({} if body_s is None else {"body_s": body_s}))
+
+
+def _predicted(front: Front, asked: Asked, found: Prediction) -> Response:
+    names, values = list(found.columns), found.columns.values()
+    content = {
+        "model": front.model,
+        "version": found.version,
+        "request_id": asked.request_id,
+        "predictions": [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)],
+    }
+    return Response(
+        json.dumps(content, allow_nan=False), media_type=JSON, headers=version_headers(front.model, found.version)
+    )
+
+
+async def _generated(front: Front, door: Door, asked: Asked, body: bytes) -> Response:
+    if door.stream is None:
+        raise Refused(404, f"the model is for {door.intake.bundle.task}; only language models generate text: /predict")
+    order = read_generation(body)
+    pieces = door.stream(order.prompt, order.settings)
+    headers = version_headers(front.model, door.version)
+    # What is wrong with the prompt shows at the first piece, when a status can still be sent.
+    first = await anext(pieces, None)
+    if order.stream:
+        return StreamingResponse(_events(first, pieces), media_type="text/event-stream", headers=headers)
+    text = order.prompt + "".join([first or "", *[piece async for piece in pieces]])
+    told = {"model": front.model, "version": door.version, "request_id": asked.request_id, "text": text}
+    return JSONResponse(told, headers=headers)
+
+
+async def _events(first: str | None, pieces: AsyncIterator[str]) -> AsyncIterator[str]:
+    """Server-sent events: `{"text": …}` for each piece, and `[DONE]`, or an `error` in its place."""
+    try:
+        if first is not None:
+            yield f"data: {json.dumps({'text': first})}\n\n"
+        async for piece in pieces:
+            yield f"data: {json.dumps({'text': piece})}\n\n"
+    except Refused as error:
+        yield f"event: error\ndata: {json.dumps({'error': error.message})}\n\n"
+        return
+    yield "data: [DONE]\n\n"
+
+
+def version_headers(model: str, version: str) -> dict[str, str]:
+    """Who answered."""
+    return {"X-Model-Name": model, "X-Model-Version": version}
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    asked: Asked = request.scope["forgeline"]
+    return JSONResponse(error.content(asked.request_id), error.status, headers=dict(error.headers()))
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    asked: Asked = request.scope["forgeline"]
+    text = {404: "no such path; /docs lists them", 405: "the path does not take this method; /docs lists them"}
+    refused = Refused(error.status_code, text.get(error.status_code, str(error.detail)))
+    return JSONResponse(refused.content(asked.request_id), error.status_code, headers=error.headers)

@@ -1,0 +1,286 @@
+"""A deployment on Ray: one Serve application for each version's replicas, and the ingress before them.
+
+Serve's controller keeps the replicas alive, and Ray the ingress.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from forgeline.errors import ForgelineError, RunFailed
+from forgeline_deploy.serving.ingress import Ingress, IngressOrder, LaneOrder
+from forgeline_deploy.serving.recorder import RecorderFactory
+from forgeline_deploy.serving.replica import Replica, ReplicaOrder
+from forgeline_deploy.serving.spec import ServeConfig
+from forgeline_deploy.serving.traffic import Traffic
+
+if TYPE_CHECKING:
+    from forgeline.spec.envelope import Resources
+
+NAMESPACE = "forgeline"
+POLL_S = 0.1
+_HEALTH_S = 2.0
+_HEALTH_TIMEOUT_S = 30.0
+_REPLICA_STOPS_S = 10.0
+_CALL_S = 30.0
+_QUIET: dict[str, Any] = {"enable_access_log": False, "log_level": "WARNING"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServedVersion:
+    """A version of the model that a deployment pinned.
+
+    Attributes:
+        version: number in the registry, or the start of the digest of a bundle that is in none.
+        bundle: folder.
+        digest: of the bundle.
+    """
+
+    version: str
+    bundle: str
+    digest: str
+
+    @property
+    def application(self) -> str:
+        """Name of the Serve application with its replicas."""
+        return f"model-{self.version}"
+
+
+class Stack:
+    """What of a deployment runs on Serve. Ray is up, and is not stopped here.
+
+    Args:
+        deployment: id of the run.
+        model: name that clients know the model by.
+        config: its port is not 0.
+        resources: of each replica.
+        token: that clients must show.
+        log: folder for the output of its processes.
+        stop: whether waiting for something should end.
+        recorder: makes what records in the replicas.
+    """
+
+    def __init__(
+        self,
+        *,
+        deployment: str,
+        model: str,
+        config: ServeConfig,
+        resources: Resources,
+        token: str | None = None,
+        log: str | None = None,
+        stop: Callable[[], bool] = lambda: False,
+        recorder: RecorderFactory | None = None,
+    ) -> None:
+        self._deployment = deployment
+        self._model = model
+        self._config = config
+        self._resources = resources
+        self._token = None if token is None else hashlib.sha256(token.encode()).digest()
+        self._log = log
+        self._stop = stop
+        self._recorder = recorder
+        self.versions: dict[str, ServedVersion] = {}
+        # A cluster's Serve may have applications of others.
+        self._prefix = f"{deployment[:12]}-"
+        self._ingress: Any = None
+
+    @property
+    def url(self) -> str:
+        """Where clients on this host find it."""
+        host = self._config.host
+        shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+        return f"http://{shown}:{self._config.port}"
+
+    def start(self, first: ServedVersion, traffic: Traffic) -> None:
+        """Bring a version up, and then the ingress before it.
+
+        Raises:
+            RunFailed: one of them does not come up.
+        """
+        import ray
+        from ray import serve
+
+        serve.start(proxy_location="Disabled", logging_config=_QUIET)
+        self._deploy_version(first)
+        order = IngressOrder(
+            model=self._model,
+            config=self._config,
+            token_sha256=self._token,
+            lanes=(self._lane(first),),
+            traffic=traffic,
+            log=self._log,
+        )
+        self._ingress = (
+            ray.remote(Ingress)
+            .options(name=ingress_name(self._deployment), namespace=NAMESPACE, num_cpus=0, max_restarts=-1)
+            .remote(order)
+        )
+        self._wait_for_ingress()
+
+    def add_version(self, version: ServedVersion) -> None:
+        """Bring a further version up; requests reach it once the traffic chooses it.
+
+        Raises:
+            RunFailed: it does not come up; what is there is as before.
+        """
+        self._deploy_version(version)
+        self.ask_ingress("open_lane", self._lane(version))
+
+    def remove_version(self, version: str) -> None:
+        """Take a version down once it has answered what it has; the traffic must not choose it any more."""
+        from ray import serve
+
+        self.ask_ingress("close_lane", version, within_s=self._config.request_timeout.total_seconds() + _CALL_S)
+        serve.delete(self._prefix + self.versions.pop(version).application)
+
+    def route(self, traffic: Traffic) -> None:
+        """Choose versions by another object from now on."""
+        self.ask_ingress("route", traffic)
+
+    def ask_ingress(self, method: str, *arguments: Any, within_s: float = _CALL_S) -> Any:
+        """Call a method of the ingress.
+
+        Raises:
+            ForgelineError: it does not answer.
+        """
+        import ray
+
+        if self._ingress is None:
+            raise ForgelineError("the ingress is not up")
+        try:
+            return ray.get(getattr(self._ingress, method).remote(*arguments), timeout=within_s)
+        except ray.exceptions.RayError as error:
+            raise ForgelineError(f"the ingress did not do {method}: {type(error).__name__}: {error}") from error
+
+    def status(self) -> Mapping[str, Any]:
+        """Serve application -> its state, a sentence if something is wrong, and running replicas."""
+        from ray import serve
+        from ray.serve._private.common import ReplicaState
+
+        told = {}
+        for name, application in serve.status().applications.items():
+            if not name.startswith(self._prefix):
+                continue
+            running = sum(one.replica_states.get(ReplicaState.RUNNING, 0) for one in application.deployments.values())
+            wrong = [one.message for one in application.deployments.values() if one.message]
+            told[name.removeprefix(self._prefix)] = {
+                "state": str(application.status.value),
+                "message": "\n".join(wrong) or application.message,
+                "replicas": int(running),
+            }
+        return told
+
+    def drain(self, within_s: float) -> bool:
+        """Answer what was asked, take nothing more, and take all down; False where that took too long."""
+        import ray
+        from ray import serve
+
+        drained = False
+        try:
+            if self._ingress is not None:
+                drained = bool(self.ask_ingress("drain", within_s, within_s=within_s + _CALL_S))
+        finally:
+            if self._ingress is not None:
+                ray.kill(self._ingress)
+                self._ingress = None
+            # Each replica ends in good order: what it has recorded is given away.
+            for version in list(self.versions):
+                serve.delete(self._prefix + self.versions.pop(version).application)
+        return drained
+
+    def _lane(self, version: ServedVersion) -> LaneOrder:
+        return LaneOrder(
+            version=version.version,
+            application=self._prefix + version.application,
+            bundle=version.bundle,
+            digest=version.digest,
+        )
+
+    def _deploy_version(self, version: ServedVersion) -> None:
+        from ray import serve
+
+        config, resources = self._config, self._resources
+        order = ReplicaOrder(
+            deployment=self._deployment,
+            version=version.version,
+            bundle=version.bundle,
+            digest=version.digest,
+            max_batch=config.max_batch,
+            max_pixels=config.max_pixels,
+            device="cuda" if resources.gpus_per_worker else "cpu",
+            log=self._log,
+            recorder=self._recorder,
+        )
+        needs: dict[str, Any] = {"num_cpus": resources.cpus_per_worker, "num_gpus": resources.gpus_per_worker}
+        if resources.memory_per_worker is not None:
+            needs["memory"] = resources.memory_per_worker.bytes
+        fewest, most = config.fewest_replicas, config.most_replicas
+        # A replica that always has one batch and the next one waiting is busy: there is work for another.
+        scaling: dict[str, Any] = {"num_replicas": fewest}
+        if most > fewest:
+            scaling = {
+                "autoscaling_config": {
+                    "min_replicas": fewest, "max_replicas": most, "target_ongoing_requests": 1,
+                    "upscale_delay_s": 5.0, "downscale_delay_s": 120.0,
+                }
+            }  # fmt: skip
+        deployment = cast("Any", serve.deployment)(Replica, name="Model").options(
+            **scaling,
+            ray_actor_options=needs,
+            max_ongoing_requests=16,
+            health_check_period_s=_HEALTH_S,
+            health_check_timeout_s=_HEALTH_TIMEOUT_S,
+            graceful_shutdown_timeout_s=_REPLICA_STOPS_S,
+            graceful_shutdown_wait_loop_s=0.1,
+            logging_config=_QUIET,
+        )
+        self._bring_up(deployment.bind(order), version.application)
+        self.versions[version.version] = version
+
+    def _bring_up(self, application: Any, name: str) -> None:
+        from ray import serve
+        from ray.serve.api import RunTarget
+
+        serve.run_many(
+            [RunTarget(application, name=self._prefix + name, route_prefix=None)], wait_for_applications_running=False
+        )
+        while True:
+            told = self.status().get(name, {"state": "DEPLOYING", "message": ""})
+            if told["state"] == "RUNNING":
+                return
+            if told["state"] in ("DEPLOY_FAILED", "UNHEALTHY"):
+                serve.delete(self._prefix + name, _blocking=False)
+                raise RunFailed(f"{name} does not come up: {_last_line(told['message'])}", reason="user_error")
+            if self._stop():
+                raise RunFailed(f"stopped while {name} came up", reason="cancelled")
+            time.sleep(POLL_S)
+
+    def _wait_for_ingress(self) -> None:
+        import ray
+
+        assert self._ingress is not None
+        answer = self._ingress.status.remote()
+        while not ray.wait([answer], timeout=POLL_S)[0]:
+            if self._stop():
+                raise RunFailed("stopped while the ingress came up", reason="cancelled")
+        try:
+            ray.get(answer)
+        except ray.exceptions.RayError as error:
+            raise RunFailed(f"the ingress does not come up: {_last_line(str(error))}", reason="user_error") from error
+
+
+def ingress_name(deployment: str) -> str:
+    """Name of the actor of a deployment's ingress, in the namespace `NAMESPACE`."""
+    return f"ingress-{deployment}"
+
+
+def _last_line(message: str) -> str:
+    """Of a traceback, what was raised."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    named = [line for line in lines if "Error:" in line or "Tampered:" in line or "Exception:" in line]
+    return (named or lines or ["no reason was told"])[-1]
