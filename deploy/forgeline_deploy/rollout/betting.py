@@ -82,7 +82,7 @@ def log_e_below(sample: Sample, mean: float) -> float:
 def log_e_share_above(count: int, rows: int, limit: float) -> float:
     """Logarithm of the e-value against "each row counts with a probability of at most `limit`".
 
-    A mixture of likelihood ratios of larger shares q. Each is a bet as above with λ = (q - limit) / (limit (1 - limit)),
+    A mixture of likelihood ratios of larger shares q. Each is a bet as above, with λ = (q - limit) / (limit - limit²),
     which is up to 1 / limit: small limits need large stakes.
 
     Args:
