@@ -25,6 +25,7 @@ from benchmarks import (
     generator_bars,
     promotions,
     results_file,
+    rollout,
     sweep_cluster,
     sweep_functions,
     sweep_kill,
@@ -76,6 +77,7 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
     "images": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_images.BARS},
     "promotion": promotions.rows(_say),
     "recurrent": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_recurrent.BARS},
+    "rollout": rollout.rows(_say),
     "stacks": {
         "mnist5k DSN": partial(zoo_stacks.stacked_errors, _say),
         "mnist5k DBN, 1,000 labels": partial(zoo_stacks.few_labels, _say),

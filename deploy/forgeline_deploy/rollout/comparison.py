@@ -15,9 +15,8 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from scipy.special import logsumexp
 
-from forgeline_deploy.rollout.betting import Sample, log_e_above, log_e_below, lower_bound
+from forgeline_deploy.rollout.betting import Sample, log_e_above, log_e_below, log_of_sum, lower_bound
 from forgeline_deploy.rollout.evidence import Evidence, StepCounts
 from forgeline_deploy.rollout.losses import LossScale
 from forgeline_deploy.rollout.spec import CompareConfig, Step
@@ -92,7 +91,9 @@ def compare(
         (_sample(counts, step, base, scale, "worse"), _sample(counts, step, base, scale, "not_worse"))
         for counts, step, base in counted
     ]
-    labelled = sum(counts.labelled for counts, _, _ in counted)
+    labelled = sum(
+        sum((counts.pairs if step.shadow else counts.challenger_losses).values()) for counts, step, _ in counted
+    )
     mean, enough = config.worse_by / config.largest, labelled >= config.min_labels
     return Comparison(
         labelled=labelled,
@@ -162,7 +163,7 @@ def over_steps(log_e_S: Sequence[float]) -> float:
     later = (1 - FIRST_STEP_WEIGHT) / (len(log_e_S) - 1)
     weights_S = [FIRST_STEP_WEIGHT, *[later] * (len(log_e_S) - 1)]
     since_S = np.cumsum(np.asarray(log_e_S)[::-1])[::-1]
-    return float(logsumexp(np.log(weights_S) + since_S))
+    return log_of_sum(np.log(weights_S) + since_S)
 
 
 def _interval(samples: Samples, threshold: float) -> tuple[float, float]:

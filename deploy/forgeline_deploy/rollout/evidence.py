@@ -38,6 +38,13 @@ class StepCounts:
     champion_losses: Levels = field(default_factory=dict)
     challenger_losses: Levels = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        # What came 0 times is not told from what did not come.
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if not isinstance(value, int):
+                object.__setattr__(self, each.name, {key: count for key, count in value.items() if count})
+
     def __add__(self, other: Self) -> Self:
         """Of requests that are apart."""
         return self._with(other, lambda one, two: one + two)
@@ -53,13 +60,8 @@ class StepCounts:
             if isinstance(one, int):
                 merged[each.name] = combine(one, two)
             else:
-                merged[each.name] = {key: combine(one.get(key, 0), two.get(key, 0)) for key in sorted({*one, *two})}
+                merged[each.name] = {key: combine(one.get(key, 0), two.get(key, 0)) for key in {*one, *two}}
         return type(self)(**merged)
-
-    @property
-    def labelled(self) -> int:
-        """Labelled requests that tell of the challenger: pairs, and its own."""
-        return sum(self.pairs.values()) + sum(self.challenger_losses.values())
 
     def to_json(self) -> dict[str, Any]:
         """As a journal keeps it: what is 0 is left out."""
@@ -100,7 +102,7 @@ class Evidence:
     def news(self, known: Evidence) -> Evidence:
         """The cells that say more than what is known."""
         joined = known | self
-        changed = {key for key in joined.cells if joined.cells[key] != known.cells.get(key, StepCounts())}
+        changed = {key for key in joined.cells if joined.cells[key] != known.cells.get(key)}
         return Evidence({key: counts for key, counts in joined.cells.items() if key in changed})
 
     def of_step(self, step: int) -> StepCounts:
