@@ -10,8 +10,10 @@ ForgelineError                  1    the platform failed
  │   └─ HistoryTampered         1    the history of aliases is not what was written
  ├─ BundleError                 1    a model bundle cannot be read or written
  │   └─ BundleTampered          1    a bundle's bytes differ from those it was sealed with
+ ├─ GateRefused               100    a gate did not let a version pass
  ├─ RunFailed                 100    the run ended in failure
  ├─ NotFinished               101    the run is not finished yet
+ │   └─ ApprovalNeeded        101    a move was proposed, and waits for another person's approval
  ├─ NotFound                  102    no such run, model, version or alias
  ├─ RunCancelled              103    the run was cancelled
  └─ RunTimedOut               104    the run met its deadline
@@ -135,6 +137,16 @@ class NotFinished(ForgelineError):
     """The run is not finished yet."""
 
     exit_code = 101
+
+
+class ApprovalNeeded(NotFinished):
+    """A move was proposed, and is made when another person approves it."""
+
+
+class GateRefused(ForgelineError):
+    """A gate did not let a version pass; nothing was moved."""
+
+    exit_code = 100
 
 
 class NotFound(ForgelineError):

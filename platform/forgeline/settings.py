@@ -26,6 +26,8 @@ class Settings(BaseSettings):
         experiment: MLflow experiment that runs go to. `FORGELINE_EXPERIMENT`.
         local_cpus: logical CPUs that local Ray offers; empty for the machine's own number.
             `FORGELINE_LOCAL_CPUS`.
+        user: who moves aliases, for their history and for approvals; empty for the name that the system has.
+            `FORGELINE_USER`.
         cancel_grace_s: seconds a cancelled run has to save a checkpoint before it is killed.
             `FORGELINE_CANCEL_GRACE_S`.
         gpu_prices: price of an hour of each GPU, for plans, such as `{"H100": 2.5}`; in any one currency.
@@ -43,6 +45,7 @@ class Settings(BaseSettings):
     )
     experiment: str = "forgeline"
     local_cpus: float | None = Field(default=None, gt=0)
+    user: str = Field(default="", max_length=128, pattern=r"^[^\s\x00-\x1f]*$")
     cancel_grace_s: float = Field(default=30.0, gt=0)
     gpu_prices: dict[str, NonNegativeFloat] = Field(default_factory=dict)
     gpu_memory: dict[str, Size] = Field(default_factory=dict)

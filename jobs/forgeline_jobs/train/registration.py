@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from forgeline.bundle.mlflow_model import save_mlflow_model
+from forgeline.errors import ApprovalNeeded
 from forgeline.registry.conditions import splits_of
 from forgeline.registry.gatekeeping import Candidate, Gatekeeper
 from forgeline.registry.models import Lineage, Registry
@@ -42,12 +43,16 @@ def register(context: RunContext, config: RegisterConfig, result: Mapping[str, A
         lineage=Lineage(data_fingerprint=result["fingerprint"], spec=spec_text),
     )
     # Another training may have moved the alias since: what counts is the verdict now.
-    verdict = promote_through(registry, keeper, config.model, version, config.alias)
+    proposed: list[str] = []
+    try:
+        verdict = promote_through(registry, keeper, config.model, version, config.alias)
+    except ApprovalNeeded as error:
+        verdict, proposed = keeper.result, [str(error)]
     registered = {
         "model": config.model,
         "version": version,
-        "alias": config.alias if verdict.passed else None,
-        "gate": list(verdict.reasons),
+        "alias": config.alias if verdict.passed and not proposed else None,
+        "gate": [*verdict.reasons, *proposed],
     }
     context.emit("registered", **registered)
     return registered

@@ -47,12 +47,14 @@ def verify(
         known = [chain.model for chain in history.chains()]
         raise NotFound(f"no alias of {model!r} ever moved; {did_you_mean(model, known)}")
     faults = [f"the history of {chain.model!r} does not fit from {chain.fault}" for chain in chains if chain.fault]
-    if kept is not None and not any(kept in chain.hashes for chain in chains):
+    approvals = history.chains(model, approvals=True)
+    faults += [f"the approvals of {chain.model!r} do not fit from {chain.fault}" for chain in approvals if chain.fault]
+    if kept is not None and not any(kept in chain.hashes for chain in (*chains, *approvals)):
         faults.append(f"--head: no row of {model!r} that fits has the hash {kept}: rows were removed or written anew")
     if form is Format.JSON:
-        show_json(_report(chains, history.intended(model), faults))
+        show_json(_report(chains, approvals, history.intended(model), faults))
     elif not faults:
-        _show(chains, history.intended(model))
+        _show(chains, approvals, history.intended(model))
     if faults:
         raise HistoryTampered("\n".join(faults))
 
@@ -65,26 +67,29 @@ def _kept_head(head: str, model: str | None) -> str:
     return head.lower()
 
 
-def _report(chains: list[Chain], begun: list[AliasMove], faults: list[str]) -> dict[str, Any]:
+def _report(chains: list[Chain], approvals: list[Chain], begun: list[AliasMove], faults: list[str]) -> dict[str, Any]:
+    told = {"approvals": [_told(chain) for chain in approvals]} if approvals else {}
     return {
         "fits": not faults,
         "rows": sum(chain.rows for chain in chains),
-        "models": [
-            {
-                "model": chain.model,
-                "rows": chain.rows,
-                "fitting": len(chain.hashes),
-                "head": chain.head,
-                "fault": chain.fault,
-            }
-            for chain in chains
-        ],
+        "models": [_told(chain) for chain in chains],
+        **told,
         "unfinished": [{"model": move.model, "alias": move.alias, "to": move.to_version} for move in begun],
         "faults": faults,
     }
 
 
-def _show(chains: list[Chain], begun: list[AliasMove]) -> None:
+def _told(chain: Chain) -> dict[str, Any]:
+    return {
+        "model": chain.model,
+        "rows": chain.rows,
+        "fitting": len(chain.hashes),
+        "head": chain.head,
+        "fault": chain.fault,
+    }
+
+
+def _show(chains: list[Chain], approvals: list[Chain], begun: list[AliasMove]) -> None:
     rows = [{"model": chain.model, "rows": chain.rows, "head": chain.head} for chain in chains]
     show_rows(rows, ["model", "rows", "head"], form=Format.TABLE, empty="no alias of any model ever moved")
     for move in begun:
@@ -96,3 +101,5 @@ def _show(chains: list[Chain], begun: list[AliasMove]) -> None:
         models = "1 model" if len(chains) == 1 else f"{len(chains)} models"
         count = sum(chain.rows for chain in chains)
         print(f"\n{count} row{'' if count == 1 else 's'} of {models}: all fit")
+    for chain in approvals:
+        print(f"approvals of {chain.model}: {chain.rows} rows, head {chain.head}: all fit")

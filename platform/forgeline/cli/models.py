@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from forgeline.cli import completion
+from forgeline.cli import approvals
 from forgeline.cli.commands import SuggestingGroup
+from forgeline.cli.model_options import AliasOption, ExpectOption, NameArgument, WhyOption, move_text
 from forgeline.cli.moments import moment_of
 from forgeline.cli.render import (
     Format,
@@ -31,19 +32,6 @@ _MAIN_METRICS = 2
 
 app = typer.Typer(cls=SuggestingGroup, no_args_is_help=True)
 
-NameArgument = Annotated[
-    str, typer.Argument(metavar="MODEL", help="Name of a registered model.", autocompletion=completion.models)
-]
-AliasOption = Annotated[str, typer.Option("--alias", help="The alias to move.")]
-WhyOption = Annotated[str, typer.Option("--why", help="Kept in the history.")]
-ExpectOption = Annotated[
-    str | None,
-    typer.Option(
-        "--expect",
-        metavar="VERSION",
-        help="Only if the alias points at this version until then; `none`: only if no version has it.",
-    ),
-]
 AtOption = Annotated[
     str | None, typer.Option("--at", metavar="TIME", help="Where the aliases pointed then, such as 2026-11-30T12:00.")
 ]
@@ -101,7 +89,7 @@ def promote(
     from forgeline.registry.models import open_registry
 
     expected = None if expect is None else expected_version(expect)
-    print(_move_text(open_registry().promote(model, version, alias, why=why, expect=expected)))
+    print(move_text(open_registry().promote(model, version, alias, why=why, expect=expected)))
 
 
 @app.command("rollback")
@@ -109,7 +97,7 @@ def rollback(model: NameArgument, alias: AliasOption = "champion", why: WhyOptio
     """Point an alias at the version that it pointed to before."""
     from forgeline.registry.models import open_registry
 
-    print(_move_text(open_registry().rollback(model, alias, why=why)))
+    print(move_text(open_registry().rollback(model, alias, why=why)))
 
 
 @app.command("history")
@@ -219,6 +207,4 @@ def _gate_metric(version: ModelVersion) -> str | None:
     return None
 
 
-def _move_text(move: AliasMove) -> str:
-    before = f"was version {move.from_version}" if move.from_version is not None else "new"
-    return f"{move.alias} of {move.model} is version {move.to_version} ({before})"
+approvals.add_to(app)

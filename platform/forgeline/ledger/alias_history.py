@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from forgeline.ledger.alias_chain import Chain, examine
 from forgeline.ledger.ledger import Ledger
-from forgeline.ledger.records import AliasMove
-from forgeline.ledger.rows import alias_move_of
+from forgeline.ledger.records import AliasMove, ApprovalEvent
+from forgeline.ledger.rows import alias_move_of, approval_of
 from forgeline.ledger.sql_reading import SqlReader
 
 if TYPE_CHECKING:
@@ -80,14 +80,25 @@ class AliasHistory:
         rows = self._reader.rows(f"SELECT * FROM alias_intents {chosen} ORDER BY model", {"model": model})
         return [alias_move_of(row) for row in rows]
 
-    def chains(self, model: str | None = None) -> list[Chain]:
-        """The chain of a model (or of each), computed again; none for a model without rows."""
+    def approvals(self, model: str) -> list[ApprovalEvent]:
+        """What was protected, proposed and approved of a model's aliases, first to last."""
+        sql = "SELECT * FROM alias_approvals WHERE model = :model ORDER BY number"
+        return [approval_of(row) for row in self._reader.rows(sql, {"model": model})]
+
+    def chains(self, model: str | None = None, *, approvals: bool = False) -> list[Chain]:
+        """The chain of a model (or of each), computed again; none for a model without rows.
+
+        Args:
+            model: of this one only.
+            approvals: the chain of approvals, and not that of moves.
+        """
         chosen = "" if model is None else "WHERE model = :model"
-        sql = f"SELECT * FROM alias_moves {chosen} ORDER BY model, number, id"
+        table = "alias_approvals" if approvals else "alias_moves"
+        sql = f"SELECT * FROM {table} {chosen} ORDER BY model, number, id"
         by_model: dict[str, list[dict[str, Any]]] = {}
         for row in self._reader.rows(sql, {"model": model}):
             by_model.setdefault(str(row["model"]), []).append(row)
-        return [examine(name, rows) for name, rows in sorted(by_model.items())]
+        return [examine(name, rows, approvals=approvals) for name, rows in sorted(by_model.items())]
 
     @cached_property
     def _database(self) -> Database:

@@ -12,11 +12,11 @@ from datetime import UTC
 import sqlalchemy as sa
 
 from forgeline.errors import AliasMoved, LedgerError
-from forgeline.ledger.alias_chain import GENESIS, hash_of
+from forgeline.ledger.alias_chain import GENESIS, approval_hash, hash_of
 from forgeline.ledger.opening import Database
-from forgeline.ledger.records import AliasMove
+from forgeline.ledger.records import AliasMove, ApprovalEvent
 from forgeline.ledger.rows import alias_move_of
-from forgeline.ledger.tables import alias_intents, alias_moves
+from forgeline.ledger.tables import alias_approvals, alias_intents, alias_moves
 
 
 class AliasWriter:
@@ -43,6 +43,11 @@ class AliasWriter:
         with self._database.writing() as connection:
             self._compare(connection, move)
             connection.execute(sa.insert(alias_intents).values(_fields(move)))
+
+    def check(self, move: AliasMove) -> None:
+        """Raises AliasMoved where the alias does not point where a move starts."""
+        with self._database.writing() as connection:
+            self._compare(connection, move)
 
     def seal(self, move: AliasMove) -> AliasMove:
         """Put the move that was intended, and made, into the history; returns it with its number and hash.
@@ -76,6 +81,22 @@ class AliasWriter:
         with self._database.writing() as connection:
             self._compare(connection, move)
             return self._append(connection, move)
+
+    def add_approval(self, event: ApprovalEvent) -> ApprovalEvent:
+        """Put an event of approving into its history; returns it with its number and hash."""
+        with self._database.writing() as connection:
+            head = connection.execute(
+                sa.select(alias_approvals.c.number, alias_approvals.c.hash)
+                .where(alias_approvals.c.model == self._model)
+                .order_by(alias_approvals.c.number.desc())
+                .limit(1)
+            ).one_or_none()
+            number, previous = (1, GENESIS) if head is None else (head.number + 1, head.hash)
+            written = replace(event, number=number, hash=approval_hash(event, number, previous))
+            names = [column.name for column in alias_approvals.columns if column.name != "id"]
+            fields = {name: getattr(written, name) for name in names}
+            connection.execute(sa.insert(alias_approvals).values(fields))
+            return written
 
     def _compare(self, connection: sa.Connection, move: AliasMove) -> None:
         row = connection.execute(

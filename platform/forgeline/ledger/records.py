@@ -137,3 +137,36 @@ class AliasMove:
     rollback: bool = False
     number: int | None = None
     hash: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ApprovalEvent:
+    """One step of moving an alias that takes more than one person.
+
+    Attributes:
+        event: `protected` (how many persons it takes from now on), `proposed` or `approved`.
+        version: that is proposed; None where the protection itself is to change.
+        since_version: where the alias pointed when it was proposed.
+        since_move: number of the alias's last move then; 0 before the first.
+        proposal: number of the event that is approved.
+        approvals: persons that it takes, of `protected` and of a proposal to change that.
+        who: `user@host`.
+        expires: when a proposal can be approved no more.
+        number: its place among the model's events, counted from 1; None while it is not written.
+        hash: sha256 over all this and the hash of the event before; None while it is not written.
+    """
+
+    model: str
+    event: str
+    alias: str
+    version: int | None
+    since_version: int | None
+    since_move: int | None
+    proposal: int | None
+    approvals: int | None
+    who: str
+    moved: datetime
+    why: str
+    expires: datetime | None
+    number: int | None = None
+    hash: str | None = None

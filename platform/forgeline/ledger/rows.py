@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from forgeline.ledger.records import AliasMove, AttemptRecord, RunRecord
+from forgeline.ledger.records import AliasMove, ApprovalEvent, AttemptRecord, RunRecord
 from forgeline.ledger.states import Reason, State
 
-_MOMENTS = ("created", "submitted", "started", "ended", "cancel_requested", "moved")
+_MOMENTS = ("created", "submitted", "started", "ended", "cancel_requested", "moved", "expires")
 _OBJECTS = ("labels", "gpus", "metrics", "result", "chosen", "entry")
 
 
@@ -43,6 +43,11 @@ def alias_move_of(row: Mapping[str, Any]) -> AliasMove:
     """The record of a row of `alias_moves`."""
     fields = {key: value for key, value in _read(row).items() if key != "id"}
     return AliasMove(**fields | {"rollback": bool(fields["rollback"])})
+
+
+def approval_of(row: Mapping[str, Any]) -> ApprovalEvent:
+    """The record of a row of `alias_approvals`."""
+    return ApprovalEvent(**{key: value for key, value in _read(row).items() if key != "id"})
 
 
 def plain(value: Any) -> Any:

@@ -136,3 +136,25 @@ alias_moves = Table(
 
 # A move that was begun and is not in the history yet: at most one of a model, whose aliases move one at a time.
 alias_intents = Table("alias_intents", metadata, Column("model", String(255), primary_key=True), *_told_of_a_move())
+
+# Who proposed and approved moves of aliases that take more than one person: only ever added, chained by model.
+alias_approvals = Table(
+    "alias_approvals",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("model", String(255), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("event", String(16), nullable=False),
+    Column("alias", String(255), nullable=False),
+    Column("version", Integer),
+    Column("since_version", Integer),
+    Column("since_move", Integer),
+    Column("proposal", Integer),
+    Column("approvals", Integer),
+    Column("who", String(255), nullable=False),
+    Column("moved", Moment, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("expires", Moment),
+    Column("hash", String(64), nullable=False),
+    Index("ix_alias_approvals_number", "model", "number", unique=True),
+)

@@ -12,11 +12,14 @@ import os
 import socket
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+from forgeline.errors import ApprovalNeeded, UsageError
 from forgeline.ledger.alias_history import AliasHistory
-from forgeline.ledger.records import OUTSIDE, AliasMove
+from forgeline.ledger.records import OUTSIDE, AliasMove, ApprovalEvent
+from forgeline.registry import approvals
 from forgeline.registry.catalogue import ModelVersion
+from forgeline.settings import settings
 from forgeline.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -74,6 +77,103 @@ class AliasTurn:
             self._tracker.client.set_registered_model_alias(self._name, alias, str(version))
         return self._writer.seal(move)
 
+    def needed(self, alias: str) -> int:
+        """Persons that must agree before an alias moves."""
+        return approvals.needed_for(self._history.approvals(self._name), alias)
+
+    def protect(self, alias: str, count: int, *, why: str) -> ApprovalEvent:
+        """Let moves of an alias take so many persons; fewer than now is a proposal itself.
+
+        Raises:
+            ApprovalNeeded: it is proposed, and another person must approve it.
+        """
+        if count < self.needed(alias):
+            self.propose(alias, None, since=None, why=why, count=count)
+        return self._writer.add_approval(self._event("protected", alias, approvals=count, why=why))
+
+    def propose(
+        self, alias: str, version: int | None, *, since: int | None, why: str, count: int | None = None
+    ) -> NoReturn:
+        """Write down that somebody wants an alias to move, or its protection to be lowered.
+
+        Raises:
+            ApprovalNeeded: always, when it is written.
+            AliasMoved: the alias does not point where it was expected to.
+        """
+        now = datetime.now(UTC)
+        if version is not None and since != self.aliases.get(alias):
+            self._writer.check(self._new(alias, since, version, who=_who(), why=why))
+        event = self._event(
+            "proposed",
+            alias,
+            version=version,
+            since_version=since,
+            since_move=approvals.last_move(self._history.moves(self._name), alias),
+            approvals=count,
+            why=why,
+            expires=now + approvals.LASTS,
+        )
+        written = self._writer.add_approval(event)
+        proposal = next(one for one in self._proposals() if one.event.number == written.number)
+        wanted = "" if version is None else f" {version}"
+        raise ApprovalNeeded(
+            f"proposed: {proposal.what}; {proposal.told}. Another person completes it with `forgeline models approve "
+            f"{self._name}{wanted}{'' if alias == 'champion' else f' --alias {alias}'}`"
+        )
+
+    def approve(self, alias: str, version: int | None, *, expect: int | None | Literal["any"]) -> AliasMove | None:
+        """Agree to what somebody else proposed; with enough persons it is done.
+
+        Args:
+            version: that was proposed; None for a change of the protection.
+            expect: the version that the alias must point at until then.
+
+        Returns:
+            The move; None where the protection was changed.
+
+        Raises:
+            ApprovalNeeded: further persons must agree.
+            AliasMoved: the alias points elsewhere than was expected.
+            NotFound: nothing of the kind was proposed.
+            UsageError: the proposal is open no more, or the same person made it.
+        """
+        proposal = approvals.open_one(self._proposals(), self._name, alias, version)
+        event, who = proposal.event, _who()
+        enough = len(proposal.by) >= proposal.needed  # a process died before it could be done
+        if approvals.person(who) in proposal.by and not enough:
+            raise UsageError(
+                f"{approvals.person(who)} agreed to this already; another person approves it "
+                "(FORGELINE_USER, or the system's user, says who you are)"
+            )
+        if version is not None:
+            since = event.since_version if expect == "any" else expect
+            self._writer.check(self._new(alias, since, version, who=who, why=event.why))
+        if not enough:
+            self._writer.add_approval(
+                self._event("approved", alias, version=version, proposal=event.number, why=event.why)
+            )
+            [proposal] = [one for one in self._proposals() if one.event.number == event.number]
+        if len(proposal.by) < proposal.needed:
+            raise ApprovalNeeded(f"agreed: {proposal.what}; {proposal.told}")
+        if version is None:
+            self._writer.add_approval(
+                self._event("protected", alias, approvals=event.approvals, proposal=event.number, why=event.why)
+            )
+            return None
+        told = f"proposed by {proposal.by[0]} (proposal {event.number}), approved by {', '.join(proposal.by[1:])}"
+        return self.move(alias, version, since=event.since_version, why=f"{event.why}; {told}")
+
+    def _proposals(self) -> list[approvals.Proposal]:
+        events = self._history.approvals(self._name)
+        return approvals.proposals(events, self._history.moves(self._name), datetime.now(UTC))
+
+    def _event(self, event: str, alias: str, *, why: str, **told: Any) -> ApprovalEvent:
+        nothing = dict.fromkeys(("version", "since_version", "since_move", "proposal", "approvals", "expires"))
+        fields: dict[str, Any] = nothing | told
+        return ApprovalEvent(
+            model=self._name, event=event, alias=alias, who=_who(), moved=datetime.now(UTC), why=why, **fields
+        )
+
     def _judge_what_was_begun(self) -> None:
         for begun in self._history.intended(self._name):
             if self.aliases.get(begun.alias) == begun.to_version:
@@ -110,8 +210,9 @@ def aliases_of(versions: Iterable[ModelVersion]) -> dict[str, int]:
 
 
 def _who() -> str:
+    user = settings().user
     try:
-        user = getpass.getuser()
+        user = user or getpass.getuser()
     except (KeyError, OSError):
         user = str(os.getuid())
     return f"{user}@{socket.gethostname()}"

@@ -15,7 +15,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
-from forgeline.bundle.manifest import read_manifest, verify
 from forgeline.errors import BundleError, NotFound, UsageError
 from forgeline.ledger.alias_history import AliasHistory, pointing_at
 from forgeline.ledger.records import AliasMove
@@ -149,15 +148,16 @@ class Registry:
             AliasMoved: the alias does not point where it was expected to; nothing was moved.
             BundleTampered: the version was judged by a gate, and its bundle or the evidence was altered since.
             UsageError: the alias points there already, no alias may have this name, or `why` is no text.
+            ApprovalNeeded: it takes more than one person to move this alias: it is proposed, and nothing was moved.
         """
         check_alias(alias)
         check_reason(why)
-        self._check_bytes(self.version(name, number=version))
-        with self._turn(name) as turn:
+        self.check_bytes(self.version(name, number=version))
+        with self.turn(name) as turn:
             target = numbered(name, turn.versions, version)
             if alias in target.aliases and expect in (None, version):
                 raise UsageError(f"{alias} of {name!r} is version {version} already")
-            return turn.move(alias, version, since=expected(turn, alias, expect), why=why or "promoted by hand")
+            return moved(turn, alias, version, since=expected(turn, alias, expect), why=why or "promoted by hand")
 
     def promote_if(
         self,
@@ -180,11 +180,11 @@ class Registry:
             AliasMoved: the alias does not point where it was expected to; nothing was moved.
         """
         check_alias(alias)
-        with self._turn(name) as turn:
+        with self.turn(name) as turn:
             verdict = judge()
             if verdict is not None and verdict.passed:
                 target = numbered(name, turn.versions, version).version
-                turn.move(alias, target, since=expected(turn, alias, expect), why=verdict.why)
+                moved(turn, alias, target, since=expected(turn, alias, expect), why=verdict.why)
         return verdict
 
     def rollback(self, name: str, alias: str = CHAMPION, *, why: str = "") -> AliasMove:
@@ -195,10 +195,10 @@ class Registry:
             UsageError: it never pointed elsewhere, or `why` is no text.
         """
         check_reason(why)
-        with self._turn(name) as turn:
+        with self.turn(name) as turn:
             current = aliased(name, turn.versions, alias).version
             left = {version.version for version in turn.versions} - {current}
-            earlier = [number for number in trail(self._history.moves(name, alias), current)[:-1] if number in left]
+            earlier = [number for number in trail(self.aliases.moves(name, alias), current)[:-1] if number in left]
             if not earlier:
                 raise UsageError(
                     f"{alias} of {name!r} is version {current} and was no other before; "
@@ -283,11 +283,13 @@ class Registry:
         A move that a process which died left half done is judged, and one that was made in MLflow is written down.
         """
         versions = read_versions(self._tracker, name)
+        if not versions and self.aliases.intended(name):
+            self._forget_intended(name)
         # Without versions the model is gone from MLflow, and its history stays as it is.
-        if versions and (self._history.intended(name) or self._history.heads(name) != aliases_of(versions)):
-            with self._turn(name):
+        if versions and (self.aliases.intended(name) or self.aliases.heads(name) != aliases_of(versions)):
+            with self.turn(name):
                 pass
-        return self._history.moves(name, alias)
+        return self.aliases.moves(name, alias)
 
     def pointed_at(self, name: str, moment: datetime, alias: str | None = None) -> list[AliasMove]:
         """Where a model's aliases pointed at a moment: of each the move by which it did, by name of the alias.
@@ -327,7 +329,8 @@ class Registry:
         return bundle_at(Path(reference), str(reference), versions)
 
     @cached_property
-    def _history(self) -> AliasHistory:
+    def aliases(self) -> AliasHistory:
+        """The history of the aliases of all models."""
         return AliasHistory(self._ledger_url)
 
     def _ensure_model(self, name: str) -> None:
@@ -338,13 +341,23 @@ class Registry:
                 raise
 
     @contextmanager
-    def _turn(self, name: str) -> Iterator[AliasTurn]:
-        """Hold the right to move the model's aliases."""
+    def turn(self, name: str) -> Iterator[AliasTurn]:
+        """Hold the right to move a model's aliases, which one process has at a time.
+
+        Raises:
+            NotFound: no such model.
+        """
         self.show(name)
         # MLflow is imported and opened before: others wait while the turn is held.
         _ = self._tracker.client
-        with self._history.turn(name) as writer:
-            yield AliasTurn(name, self.show(name), tracker=self._tracker, history=self._history, writer=writer)
+        with self.aliases.turn(name) as writer:
+            yield AliasTurn(name, self.show(name), tracker=self._tracker, history=self.aliases, writer=writer)
+
+    def _forget_intended(self, name: str) -> None:
+        """Of a model that is gone from MLflow nobody can tell any more whether its alias was moved."""
+        with self.aliases.turn(name) as writer:
+            if not read_versions(self._tracker, name):
+                writer.forget()
 
     def bundle_of(self, version: ModelVersion) -> Path:
         """The local folder of a version's bundle, with what a gate saw of it looked at as well.
@@ -358,9 +371,11 @@ class Registry:
         folder = local_copy(version.source, self._tracker, digest=version.digest, cache=cache)
         return required(folder, f"models:/{version.model}/{version.version}")
 
-    def _check_bytes(self, version: ModelVersion) -> None:
+    def check_bytes(self, version: ModelVersion) -> None:
         """That a version which a gate judged is what was judged, to the byte."""
         if EVIDENCE_TAG in version.tags:
+            from forgeline.bundle.manifest import read_manifest, verify  # it imports numpy
+
             folder = self.bundle_of(version)
             verify(folder, read_manifest(folder)[0].digests)
 
@@ -370,3 +385,10 @@ def expected(turn: AliasTurn, alias: str, expect: int | Literal["none"] | None) 
     if expect is None:
         return turn.aliases.get(alias)
     return None if expect == "none" else expect
+
+
+def moved(turn: AliasTurn, alias: str, version: int, *, since: int | None, why: str) -> AliasMove:
+    """The move of an alias, or (raising ApprovalNeeded) the proposal of one that takes more than one person."""
+    if turn.needed(alias) > 1:
+        turn.propose(alias, version, since=since, why=why)
+    return turn.move(alias, version, since=since, why=why)
