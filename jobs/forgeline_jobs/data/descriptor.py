@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -12,6 +12,7 @@ from forgeline.plugins import load_object
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from forgeline.registry.answers import GateData
     from forgeline_jobs.data.base import PreparedData
 
 Modality = Literal["table", "image", "text", "series", "graph", "pairs", "captions"]
@@ -51,3 +52,14 @@ class DataSource:
         function = cast("Callable[..., PreparedData]", load_object(self.prepare_path))
         optional = {"verify": verify} if "verify" in signature(function).parameters else {}
         return function(config, **optional)
+
+    def gate_data(self, settings: Mapping[str, Any]) -> GateData:
+        """The samples of the data that some settings mean, as a gate asks for them.
+
+        Raises:
+            DataError: the data are not what the settings promise.
+        """
+        from forgeline_jobs.evaluate.gate_data import PreparedGateData
+
+        config: Any = self.config_model().model_validate(settings)
+        return PreparedGateData(self.name, self.prepare(config, verify=False), batch_size=config.batch_size)

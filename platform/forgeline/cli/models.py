@@ -9,7 +9,16 @@ import typer
 
 from forgeline.cli import approvals
 from forgeline.cli.commands import SuggestingGroup
-from forgeline.cli.model_options import AliasOption, ExpectOption, NameArgument, WhyOption, move_text
+from forgeline.cli.model_options import (
+    AliasOption,
+    DataOption,
+    ExpectOption,
+    GateOption,
+    NameArgument,
+    WhyOption,
+    move_text,
+    through_gate,
+)
 from forgeline.cli.moments import moment_of
 from forgeline.cli.render import (
     Format,
@@ -21,7 +30,7 @@ from forgeline.cli.render import (
     show_pairs,
     show_rows,
 )
-from forgeline.errors import ForgelineError
+from forgeline.errors import ForgelineError, UsageError
 
 if TYPE_CHECKING:
     from forgeline.ledger.records import AliasMove
@@ -83,12 +92,19 @@ def promote(
     alias: AliasOption = "champion",
     why: WhyOption = "",
     expect: ExpectOption = None,
+    gate: GateOption = None,
+    data: DataOption = None,
 ) -> None:
-    """Point an alias at a version."""
+    """Point an alias at a version; with --gate, only if it passes."""
     from forgeline.registry.aliases import expected_version
     from forgeline.registry.models import open_registry
 
     expected = None if expect is None else expected_version(expect)
+    if gate is not None:
+        through_gate(open_registry(), model, version, alias, why=why, expect=expected, gate=gate, data=data)
+        return
+    if data is not None:
+        raise UsageError(f"--data: got {data[:80]!r} without --gate, which it is for")
     print(move_text(open_registry().promote(model, version, alias, why=why, expect=expected)))
 
 

@@ -104,7 +104,11 @@ class Gatekeeper:
     def result(self) -> GateResult:
         """The last verdict."""
         every = [finding for findings in self._findings or () for finding in findings]
-        return GateResult(passed=all(one.held for one in every), reasons=tuple(one.reason for one in every))
+        return GateResult(
+            passed=all(one.held for one in every),
+            reasons=tuple(one.reason for one in every),
+            held=tuple(one.held for one in every),
+        )
 
     def still_holds(self) -> bool:
         """Whether the aliases still point at the versions that the last verdict compared with."""

@@ -47,18 +47,21 @@ class GateResult:
         passed: whether every condition held.
         reasons: a sentence for each condition.
         held: whether each of them held.
+        asked: why the version is to have the alias, by whoever asked; empty where nobody said.
         evidence: sha256 of what it rests on, where that was kept.
     """
 
     passed: bool
     reasons: tuple[str, ...]
     held: tuple[bool, ...] = ()
+    asked: str = ""
     evidence: str | None = None
 
     @property
     def why(self) -> str:
         """What the history says of a move that it allowed."""
-        told = list(self.reasons[:_TOLD]) or ["no gate was set"]
+        told = [self.asked] if self.asked else []
+        told += list(self.reasons[:_TOLD]) or ["no gate was set"]
         if len(self.reasons) > _TOLD:
             told.append(f"{len(self.reasons) - _TOLD} more conditions held")
         return "; ".join([*told, *([f"evidence {self.evidence}"] if self.evidence else [])])

@@ -7,17 +7,26 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from forgeline import metrics, plugins
 from forgeline.bundle import Bundle
-from forgeline.errors import BundleTampered, SpecError
+from forgeline.cli.app import app
+from forgeline.errors import BundleTampered, GateRefused, SpecError
+from forgeline.preprocessing import ClassTarget
+from forgeline.registry.answers import answers_of
 from forgeline.registry.conditions import GATE
+from forgeline.registry.gate_reading import TableGateData, read_gate
 from forgeline.registry.models import Registry
+from forgeline.registry.promotion import keeper_of
 from forgeline.settings import Settings, settings
 from forgeline.tracking.tracker import Tracker
 from forgeline_jobs.data.base import as_int64
+from forgeline_jobs.evaluate.gate_data import PreparedGateData
 from forgeline_jobs.train import registration
 from forgeline_jobs.train.preparation import prepare
 from forgeline_jobs.train.spec import RegisterConfig
@@ -210,3 +219,48 @@ def test_an_exported_model_is_measured(trainings: Trainings) -> None:
     assert found["gate"][0].startswith("onnx: largest difference of an output ")
     found = trainings.register({"export": bound | {"size": "100B"}}, steps=1)
     assert found["alias"] is None and "is not at most 100 bytes" in found["gate"][2]
+
+
+def test_a_registered_version_is_promoted_through_a_gate(
+    trainings: Trainings, registry: Registry, tmp_path: Path
+) -> None:
+    trainings.register(None, steps=2)
+    trainings.register({"metric": "val/accuracy", "at_least": 0.99}, steps=60)
+    gate = tmp_path / "gate.yaml"
+    gate.write_text("gate:\n  - {metric: val/log_loss, beats: champion, confidence: 0.95}\n")
+    call = ["models", "promote", trainings.model, "2", "--gate"]
+    done = CliRunner().invoke(app, [*call, "{metric: val/accuracy, at_least: 0.999, confidence: 0.9}"])
+    assert isinstance(done.exception, GateRefused) and "not held: val/accuracy" in done.stdout
+    done = CliRunner().invoke(app, [*call, str(gate), "--expect", "1", "--why", "looked at"])
+    assert done.exit_code == 0, done.exception
+    assert done.stdout.splitlines()[-1] == f"champion of {trainings.model} is version 2"
+    assert registry.history(trainings.model)[-1].why.startswith("looked at; val/log_loss ")
+    evidence = registry.evidence(registry.version(trainings.model, number=2))
+    assert evidence is not None and evidence.passed and evidence.data is not None
+    done = CliRunner().invoke(app, [*call, str(gate), "--data", "{name: no-such}"])
+    assert isinstance(done.exception, SpecError)
+    done = CliRunner().invoke(app, ["models", "show", f"{trainings.model}/2", "--format", "json"])
+    assert json.loads(done.stdout)["evidence"]["passed"] is True
+
+
+def test_rows_of_a_file_are_samples_too(trainings: Trainings, registry: Registry, tmp_path: Path) -> None:
+    trainings.register(None, steps=60)
+    bundle = Bundle.load(registry.bundle_of(registry.version(trainings.model, number=1)))
+    data = PreparedGateData("d", prepare(config_of(), verify=False), batch_size=64)
+    frame = pd.DataFrame(data.columns("test"))
+    frame["site"] = np.arange(len(frame)) % 2
+    [(_, classes)] = [(0, np.concatenate([target for _, target in data.batches(bundle, "test")]))]
+    target = bundle.preprocessing.target
+    assert isinstance(target, ClassTarget)
+    frame[target.name] = np.asarray(target.classes, dtype=object)[classes]
+    path = tmp_path / "rows.csv"
+    frame.to_csv(path, index=False)
+    rows = TableGateData(path)
+    mine, theirs = (answers_of(bundle, one, "test", batch_size=32) for one in (rows, data))
+    np.testing.assert_allclose(mine.outputs, theirs.outputs, atol=1e-3)
+    np.testing.assert_array_equal(mine.targets, theirs.targets)
+    gate = "[{metric: test/accuracy, at_least: 0.8, confidence: 0.9, slices: [site]}]"
+    keeper = keeper_of(registry, trainings.model, 1, read_gate(gate), data=str(path))
+    assert [name for name in keeper.judge().reasons if "of site=1" in name]
+    with pytest.raises(SpecError, match="--gate 0.*confidence"):
+        read_gate("[{metric: test/accuracy, at_least: 0.8, confidence: 2}]")
