@@ -51,15 +51,14 @@ def place(directions: Sequence[Direction]) -> Bets:
     for direction in directions:
         sides = [side for side in (1.0, -1.0) if _has_room(direction, side)]
         for side in sides:
-            for size in sizes:
-                columns.append(_log_factors(direction, side, size))
-                weights.append(direction.weight / len(sides) / len(sizes))
-                names.append(f"{direction.name} {'up' if side > 0 else 'down'}")
+            columns.append(_log_factors(direction, side, np.asarray(sizes)))
+            weights += [direction.weight / len(sides) / len(sizes)] * len(sizes)
+            names += [f"{direction.name} {'up' if side > 0 else 'down'}"] * len(sizes)
     if not columns:
         cells = len(directions[0].scores_K) if directions else 0
         return Bets(log_factors_KJ=np.zeros((cells, 0)), weights_J=np.zeros(0), names_J=())
     shares = np.asarray(weights) / sum(weights)
-    return Bets(log_factors_KJ=np.stack(columns, axis=1), weights_J=shares, names_J=tuple(names))
+    return Bets(log_factors_KJ=np.concatenate(columns, axis=1), weights_J=shares, names_J=tuple(names))
 
 
 def _has_room(direction: Direction, side: float) -> bool:
@@ -69,12 +68,14 @@ def _has_room(direction: Direction, side: float) -> bool:
     return bool((side * scores).max() - side * bound > _ROOM)
 
 
-def _log_factors(direction: Direction, side: float, size: float) -> Floats:
+def _log_factors(direction: Direction, side: float, sizes_S: Floats) -> Floats:
+    """Logarithm of the factor for a row, by cell and size of the bet [K, S]."""
     bound = direction.high if side > 0 else direction.low
-    gains_K = np.where(np.isnan(direction.scores_K), 0.0, side * (direction.scores_K - bound))
+    says_K = ~np.isnan(direction.scores_K)
+    gains_K = np.where(says_K, side * (direction.scores_K - bound), 0.0)
     # At the bound, not in the reference: of something that the reference never had, there the variance is 0.
-    far = float(np.ptp(direction.scores_K[~np.isnan(direction.scores_K)]))
+    far = float(np.ptp(direction.scores_K[says_K]))
     deviation = np.sqrt(direction.variance + abs(bound - direction.mean) * far)
-    stake = min(size / deviation, _MOST_LOST / max(-gains_K.min(), 1e-12))
-    factors_K: Floats = np.log1p(stake * gains_K)
-    return factors_K
+    stakes_S = np.minimum(sizes_S / deviation, _MOST_LOST / max(-gains_K.min(), 1e-12))
+    factors_KS: Floats = np.log1p(np.outer(gains_K, stakes_S))
+    return factors_KS

@@ -188,3 +188,13 @@ def test_evidence_of_an_output_that_is_not_asked_for_waits(reference: Reference,
     assert any(verdict.lasting for verdict in verdicts)
     assert all(bool(verdict.alarming) == verdict.alarm for verdict in verdicts)
     assert json.loads(json.dumps(verdicts[-1].row()))["number"] == 60
+
+
+def test_a_ranking_has_the_false_discovery_rate_of_each(reference: Reference, window: Window) -> None:
+    verdict = Detector(reference, windows=1_000).step(window(np.random.default_rng(12), shift=0.6))
+    ranked = ranking(verdict)
+    assert [feature.feature for feature, _ in ranked][0] == "age"
+    levels = [level for _, level in ranked]
+    assert levels == sorted(levels)
+    assert levels[0] == pytest.approx(4 * ranked[0][0].p)
+    assert ranking(Detector(reference, windows=1_000).step(window(np.random.default_rng(12), 9))) == []
