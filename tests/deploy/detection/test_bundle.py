@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from forgeline.bundle import Bundle
-from forgeline.bundle.observation import observe
+from forgeline.bundle.observer import observe
 from forgeline_deploy.detection import Detector, ToleranceSpec
 
 Customers = Callable[[int, int], pd.DataFrame]
