@@ -56,6 +56,54 @@ def check(
     raise typer.Exit(DRIFTED if report.drifted else 0)
 
 
+@app.command("report")
+def report(
+    model: ModelReferenceArgument,
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="File or folder, as `forgeline predict` takes it.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.html", help="File to write.")],
+    rows: Annotated[
+        Path | None,
+        typer.Option(metavar="TABLE", help="Rows that it was trained on: rows are compared, and not counts in bins."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file of --output if it is there.")
+    ] = False,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Write Evidently's report on new data, for people; whether there is drift is for `drift check` to say."""
+    from forgeline_deploy.monitor.human_report import write_report
+    from forgeline_deploy.monitor.reporting import sides_of_file
+
+    check_output(output, overwrite=overwrite)
+    bundle = load_model(model)
+    sides = sides_of_file(bundle, data, trained_on=rows)
+    write_report(sides, output, title=f"{data.name} against what {model} was trained on")
+    told = {
+        "output": str(output),
+        "digest": bundle.digest,
+        "compared": "counts" if rows is None else "rows",
+        "columns": [*sides.numeric, *sides.categorical],
+    }
+    if form is Format.JSON:
+        show_json(told)
+    else:
+        print(f"wrote {output}: {len(told['columns'])} columns, compared by {told['compared']}")
+
+
+def check_output(path: Path, *, overwrite: bool) -> None:
+    """Whether an HTML file can be written.
+
+    Raises:
+        UsageError: its name is of no HTML, it is there already, or its folder is not.
+    """
+    if path.suffix.lower() != ".html":
+        raise UsageError(f"--output: got {path.name!r}; allowed: a name that ends in .html")
+    if not path.parent.is_dir():
+        raise UsageError(f"--output: there is no folder {str(path.parent)!r}; make it, or give another file")
+    if path.exists() and not overwrite:
+        raise UsageError(f"--output: {str(path)!r} is there already; give another file, or --overwrite")
+
+
 def _details(report: DriftReport, bundle: Bundle, data: Path) -> dict[str, Any]:
     return {
         "model": str(bundle.folder),

@@ -92,7 +92,17 @@ def check_data(
         DataError: the file cannot be read, lacks a column, or has a value that the model cannot read.
         UsageError: there are too few samples, or the model's bundle has no reference statistics.
     """
-    reference, place = check_observable(bundle), Path(path)
+    reference, window = check_observable(bundle), observed(bundle, path, outputs=outputs)
+    return compare(reference, window, false_discoveries=false_discoveries)
+
+
+def observed(bundle: Bundle, path: str | Path, *, outputs: bool = True) -> Observation:
+    """Counts of the samples of a file or a folder, read a piece at a time.
+
+    Raises:
+        DataError, UsageError: as `check_data`.
+    """
+    place = Path(path)
     preprocessing = bundle.preprocessing
     if preprocessing.kind == "table":
         TableFile(place, texts=preprocessing.texts).require(preprocessing.names)
@@ -102,7 +112,7 @@ def check_data(
     window = observer.observation()
     if window.rows < FEWEST_ROWS:
         raise UsageError(f"`{place}` has {window.rows} rows; allowed: {FEWEST_ROWS} or more, since fewer show nothing")
-    return compare(reference, window, false_discoveries=false_discoveries)
+    return window
 
 
 def compare(reference: Reference, window: Observation, *, false_discoveries: float = 0.05) -> DriftReport:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,6 +44,34 @@ class Batch:
     def rows(self) -> int:
         return len(self.arrived)
 
+    @property
+    def is_by_row(self) -> bool:
+        """Whether its arrays have one entry a request; those of graphs have one a node or edge."""
+        arrays = [*self.encoded.values(), *self.beside.values()]
+        # By chance there may be as many nodes as requests.
+        return "edges" not in self.encoded and all(len(array) == self.rows for array in arrays)
+
+    def by_role(self, roles: Sequence[str]) -> Iterator[Batch]:
+        """The parts of a batch that were asked for in one role each; what is counted whole is of the first role."""
+        given = np.asarray(roles)
+        for role in sorted(set(roles)) if self.is_by_row else [roles[0]]:
+            stream = Stream(role, self.stream.version)
+            chosen = np.flatnonzero(given == role).tolist()
+            whole = not self.is_by_row or len(chosen) == self.rows
+            yield replace(self, stream=stream) if whole else replace(self.rows_at(chosen), stream=stream)
+
+    def rows_at(self, chosen: Sequence[int]) -> Batch:
+        """Some of its rows, by their places."""
+        return replace(
+            self,
+            arrived=[self.arrived[i] for i in chosen],
+            took_s=[self.took_s[i] for i in chosen],
+            encoded={name: array[chosen] for name, array in self.encoded.items()},
+            beside={name: array[chosen] for name, array in self.beside.items()},
+            answers=[self.answers[i] for i in chosen] if self.answers else (),
+            payloads=tuple(self.payloads[i] for i in chosen) if self.payloads else (),
+        )
+
 
 def answers_of(preprocessing: Preprocessing, outputs: NDArray[Any], requests: Sequence[str]) -> list[Answer]:
     """What a model's outputs [n, …] answered to these requests [n]; empty of a model that neither tells classes nor
@@ -73,21 +101,12 @@ def split_by_pane(batch: Batch, window_s: float) -> Iterator[Batch]:
     What is not one sample a request, as nodes of a graph are not, stays whole, in the pane of the first.
     """
     starts = np.asarray([pane_start(moment, window_s) for moment in batch.arrived])
-    if not batch.rows or (starts == starts[0]).all() or not _is_by_row(batch):
+    if not batch.rows or (starts == starts[0]).all() or not batch.is_by_row:
         if batch.rows:
             yield batch
         return
     for start in np.unique(starts):
-        chosen: list[int] = np.flatnonzero(starts == start).tolist()
-        yield Batch(
-            stream=batch.stream,
-            arrived=[batch.arrived[i] for i in chosen],
-            took_s=[batch.took_s[i] for i in chosen],
-            encoded={name: array[chosen] for name, array in batch.encoded.items()},
-            beside={name: array[chosen] for name, array in batch.beside.items()},
-            answers=[batch.answers[i] for i in chosen] if batch.answers else (),
-            payloads=tuple(batch.payloads[i] for i in chosen) if batch.payloads else (),
-        )
+        yield batch.rows_at(np.flatnonzero(starts == start).tolist())
 
 
 def joined(batches: Iterable[Batch], window_s: float) -> list[Batch]:
@@ -95,7 +114,7 @@ def joined(batches: Iterable[Batch], window_s: float) -> list[Batch]:
     groups: dict[Any, list[Batch]] = {}
     for batch in batches:
         start = pane_start(batch.arrived[0], window_s)
-        groups.setdefault((batch.stream, start, _shape(batch) if _is_by_row(batch) else id(batch)), []).append(batch)
+        groups.setdefault((batch.stream, start, _shape(batch) if batch.is_by_row else id(batch)), []).append(batch)
     return [_as_one(group) for group in groups.values()]
 
 
@@ -112,12 +131,6 @@ def _as_one(group: list[Batch]) -> Batch:
         answers=[answer for batch in group for answer in batch.answers],
         payloads=tuple(payload for batch in group for payload in batch.payloads),
     )
-
-
-def _is_by_row(batch: Batch) -> bool:
-    arrays = [*batch.encoded.values(), *batch.beside.values()]
-    # Of graphs the arrays are as long as there are nodes and edges, by chance also as many as requests.
-    return "edges" not in batch.encoded and all(len(array) == batch.rows for array in arrays)
 
 
 def _shape(batch: Batch) -> tuple[Any, ...]:

@@ -148,6 +148,42 @@ def replay(
         print(line)
 
 
+@app.command("report")
+def report(
+    deployment: DeploymentArgument,
+    window: Annotated[int, typer.Option(metavar="NUMBER", help="Number of the window, as `windows` lists it.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.html", help="File to write.")],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file of --output if it is there.")
+    ] = False,
+    attach: Annotated[bool, typer.Option("--attach/--no-attach", help="Also attach it to the run in MLflow.")] = True,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Write Evidently's report on a window, for people, and attach it to the deployment's run in MLflow."""
+    from forgeline.settings import settings
+    from forgeline.tracking.tracker import Tracker
+    from forgeline_deploy.drift.command import check_output
+    from forgeline_deploy.monitor.human_report import write_report
+    from forgeline_deploy.monitor.recorded import open_recorded
+    from forgeline_deploy.monitor.reporting import sides_of_window
+
+    check_output(output, overwrite=overwrite)
+    recorded = open_recorded(deployment)
+    sides, title = sides_of_window(recorded, window)
+    write_report(sides, output, title=title)
+    place = f"windows/{window:06d}"
+    if attach:
+        environment = settings()
+        tracker = Tracker(environment.resolved_tracking_uri, environment.artifact_root)
+        tracker.log_artifacts(recorded.run.id, output, place)
+    if form is Format.JSON:
+        show_json(
+            {"output": str(output), "run": recorded.run.id, "window": window, "artifact": place if attach else None}
+        )
+    else:
+        print(f"wrote {output}" + (f", attached to run {recorded.run.id} under {place}" if attach else ""))
+
+
 _FINDING = ["severity", "about", "stream", "subject", "text"]
 
 
