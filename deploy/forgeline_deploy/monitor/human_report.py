@@ -69,8 +69,8 @@ def sides_of_counts(reference: Reference, window: Observation) -> Sides:
         numeric=tuple(numeric),
         categorical=tuple(name for name, _, _ in columns if name not in numeric),
         notes=(
-            "No rows were kept. Both sides are written out from counts in the bins of the model's reference statistics: a "
-            "number stands for its bin, as the middle of it, and missing values are left out.",
+            "No rows were kept. Both sides are written out from counts in the bins of the model's reference: a number "
+            "stands for its bin, as the middle of it, and missing values are left out.",
             "Columns are independent of each other here: a row of this report is no row of the data.",
             f"Of a column with more than {MOST_ROWS:,} values the shares are shown by {MOST_ROWS:,}.",
             _WARNING,
@@ -180,7 +180,7 @@ def _thinned(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     if total <= MOST_ROWS:
         return counts
     exact = counts * (MOST_ROWS / total)
-    whole = np.floor(exact).astype(np.int64)
+    whole: NDArray[np.int64] = np.floor(exact).astype(np.int64)
     left = MOST_ROWS - int(whole.sum())
     whole[np.argsort(whole - exact, kind="stable")[:left]] += 1
     return whole

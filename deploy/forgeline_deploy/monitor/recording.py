@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,6 @@ from forgeline_deploy.monitor.spec import MonitorConfig
 
 if TYPE_CHECKING:
     from forgeline.bundle import Bundle
-    from forgeline.preprocessing import TablePreprocessing
 
 EVERY_S = 1.0
 """Seconds between two reports."""
@@ -129,8 +128,7 @@ class ReplicaRecording:
         beside: dict[str, NDArray[Any]] = {"outputs": np.asarray(batch.outputs)}
         preprocessing = self._bundle.preprocessing
         if preprocessing.kind == "table" and len(batch.raw) == sample_count(batch.encoded):
-            table = cast("TablePreprocessing", preprocessing)
-            beside["missing_numbers"], beside["missing_categories"] = gaps_of(table, batch.encoded, batch.raw)
+            beside["missing_numbers"], beside["missing_categories"] = gaps_of(preprocessing, batch.encoded, batch.raw)
         now = self._now()
         whole = Batch(
             stream=Stream("", self._version),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from forgeline.bundle.observer import check_observable
 from forgeline.errors import UsageError
@@ -14,7 +14,6 @@ from forgeline_deploy.monitor.recorded import Recorded
 
 if TYPE_CHECKING:
     from forgeline.bundle import Bundle
-    from forgeline.preprocessing import TablePreprocessing
 
 
 def sides_of_file(bundle: Bundle, data: Path, *, trained_on: Path | None = None) -> Sides:
@@ -38,7 +37,7 @@ def sides_of_file(bundle: Bundle, data: Path, *, trained_on: Path | None = None)
         )
     from forgeline.bundle.tables import TableFile
 
-    table = cast("TablePreprocessing", bundle.preprocessing)
+    table = bundle.preprocessing
     for path in (trained_on, data):
         TableFile(path, texts=table.texts).require(table.names)
     return sides_of_rows(
