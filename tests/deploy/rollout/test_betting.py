@@ -18,19 +18,20 @@ def sample(values: list[float], counts: list[int], low: float = -1.0, high: floa
     return Sample(values=np.asarray(values), counts=np.asarray(counts, dtype=np.int64), low=low, high=high)
 
 
+@settings(max_examples=100)
 @given(
     st.lists(st.tuples(st.floats(-1, 1), st.floats(0.01, 1)), min_size=2, max_size=6),
 )
 def test_a_bet_on_one_observation_wins_nothing_on_average(drawn: list[tuple[float, float]]) -> None:
-    """The e-value of one observation, averaged over where it can lie, is 1 at the mean and less under it."""
+    """The e-value of one observation, averaged over where it can lie, is at most 1 at the mean and above it."""
     values, weights = np.asarray(drawn).T
     weights = weights / weights.sum()
     mean = float(values @ weights)
-    for asked, most in ((mean, 1.0), (min(mean + 0.1, 0.999), 1.0)):
+    for asked in (mean, min(mean + 0.1, 1.0)):
         e_values = [np.exp(log_e_above(sample([value], [1]), asked)) for value in values]
-        assert np.dot(e_values, weights) <= most + 1e-9
+        assert np.dot(e_values, weights) <= 1 + 1e-9
     below = [np.exp(log_e_below(sample([value], [1]), mean)) for value in values]
-    assert np.dot(below, weights) == pytest.approx(1.0)
+    assert np.dot(below, weights) <= 1 + 1e-9
 
 
 @given(st.floats(0.001, 0.6), st.floats(0, 1))
