@@ -33,3 +33,9 @@ RETRAINING = CommandDescriptor(
     help="What a deployment wants to train again, and a person's consent.",
     command="forgeline_deploy.retraining.command:app",
 )
+
+EXPORT = CommandDescriptor(
+    name="export",
+    help="Write a model in other forms: torch.export, ONNX, 8 bits, pruned; and measure them.",
+    command="forgeline_deploy.export.command:export",
+)

@@ -110,7 +110,7 @@ class VisionEmbeddings(nn.Module):
 
     def forward(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch tokens features"]:
         patches = self.patch_embedding(image).flatten(2).transpose(1, 2)
-        first = self.class_embedding.expand(len(image), 1, -1)
+        first = self.class_embedding.expand(image.shape[0], 1, -1)
         return torch.cat([first, patches], dim=1) + self.position_embedding.weight
 
 
@@ -165,5 +165,5 @@ class TextTower(nn.Module):
         states = self.states(tokens)
         # Nothing looks ahead, so padding behind the end changes nothing.
         ends = (tokens == END).int().argmax(dim=1)
-        out: Tensor = states[torch.arange(len(tokens), device=tokens.device), ends]
+        out: Tensor = states[torch.arange(tokens.shape[0], device=tokens.device), ends]
         return out

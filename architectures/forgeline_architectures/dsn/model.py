@@ -52,7 +52,7 @@ class StackedModule(nn.Module):
     def units(self, x: Float[Tensor, "batch width"]) -> Float[Tensor, "batch units"]:
         """The hidden layer, and a one for the bias of the fit."""
         hidden = self.lower(x).sigmoid()
-        return torch.cat([hidden, hidden.new_ones(len(hidden), 1)], dim=1)
+        return torch.cat([hidden, hidden.new_ones(hidden.shape[0], 1)], dim=1)
 
     def forward(self, x: Float[Tensor, "batch width"]) -> Float[Tensor, "batch outputs"]:
         return self.units(x) @ self.upper

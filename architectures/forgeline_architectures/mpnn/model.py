@@ -53,14 +53,14 @@ class MPNN(nn.Module):
     def penultimate(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "graphs width"]:
         """A vector for each of the graphs `seeds`."""
         told = self.projection(torch.cat([self.states(batch), batch["features"]], dim=1))
-        graphs = self.readout(told, batch["members"], dim_size=len(batch["seeds"]))
+        graphs = self.readout(told, batch["members"], dim_size=batch["seeds"].shape[0])
         vectors: Tensor = self.dense(self.norm(graphs)).relu()[batch["seeds"]]
         return vectors
 
     def states(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "nodes width"]:
         """What each node is after all messages."""
         origin, to = batch["edges"].t()
-        matrices = self.matrices(batch.get("edge_features", torch.ones(len(origin), 1, device=origin.device)))
+        matrices = self.matrices(batch.get("edge_features", torch.ones(origin.shape[0], 1, device=origin.device)))
         states: Tensor = self.embedding(batch["features"]).relu()
         matrices = matrices.unflatten(1, (states.shape[1], states.shape[1]))
         for _ in range(self.steps):

@@ -17,6 +17,9 @@ from forgeline.export.measurement import ExportFigures as ExportFigures
 from forgeline.export.measurement import measure_export as measure_export
 from forgeline.export.measurement import measure_exported as measure_exported
 from forgeline.export.measurement import measure_original as measure_original
+from forgeline.export.samples import Samples as Samples
+from forgeline.export.samples import TrainingData as TrainingData
+from forgeline.export.samples import samples_of_file as samples_of_file
 from forgeline.export.writing import export_model as export_model
 
 __all__ = [
@@ -26,9 +29,12 @@ __all__ = [
     "ExportedModel",
     "NotExportable",
     "Pruning",
+    "Samples",
+    "TrainingData",
     "export_model",
     "load_exported",
     "measure_export",
     "measure_exported",
     "measure_original",
+    "samples_of_file",
 ]

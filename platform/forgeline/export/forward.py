@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Arrays = Mapping[str, NDArray[Any]]
 
 LOGITS = "logits"
+_OF_TEXTS = frozenset({"language_modelling", "masked_language_modelling"})
 _START = 1  # of every vocabulary of pairs and captions
 
 OUTPUTS: Mapping[str, OutputRecord] = MappingProxyType(
@@ -112,6 +113,8 @@ def fitted(arrays: Arrays, inputs: Mapping[str, Any], *, task: str) -> dict[str,
     """`model_inputs` for the inputs of a signature: name -> `shape` of a sample and `dtype`."""
     chosen = {}
     for name, spec in inputs.items():
+        if name == "length" and name not in arrays and task in _OF_TEXTS:
+            continue
         if name == "previous" and name not in arrays:
             chosen[name] = _only_started(len(next(iter(arrays.values()))), int(spec["shape"][0]))
             continue
@@ -119,8 +122,11 @@ def fitted(arrays: Arrays, inputs: Mapping[str, Any], *, task: str) -> dict[str,
             raise DataError(f"the model takes {name!r}, and the samples have none; they have {', '.join(arrays)}")
         chosen[name] = _filled(name, np.asarray(arrays[name]), tuple(spec["shape"]), spec["dtype"])
     # True lengths only qualify another input, so that a signature need not have them.
-    if "length" in arrays and "length" not in chosen and task != "masked_language_modelling":
+    if "length" in arrays and "length" not in chosen:
         chosen["length"] = np.asarray(arrays["length"], dtype=np.int64)
+    elif task in _OF_TEXTS and "length" not in chosen:
+        tokens = arrays["tokens"]  # of a split: every text fills its row
+        chosen["length"] = np.full(len(tokens), tokens.shape[1], dtype=np.int64)
     return chosen
 
 

@@ -6,10 +6,11 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -19,8 +20,9 @@ from forgeline.bundle.location import put
 from forgeline.bundle.manifest import MANIFEST as BUNDLE_MANIFEST
 from forgeline.bundle.manifest import sha256_of, verify
 from forgeline.errors import BundleError, UsageError
+from forgeline.export.errors import NotExportable
 from forgeline.export.formats import BUNDLE, FILES, ONNX_FORMATS, ExportFormat, Pruning
-from forgeline.export.forward import model_inputs, output_of
+from forgeline.export.forward import OUTPUTS, model_inputs, output_of
 from forgeline.export.manifest import (
     MANIFEST,
     PREPROCESSING,
@@ -29,9 +31,6 @@ from forgeline.export.manifest import (
     PruningRecord,
     shape_of,
 )
-
-if TYPE_CHECKING:
-    from torch.export import ExportedProgram
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -44,6 +43,7 @@ def export_model(
     samples: Arrays | None = None,
     calibration: Arrays | None = None,
     pruning: Pruning | None = None,
+    refused: MutableMapping[str, str] | None = None,
 ) -> ExportManifest:
     """Write a model in some forms to a folder, which is made anew.
 
@@ -54,9 +54,11 @@ def export_model(
         samples: encoded samples to trace the model with; for a safetensors bundle alone there is no need of them.
         calibration: encoded samples, of the training data, that the ranges of int8-static are taken from.
         pruning: what is taken out first.
+        refused: where given, forms that the model cannot be exported to are put here with the reason, and the others
+            are written all the same, if there are any.
 
     Raises:
-        NotExportable: the model cannot be exported to one of the forms; nothing is written.
+        NotExportable: the model cannot be exported to one of the forms, or to none of them; nothing is written.
         DataError: the samples are not what the model takes.
         UsageError: something is missing for a form, or the folder holds what is no export.
         BundleError: the folder cannot be written.
@@ -65,7 +67,13 @@ def export_model(
     target = Path(folder)
     _check(bundle, target, chosen, samples=samples, calibration=calibration)
     with pruned(bundle, pruning) as model:
-        return _written(bundle, model, target, chosen, samples=samples, calibration=calibration, pruning=pruning)
+        contents, inputs, reasons = _contents(model, chosen, samples=samples, calibration=calibration)
+        made = tuple(form for form in chosen if form not in reasons)
+        if reasons and (refused is None or not made):
+            raise NotExportable("\n".join(dict.fromkeys(reasons.values())))
+        if refused is not None:
+            refused.update({str(form): reason for form, reason in reasons.items()})
+        return _written(bundle, model, target, made, contents, inputs, pruning)
 
 
 @contextlib.contextmanager
@@ -85,12 +93,10 @@ def _written(
     bundle: Bundle,
     target: Path,
     chosen: tuple[ExportFormat, ...],
-    *,
-    samples: Arrays | None,
-    calibration: Arrays | None,
+    contents: Mapping[str, bytes],
+    inputs: Mapping[str, NDArray[Any]],
     pruning: Pruning | None,
 ) -> ExportManifest:
-    contents, inputs = _graphs(bundle, chosen, samples=samples, calibration=calibration)
     fresh = target.with_name(f".{target.name}.{os.getpid()}")
     shutil.rmtree(fresh, ignore_errors=True)
     try:
@@ -121,40 +127,62 @@ def _check(
         raise UsageError(f"no form to export to; allowed: {', '.join(ExportFormat)}")
     if target.exists() and not (target / MANIFEST).is_file() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target} is there and is no export; give the name of a folder that can be made")
-    if forms != (ExportFormat.SAFETENSORS,):
-        output_of(bundle)
-        if samples is None:
-            raise UsageError("samples are missing: a model is traced with some, of its training data or like them")
+    if forms != (ExportFormat.SAFETENSORS,) and bundle.task in OUTPUTS and samples is None:
+        raise UsageError("samples are missing: a model is traced with some, of its training data or like them")
     if ExportFormat.INT8_STATIC in forms and calibration is None:
         raise UsageError("calibration is missing: int8-static takes the ranges of its numbers from training data")
 
 
-def _graphs(
+def _contents(
     bundle: Bundle, forms: tuple[ExportFormat, ...], *, samples: Arrays | None, calibration: Arrays | None
-) -> tuple[dict[str, bytes], dict[str, NDArray[Any]]]:
-    """The content of each file, and the inputs that the graphs take."""
+) -> tuple[dict[str, bytes], dict[str, NDArray[Any]], dict[ExportFormat, str]]:
+    """The content of each file, the inputs that the graphs take, and the forms that cannot be, with the reason."""
     contents = {PREPROCESSING: (bundle.preprocessing.model_dump_json(indent=1) + "\n").encode()}
-    if forms == (ExportFormat.SAFETENSORS,) or samples is None:
-        return contents, {}
+    graphs = tuple(form for form in forms if form in FILES)
+    if not graphs:
+        return contents, {}, {}
     from forgeline.export.tracing import onnx_model, pt2_archive, trace
 
-    inputs = model_inputs(bundle, samples)
-    program: ExportedProgram = trace(bundle, bundle.model, inputs)
-    if ONNX_FORMATS & set(forms):
-        from forgeline.export import quantisation
+    try:
+        output_of(bundle)
+        assert samples is not None  # held by `_check`
+        inputs = model_inputs(bundle, samples)
+        program = trace(bundle, bundle.model, inputs)
+    except NotExportable as error:
+        return contents, {}, dict.fromkeys(graphs, str(error))
+    reasons: dict[ExportFormat, str] = {}
 
-        written = onnx_model(bundle, program, tuple(inputs))
-        if ExportFormat.ONNX in forms:
-            contents[FILES[ExportFormat.ONNX]] = written
-        if ExportFormat.INT8_DYNAMIC in forms:
-            contents[FILES[ExportFormat.INT8_DYNAMIC]] = quantisation.dynamic(bundle, written)
-        if ExportFormat.INT8_STATIC in forms and calibration is not None:
-            ranges = model_inputs(bundle, calibration)
-            contents[FILES[ExportFormat.INT8_STATIC]] = quantisation.static(bundle, written, ranges)
+    def keep(form: ExportFormat, make: Callable[[], bytes]) -> bytes | None:
+        try:
+            made = make()
+        except NotExportable as error:
+            reasons[form] = str(error)
+            return None
+        if form in graphs:
+            contents[FILES[form]] = made
+        return made
+
+    quantised = [form for form in graphs if form in ONNX_FORMATS - {ExportFormat.ONNX}]
+    if ONNX_FORMATS & set(graphs):
+        onnx = keep(ExportFormat.ONNX, lambda: onnx_model(bundle, program, tuple(inputs)))
+        for form in quantised:
+            if onnx is None:
+                reasons[form] = reasons[ExportFormat.ONNX]
+            else:
+                keep(form, partial(_quantised, bundle, form, onnx, calibration))
     # Last, since it takes from the program what the exporter to ONNX may want.
-    if ExportFormat.PT2 in forms:
-        contents[FILES[ExportFormat.PT2]] = pt2_archive(program)
-    return contents, inputs
+    if ExportFormat.PT2 in graphs:
+        keep(ExportFormat.PT2, lambda: pt2_archive(program))
+    return contents, inputs, {form: reason for form, reason in reasons.items() if form in graphs}
+
+
+def _quantised(bundle: Bundle, form: ExportFormat, onnx: bytes, calibration: Arrays | None) -> bytes:
+    from forgeline.export import quantisation
+
+    if form is ExportFormat.INT8_DYNAMIC:
+        return quantisation.dynamic(bundle, onnx)
+    assert calibration is not None  # held by `_check`
+    return quantisation.static(bundle, onnx, model_inputs(bundle, calibration))
 
 
 def _copy(bundle: Bundle, folder: Path) -> None:

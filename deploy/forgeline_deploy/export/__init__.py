@@ -1,0 +1,1 @@
+"""`forgeline export`: the command; what it calls is `forgeline.export`."""
