@@ -47,10 +47,13 @@ _FUNCTIONS = frozenset(
     }
 )  # fmt: skip
 _TOKEN = re.compile(
-    r"\s*(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)|(?P<number>\d{1,15}(\.\d{1,15})?)|\*\*\s*[2-4](?!\d)"
-    r"|(?P<mark>//|<=|>=|==|!=|[-+*/%(),<>&|~]))"
+    r"\s*(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)|\d{1,15}(\.\d{1,15})?|//|<=|>=|==|!=|\*(?!\*)|[-+/%(),<>&|~])"
 )
 _LONGEST_EXPRESSION = 2000
+# What zipfile and json raise for what they cannot read, and what is not of the form that it should be.
+_BROKEN = (
+    zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, ValueError, KeyError, TypeError, AttributeError,
+)  # fmt: skip
 _SYMBOL = re.compile(r"(?:[su]|zuf|zf)\d{1,9}")
 # How torch writes a size by itself, with what is known of it.
 _DECLARED = re.compile(
@@ -80,7 +83,7 @@ def checked_archive(content: bytes) -> io.BytesIO:
                 _check_json(archive, name)
             for entry in entries:
                 copied.writestr(zipfile.ZipInfo(entry.filename), archive.read(entry))
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, ValueError, RecursionError) as error:
+    except _BROKEN as error:
         raise _refused(str(error) or "it is no archive") from error
     fresh.seek(0)
     return fresh
