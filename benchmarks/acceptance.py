@@ -20,6 +20,7 @@ from benchmarks import (
     bars,
     drift_alarms,
     exactness,
+    exports,
     families,
     faults,
     generator_bars,
@@ -69,6 +70,7 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
         "same spec and seed twice": partial(exactness.repeated, _say),
         "killed in epoch 3 and resumed": partial(exactness.resumed, _say),
     },
+    "export": exports.rows(_say),
     "families": families.rows(_say, generators=False),
     "faults": faults.rows(_say),
     "gan": {bar.name: partial(generator_bars.measure, bar, _say) for bar in zoo_gans.BARS},
@@ -122,7 +124,7 @@ def main() -> int:
                 results_file.write(group, rows)
             _say(f"{'met   ' if rows[name]['met'] else 'MISSED'}  {group}: {name}: {_figures(rows[name])}")
             missed += [] if rows[name]["met"] else [name]
-    _say(f"wrote {zoo_page.write()} and {faults.write()}")
+    _say(f"wrote {zoo_page.write()}, {faults.write()} and {exports.write()}")
     return 1 if missed else 0
 
 

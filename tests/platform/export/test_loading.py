@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +125,14 @@ def test_settings_are_checked(table: Any, exported: Path) -> None:
     with pytest.raises(UsageError, match="batch_size is 0"):
         load_exported(exported, "onnx").run(table.samples, batch_size=0)
     assert np.isfinite(load_exported(exported, "onnx", threads=2).run(table.samples)).all()
+
+
+def test_an_onnx_model_needs_no_torch(exported: Path) -> None:
+    code = (
+        "import sys, numpy as np\n"
+        "from forgeline.export import load_exported\n"
+        f"model = load_exported({str(exported)!r}, 'onnx')\n"
+        "model.run({'numeric': np.zeros((3, 1), np.float32), 'categorical': np.zeros((3, 1), np.int64)})\n"
+        "assert not {'torch', 'forgeline_architectures'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
