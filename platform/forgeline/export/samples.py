@@ -79,7 +79,7 @@ def samples_of_file(bundle: Bundle, path: Path, most: int) -> Samples:
         DataError: it is not what the model takes.
     """
     preprocessing = bundle.preprocessing
-    raw = preprocessing.read(path)
+    raw: Any = preprocessing.read(path)
     if hasattr(raw, "iloc"):
         raw = raw.iloc[:most]
     elif isinstance(raw, list):
