@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -172,17 +172,30 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return saved(folder, {"name": "vae", "hidden": [8], "latent": 2}, signature, preprocessing)
 
 
-@pytest.fixture(params=["table", "image", "series", "text"])
+@pytest.fixture(scope="session", params=["table", "image", "series", "text"])
 def case(request: pytest.FixtureRequest) -> Case:
     found: Case = request.getfixturevalue(request.param)
     return found
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory, table: Case) -> Path:
-    """The table's model as pt2 and ONNX, never changed: tests copy it."""
-    from forgeline.export import export_model
+def graphs_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Case], Path]:
+    """The folder that a case was exported to as pt2 and ONNX, once for all tests; what changes it copies it first."""
+    made: dict[str, Path] = {}
 
-    folder = tmp_path_factory.mktemp("exported") / "export"
-    export_model(table.bundle, folder, ["pt2", "onnx"], samples=table.samples)
+    def folder(case: Case) -> Path:
+        from forgeline.export import export_model
+
+        if case.bundle.digest not in made:
+            place = tmp_path_factory.mktemp("exported") / "export"
+            export_model(case.bundle, place, ["pt2", "onnx"], samples=case.samples)
+            made[case.bundle.digest] = place
+        return made[case.bundle.digest]
+
     return folder
+
+
+@pytest.fixture(scope="session")
+def exported(table: Case, graphs_of: Callable[[Case], Path]) -> Path:
+    """The table's model as pt2 and ONNX."""
+    return graphs_of(table)
