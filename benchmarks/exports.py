@@ -4,7 +4,7 @@
 
 A form is met where the exported model, loaded from its folder, gives what the module gives within 1e-4, for a batch of
 one and for the whole batch, or where it is refused with the family's name and the reason. 8 bits are held to no
-closeness: fresh weights say nothing of what they cost. docs/export-families.md is written from the results.
+closeness: fresh weights say nothing of what they cost. What is found is a section of docs/export.md.
 """
 
 from __future__ import annotations
@@ -35,14 +35,13 @@ Case = tuple[str, dict[str, Any], str, dict[str, Any], list[int]]
 FORMS = ("pt2", "onnx", "int8-dynamic")
 CLOSE = 1e-4
 GROUP = "export"
-PAGE = ROOT / "docs" / "export-families.md"
-HEAD = """# Which models export
-
+PAGE = ROOT / "docs" / "export.md"
+SECTION = "## Families"
+HEAD = """\
 Small models of every family with fresh weights, exported and loaded again. The number is the largest difference of an
-output from the module's; logits and predictions are of the order of one. 8 bits are int8-dynamic, whose difference with
-fresh weights says little of what trained ones lose. A family that cannot be exported is refused by name, and the reason
-stands here as the command tells it. Written by `make acceptance ONLY=export` from
-[export.json](../benchmarks/results/export.json).
+output from the module's, for one sample and for a batch; logits and predictions are of the order of one. 8 bits are
+int8-dynamic, whose difference with fresh weights says little of what trained ones lose. Written by `make acceptance
+ONLY=export` from [export.json](../benchmarks/results/export.json); the reasons are those that the command gives.
 """
 
 
@@ -98,16 +97,21 @@ def measured(say: Say, case: Case) -> dict[str, Any]:
 
 
 def write() -> Path:
-    """Write the page."""
-    lines = ["| model | task | pt2 | ONNX | 8 bits |", "|---|---|---|---|---|"]
+    """Write what was measured as the last section of the page on exports; without results there is none."""
     found = read(GROUP).get("rows", {})
+    before = PAGE.read_text(encoding="utf-8").partition(f"\n{SECTION}\n")[0]
+    if found:
+        PAGE.write_text(f"{before}\n{SECTION}\n\n{HEAD}\n{_table(found)}\n", encoding="utf-8")
+    return PAGE
+
+
+def _table(found: Mapping[str, Mapping[str, Any]]) -> str:
+    lines = ["| model | task | pt2 | ONNX | 8 bits |", "|---|---|---|---|---|"]
     for row in found.values():
         cells = " | ".join(_cell(row, form) for form in FORMS)
         lines.append(f"| {row['model']} | {row['task']} | {cells} |")
     reasons = sorted({reason for row in found.values() for reason in row["refused"].values()})
-    lines += ["", "Reasons:", "", *(f"- {reason.replace('<', '&lt;')}" for reason in reasons)]
-    PAGE.write_text(HEAD + "\n" + "\n".join(lines) + "\n", encoding="utf-8")
-    return PAGE
+    return "\n".join([*lines, "", "Refusals:", "", *(f"- {reason.replace('<', '&lt;')}" for reason in reasons)])
 
 
 def _cell(row: Mapping[str, Any], form: str) -> str:
