@@ -7,6 +7,7 @@ import binascii
 import io
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
 NPY, NPZ = "application/x-npy", "application/x-npz"
 _LONGEST_HEADER = 4096
 _MOST_MEMBERS = 16
-# What an array may grow to when it is unpacked from a zip file, in bytes per byte that was sent and at most.
-_MOST_UNPACKED = 256 * 2**20
+_DEEPEST = 8
+# What an array may grow to when it is unpacked from a zip file: so many bytes for each that was sent, within bounds.
+_UNPACKED_PER_BYTE = 100
+_UNPACKED = (2**20, 64 * 2**20)
 
 
 class PictureIntake(Intake):
@@ -193,21 +196,35 @@ def nested(values: Any, place: str, *, gaps: bool = False) -> NDArray[Any]:
     """
     if not isinstance(values, list):
         raise Refused(422, f"got {kind_of(values)}; allowed: nested lists of numbers", field=place)
+    found = _leaves(values, place)
+    allowed = {bool, int, float} | ({type(None)} if gaps else set())
+    if not found <= allowed:
+        wanted = "numbers, and null for a gap" if gaps else "nested lists of numbers"
+        raise Refused(422, f"got something that is no number; allowed: {wanted}", field=place)
     try:
-        array = np.asarray(values)
-        if gaps and array.dtype.kind == "O":
-            array = _with_gaps(array)
+        array = np.asarray(values, dtype=np.float64 if found & {float, type(None)} else None)
     except (ValueError, TypeError, OverflowError) as error:
-        raise Refused(422, "got lists of different lengths, or no numbers; allowed: numbers", field=place) from error
+        message = "got lists of different lengths, or a huge number; allowed: numbers"
+        raise Refused(422, message, field=place) from error
     if array.dtype.kind not in "biuf":
-        raise Refused(422, "got something that is no number; allowed: nested lists of numbers", field=place)
+        raise Refused(422, "got a huge number; allowed: numbers of 64 bits", field=place)
     return array
 
 
-def _with_gaps(array: NDArray[Any]) -> NDArray[np.float64]:
-    if not all(value is None or isinstance(value, int | float) for value in array.reshape(-1).tolist()):
-        raise ValueError("not numbers")
-    return array.astype(np.float64)
+def _leaves(values: list[Any], place: str) -> set[type]:
+    """Types of what is in nested lists.
+
+    Looked at before numpy sees them: of many short texts and a long one it would make an array as wide as the longest.
+    """
+    level = values
+    for _ in range(_DEEPEST):
+        found = set(map(type, level))
+        if list not in found:
+            return found
+        if len(found) > 1:
+            raise Refused(422, "got lists beside what is no list; allowed: nested lists of numbers", field=place)
+        level = list(chain.from_iterable(level))
+    raise Refused(422, f"is nested too deeply; allowed: {_DEEPEST} lists in each other", field=place)
 
 
 def _narrow(array: NDArray[Any]) -> NDArray[Any]:
@@ -249,7 +266,9 @@ def read_npy(content: bytes, place: str = "body") -> NDArray[Any]:
     if dtype.hasobject or dtype.kind not in "biuf" or dtype.itemsize > 8:
         raise Refused(422, f"got an array of {dtype}; allowed: whole numbers, floats and booleans", field=place)
     wanted = prod(shape) * dtype.itemsize
-    if any(size < 0 for size in shape) or wanted != len(data):
+    if len(shape) > _DEEPEST or any(not 0 <= size < 2**31 for size in shape):
+        raise Refused(422, f"allowed: a shape of at most {_DEEPEST} sizes below 2^31", field=place)
+    if wanted != len(data):
         raise Refused(422, f"got {len(data)} bytes for an array of {wanted}", field=place)
     return np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if fortran else "C")
 
@@ -268,8 +287,9 @@ def read_npz(content: bytes, name: str) -> NDArray[Any]:
             info = members.get(f"{name}.npy")
             if info is None:
                 raise Refused(422, f"is missing; the file has {', '.join(sorted(members))[:200]}", field=name)
-            if info.file_size > _MOST_UNPACKED:
-                raise Refused(422, f"unpacks to {info.file_size:,} bytes; allowed: {_MOST_UNPACKED:,}", field=name)
+            most = min(max(_UNPACKED_PER_BYTE * len(content), _UNPACKED[0]), _UNPACKED[1])
+            if info.file_size > most:
+                raise Refused(422, f"unpacks to {info.file_size:,} bytes; allowed: {most:,}", field=name)
             # No more than the member says is ever unpacked.
             return read_npy(archive.read(info), name)
     except Refused:

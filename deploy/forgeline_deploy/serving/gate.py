@@ -14,6 +14,7 @@ import re
 import time
 import traceback
 from collections.abc import Iterable, MutableMapping
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
@@ -29,6 +30,10 @@ ENDPOINTS = re.compile(r"/(predict|generate|healthz|readyz|metrics|docs|openapi\
 BODY_S = 20.0
 """A body that has not come by then is not waited for."""
 
+LINGER_S = 2.0
+"""How long what a refused client still sends is read, so that it sees the refusal and no broken connection."""
+
+_LINGER_BYTES = 64 * 2**20
 _ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
@@ -61,10 +66,11 @@ class Gate:
             body = await self._body(scope, headers, receive)
             await self._app(scope, _Replay(body, receive), answer)
         except Refused as error:
-            await answer.refuse(error)
+            await answer.refuse(error, receive)
         except Exception:
             traceback.print_exc()
-            await answer.refuse(Refused(500, "something went wrong inside; the log of the deployment has it"))
+            message = "something went wrong inside; the log of the deployment has it"
+            await answer.refuse(Refused(500, message), receive)
         finally:
             self._front.busy -= 1
             answer.count()
@@ -141,7 +147,7 @@ class _Answer:
     def _id(self) -> str:
         return self.asked.request_id if self.asked is not None else ""
 
-    async def refuse(self, error: Refused) -> None:
+    async def refuse(self, error: Refused, receive: Receive) -> None:
         """Answer with an error, if nothing was answered yet."""
         if self._status:
             return
@@ -152,6 +158,10 @@ class _Answer:
             headers.append((b"connection", b"close"))
         headers += [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         await self({"type": "http.response.start", "status": error.status, "headers": headers})
+        if error.status == 413:
+            await self({"type": "http.response.body", "body": body, "more_body": True})
+            await _read_on(receive)
+            body = b""
         await self({"type": "http.response.body", "body": body})
 
     def count(self) -> None:
@@ -166,6 +176,18 @@ class _Answer:
             endpoint = "/v2"
         version = self._scope.get("forgeline.version", "")
         self._front.metrics.answered(endpoint, self._status, version, time.time() - self.asked.arrival)
+
+
+async def _read_on(receive: Receive) -> None:
+    """Throw away what a client still sends, within bounds: it may look for an answer only when it has sent all."""
+    left = _LINGER_BYTES
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_S):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                    return
 
 
 def _single(headers: Iterable[tuple[bytes, bytes]]) -> MutableMapping[bytes, bytes]:

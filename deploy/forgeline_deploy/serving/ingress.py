@@ -92,6 +92,7 @@ class Ingress:
         self._server: uvicorn.Server | None = None
         self._applications: dict[str, str] = {}
         self._failed: BaseException | None = None
+        self._ended = asyncio.Event()
         started: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, args=(started,), name="http", daemon=True)
         self._thread.start()
@@ -163,6 +164,7 @@ class Ingress:
         self._loop.call_soon(started.set_result, None)
         try:
             await self._server.serve(sockets=[listening])
+            self._ended.set()
             # Draining goes on after the last connection is closed.
             if not self._front.draining:
                 raise ForgelineError("the HTTP server ended without being asked to")
@@ -213,6 +215,8 @@ class Ingress:
         await asyncio.sleep(LAME_DUCK_S)
         self._server.should_exit = True
         async with asyncio.timeout(within_s):
+            # Requests that are on their way through the kernel are busy only when the server has read them.
+            await self._ended.wait()
             await self._front.drain()
         return True
 

@@ -139,7 +139,10 @@ class TableIntake(Intake):
             self._refuse(row, name, value, place, "a number, or null where it is missing")
         for name in self._categorical:
             kept[name] = value = row.get(name, _MISSING)
-            if value is None or (isinstance(value, str | float | int) and value == value):
+            if value is None or (isinstance(value, float | int) and -_LARGEST < value < _LARGEST):
+                continue
+            if isinstance(value, str):
+                check_text(value, f"{place}.{name}")
                 continue
             self._refuse(row, name, value, place, "a text or a number, or null where it is missing")
         return kept
@@ -155,7 +158,7 @@ class TableIntake(Intake):
 
     def instance_schema(self) -> dict[str, Any]:
         number = {"type": ["number", "boolean", "null"], "exclusiveMinimum": -_LARGEST, "exclusiveMaximum": _LARGEST}
-        category = {"type": ["string", "number", "boolean", "null"]}
+        category = number | {"type": ["string", "number", "boolean", "null"], "maxLength": LONGEST_TEXT}
         columns = {name: number for name in self._numeric} | {name: category for name in self._categorical}
         return {"type": "object", "properties": columns, "required": list(columns)}
 

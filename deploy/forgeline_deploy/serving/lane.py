@@ -1,7 +1,7 @@
 """The queue before the replicas of one version: batches are made here, in the process that speaks HTTP.
 
 Why here, and not in the replicas (as Serve's own `@serve.batch` does):
-- A call to a replica costs more than a millisecond of both processes; here it is paid once per batch.
+- A call to a replica has a price in both processes; here it is paid once per batch.
 - The bound of the queue is exact, over all replicas, and a batch is filled from all that waits.
 - A replica that dies takes no queue with it: its batch is sent to another one, since predictions can be repeated.
 A replica gets its next batch while it still works on one, so that it never waits for the way there and back.

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import socket
+import struct
+from contextlib import suppress
 from typing import Any
 
 import uvicorn
@@ -11,8 +15,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 HEAD_S = 10.0
 """A client that has not sent the head of a request by then is not waited for."""
 
-LAST_HEAD_S = 1.0
-"""The same of a server that stops."""
+LAST_REQUEST_S = 1.0
+"""For so long a connection may still send a request after the port was closed."""
+
+HANDSHAKE_S = 0.25
+"""For so long connections that are being made are waited for before the port is closed."""
+
+PART_S = 1.0
+"""How long what a client still sends is read after it was told to go."""
 
 LARGEST_HEAD = 64 * 1024
 """Bytes of the first line and the headers of a request."""
@@ -21,13 +31,17 @@ _KEEP_ALIVE_S = 75
 _MOST_CONNECTIONS = 4096
 _BACKLOG = 2048
 
+# Of linux/filter.h: drop what has the flag SYN, byte 13 of the head of TCP, and take all else.
+_SO_ATTACH_FILTER = 26
+_NO_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
+
 
 class GuardedProtocol(HttpToolsProtocol):
     """uvicorn's own, with bounds on the head of a request, which it does not have."""
 
     _head_bytes = 0
     _head_is_open = False
-    _was_asked = False
+    _is_parting = False
     _late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -39,6 +53,8 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._is_parting:
+            return
         if self._head_is_open:
             self._head_bytes += len(data)
             # The body may follow in the same piece: only what cannot be a head and its first piece is too much.
@@ -54,13 +70,12 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._head_came()
-        self._was_asked = True
         super().on_headers_complete()
 
     def shutdown(self) -> None:
-        """The server stops. A connection that is new may have its request on the way, and has a moment for it."""
-        if self._head_is_open and not self._was_asked:
-            self.loop.call_later(LAST_HEAD_S, super().shutdown)
+        """The server stops. A connection on which nothing is asked may have a request on the way: it has a moment."""
+        if self.cycle is None or self.cycle.response_complete:
+            self.loop.call_later(LAST_REQUEST_S, super().shutdown)
         else:
             super().shutdown()
 
@@ -78,7 +93,38 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_came()
         if self.transport is not None and not self.transport.is_closing():
             self.transport.write(b"HTTP/1.1 " + status + b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
-            self.transport.close()
+            # Closed at once, with bytes that nobody has read, the answer could be lost on its way.
+            self._is_parting = True
+            self.transport.write_eof()
+            self.loop.call_later(PART_S, self.transport.close)
+
+
+class QuietlyEndingServer(uvicorn.Server):
+    """uvicorn's own, which resets no connection when it stops.
+
+    A connection is made by the kernel, and waits to be accepted; closing the port resets those that wait. So new ones
+    are kept out first, those that are half made are accepted, and then the port is closed. Whoever tried meanwhile
+    is told that nobody listens. Where the kernel has no such filter, a connection of that very moment may be reset.
+    """
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for listening in sockets or []:
+            with suppress(OSError):
+                keep_out(listening)
+        await asyncio.sleep(HANDSHAKE_S)
+        await super().shutdown(sockets)
+
+
+def keep_out(listening: socket.socket) -> None:
+    """Let the kernel make no further connection, without touching those that it has made.
+
+    Raises:
+        OSError: it has no filters for sockets.
+    """
+    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in _NO_SYN))
+    listening.setsockopt(
+        socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", len(_NO_SYN), ctypes.addressof(program))
+    )
 
 
 def server_of(app: Any) -> uvicorn.Server:
@@ -96,4 +142,4 @@ def server_of(app: Any) -> uvicorn.Server:
         limit_concurrency=_MOST_CONNECTIONS,
         backlog=_BACKLOG,
     )
-    return uvicorn.Server(config)
+    return QuietlyEndingServer(config)

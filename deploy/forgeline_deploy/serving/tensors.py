@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from forgeline_deploy.serving.arrays import nested
 from forgeline_deploy.serving.intake import Tensor, finite, kind_of, parse_json
 from forgeline_deploy.serving.refusal import Refused
 
@@ -128,10 +129,9 @@ def _numbers(one: Mapping[str, Any], raw: bytes | None, datatype: str, shape: li
     data = one.get("data")
     if not isinstance(data, list):
         raise Refused(422, f"got {kind_of(data)}; allowed: a list of numbers", field=f"{name}.data")
+    # A float that is missing is null, since JSON has no NaN; whether the model takes one is known by the intake.
+    array = nested(data, f"{name}.data", gaps=dtype.kind == "f")
     try:
-        array = np.asarray(data)
-        if array.size and array.dtype.kind not in "biuf":
-            raise ValueError("not numbers")
         if dtype.kind in "iu" and array.size:
             bounds = np.iinfo(dtype)
             if array.min() < bounds.min or array.max() > bounds.max:
@@ -141,7 +141,7 @@ def _numbers(one: Mapping[str, Any], raw: bytes | None, datatype: str, shape: li
             converted = array.astype(dtype)
         if dtype.kind in "iu" and array.dtype.kind == "f" and (converted != array).any():
             raise ValueError("fractions")
-        return finite(converted.reshape(shape), name)
+        return finite(converted.reshape(shape), name, gaps=True)
     except (ValueError, TypeError, OverflowError) as error:
         message = f"is no {datatype} data of the shape {shape}; allowed: {prod(shape)} numbers"
         raise Refused(422, message, field=f"{name}.data") from error
