@@ -150,6 +150,8 @@ class SeriesIntake(Intake):
         if array.dtype.kind not in "biuf" or array.ndim not in (2, 3):
             shape = list(array.shape)
             raise Refused(422, f"got an array of {array.dtype} {shape}; allowed: numbers [n, t, c]", field=place)
+        if not len(array):
+            raise Refused(422, "got no series; allowed: 1 or more", field=place)
         return Samples("series", np.stack([self._one(one, f"{place}[{at}]") for at, one in enumerate(array)]))
 
     def _one(self, series: NDArray[Any], place: str) -> NDArray[np.float64]:
@@ -290,8 +292,11 @@ def read_npz(content: bytes, name: str) -> NDArray[Any]:
             most = min(max(_UNPACKED_PER_BYTE * len(content), _UNPACKED[0]), _UNPACKED[1])
             if info.file_size > most:
                 raise Refused(422, f"unpacks to {info.file_size:,} bytes; allowed: {most:,}", field=name)
-            # No more than the member says is ever unpacked.
-            return read_npy(archive.read(info), name)
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise Refused(422, "is packed in another way than numpy does; allowed: stored, deflated", field=name)
+            # What a member says of its size may be a lie: no more is unpacked than is allowed.
+            with archive.open(info) as member:
+                return read_npy(member.read(most + 1), name)
     except Refused:
         raise
     except Exception as error:  # a broken archive makes zipfile raise of many kinds

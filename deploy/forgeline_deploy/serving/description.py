@@ -10,6 +10,7 @@ from forgeline_deploy.serving.arrays import NPY, NPZ
 from forgeline_deploy.serving.front import Door, Front
 from forgeline_deploy.serving.generation import MOST_TOKENS
 from forgeline_deploy.serving.intake import INSTANCES, JSON, LONGEST_TEXT
+from forgeline_deploy.serving.tensors import TYPES
 
 _MEANINGS = {
     "400": "The body is not what its type says.",
@@ -114,7 +115,8 @@ def _generate() -> dict[str, Any]:
         "additionalProperties": False,
     }
     answer = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
-    answers = {JSON: {"schema": answer}, "text/event-stream": {"schema": {"type": "string"}}}
+    event = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
+    answers = {JSON: {"schema": answer}, "text/event-stream": {"schema": event}}
     return _post("A prompt with its continuation.", {JSON: {"schema": body}}, answers)
 
 
@@ -125,7 +127,7 @@ def _infer(door: Door) -> dict[str, Any]:
         "properties": {
             "name": {"enum": names},
             "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "maxItems": 8},
-            "datatype": {"type": "string"},
+            "datatype": {"enum": [*TYPES, "BYTES"]},
             "data": {"type": "array"},
             "parameters": {"type": "object"},
         },

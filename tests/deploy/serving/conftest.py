@@ -13,7 +13,15 @@ import pytest
 
 from forgeline import plugins
 from forgeline.bundle import Bundle
-from forgeline.preprocessing import ClassTarget, ImagePreprocessing, TextPreprocessing
+from forgeline.preprocessing import (
+    CaptionPreprocessing,
+    ClassTarget,
+    ImagePreprocessing,
+    PairPreprocessing,
+    ScaledTarget,
+    SeriesPreprocessing,
+    TextPreprocessing,
+)
 from forgeline.preprocessing.tokenization import CharacterTokenizer
 from forgeline_deploy.serving.application import application
 from forgeline_deploy.serving.front import Front
@@ -154,3 +162,69 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Local:
         TextPreprocessing(tokenizer=tokenizer, context=8),
     )
     return Local(bundle, max_batch=8, max_queue=32, batch_wait="1ms")
+
+
+@pytest.fixture(scope="session")
+def series(tmp_path_factory: pytest.TempPathFactory) -> Local:
+    """Series of two channels and up to six steps, of three classes."""
+    preprocessing = SeriesPreprocessing(
+        channels=("a", "b"), mean=(0.0, 1.0), std=(1.0, 2.0), window=6, varied=True,
+        target=ClassTarget.fit("shape", ["flat", "steep", "wavy"]),
+    )  # fmt: skip
+    inputs = {"series": {"shape": [6, 2], "dtype": "float32"}, "length": {"shape": [], "dtype": "int64"}}
+    return Local(
+        saved(
+            tmp_path_factory.mktemp("series") / "bundle",
+            {"name": "gru", "hidden": 8},
+            {"task": "classification", "inputs": inputs, "outputs": [3]},
+            preprocessing,
+        ),
+        max_batch=8, max_queue=32, batch_wait="1ms",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def forecasts(tmp_path_factory: pytest.TempPathFactory) -> Local:
+    """Two steps ahead of one channel, from the last four."""
+    preprocessing = SeriesPreprocessing(
+        channels=("spots",), mean=(3.0,), std=(2.0,), window=4, horizon=2,
+        target=ScaledTarget(names=("spots",), mean=(3.0,), std=(2.0,), horizon=2),
+    )  # fmt: skip
+    signature = {"task": "forecasting", "inputs": {"series": {"shape": [4, 1], "dtype": "float32"}}, "outputs": [2, 1]}
+    folder = tmp_path_factory.mktemp("forecasts") / "bundle"
+    return Local(saved(folder, {"name": "gru", "hidden": 8}, signature, preprocessing), batch_wait="1ms")
+
+
+@pytest.fixture(scope="session")
+def captions(tmp_path_factory: pytest.TempPathFactory) -> Local:
+    """Words for colour pictures of 32x32."""
+    rng = np.random.default_rng(0)
+    image = ImagePreprocessing.fit(
+        rng.integers(0, 256, (8, 32, 32, 3)), target=ClassTarget.fit("none", ["none"]), pixel_max=255.0
+    )
+    preprocessing = CaptionPreprocessing(image=image, words=("a", "red", "dot", "line"), length=5)
+    encoder = {"name": "resnet10t", "options": {"channels": [8, 8, 16, 16]}}
+    inputs = {"image": {"shape": [3, 32, 32], "dtype": "float32"}, "previous": {"shape": [5], "dtype": "int64"}}
+    signature = {"task": "translation", "inputs": inputs, "outputs": [preprocessing.vocabulary_size]}
+    architecture = {"name": "captioner", "encoder": encoder, "embedding": 5, "hidden": 8}
+    return Local(
+        saved(tmp_path_factory.mktemp("captions") / "bundle", architecture, signature, preprocessing),
+        max_batch=8, max_queue=32, batch_wait="1ms",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Local:
+    """Words of up to five letters, and what becomes of them."""
+    preprocessing = PairPreprocessing(symbols=tuple("abcdeé"), source_length=5, target_length=6)
+    inputs = {
+        "source": {"shape": [5], "dtype": "int64"},
+        "length": {"shape": [], "dtype": "int64"},
+        "previous": {"shape": [6], "dtype": "int64"},
+    }
+    signature = {"task": "translation", "inputs": inputs, "outputs": [preprocessing.vocabulary_size]}
+    architecture = {"name": "seq2seq", "attention": "additive", "hidden": 8}
+    return Local(
+        saved(tmp_path_factory.mktemp("pairs") / "bundle", architecture, signature, preprocessing),
+        max_batch=8, max_queue=32, batch_wait="1ms",
+    )  # fmt: skip
