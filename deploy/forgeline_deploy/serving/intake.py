@@ -170,7 +170,7 @@ class TableIntake(Intake):
         columns: dict[str, list[Any]] = {}
         for name in self._numeric:
             values = inputs[name].reshape(-1)
-            if np.isinf(values).any() or (np.abs(values) >= _LARGEST).any():
+            if (np.abs(values.astype(np.float64)) >= _LARGEST).any():
                 raise Refused(422, "got an infinite or huge number; allowed: numbers, NaN where missing", field=name)
             columns[name] = [None if value != value else value for value in values.tolist()]
         for name in self._categorical:
