@@ -16,9 +16,9 @@ import pytest
 from forgeline.bundle import Bundle
 from forgeline.errors import NotFinished, NotFound
 from forgeline.launching.events import EventLog
-from forgeline.paths import RunPaths
 from forgeline.ledger.journal import Journal
 from forgeline.ledger.ledger import Ledger
+from forgeline.paths import RunPaths
 from forgeline_deploy.commands import DEPLOYMENTS
 from forgeline_deploy.deployment.kind import SERVING
 from forgeline_deploy.deployment.pinning import Pinned
