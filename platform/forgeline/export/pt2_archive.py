@@ -40,10 +40,11 @@ _WITH_EFFECTS = frozenset({"_print", "from_file", "save", "warn"})
 
 _FUNCTIONS = frozenset(
     {
-        "Abs", "Add", "And", "CeilDiv", "CeilToInt", "CleanDiv", "Eq", "FloatTrueDiv", "FloorDiv", "FloorToInt", "Ge",
-        "Gt", "IntTrueDiv", "Integer", "Le", "Lt", "Max", "Min", "Mod", "ModularIndexing", "Mul", "Ne", "Not", "Or",
-        "Piecewise", "PythonMod", "Rational", "RoundToInt", "ToFloat", "TruncToFloat", "TruncToInt", "Where", "ceiling",
-        "false", "floor", "int_oo", "oo", "true",
+        "Abs", "Add", "And", "CeilDiv", "CeilToInt", "CleanDiv", "Eq", "Equality", "FloatTrueDiv", "FloorDiv",
+        "FloorToInt", "Ge", "GreaterThan", "Gt", "IntTrueDiv", "Integer", "Le", "LessThan", "Lt", "Max", "Min", "Mod",
+        "ModularIndexing", "Mul", "Ne", "Not", "Or", "Piecewise", "PythonMod", "Rational", "RoundToInt",
+        "StrictGreaterThan", "StrictLessThan", "ToFloat", "TruncToFloat", "TruncToInt", "Unequality", "Where",
+        "ceiling", "false", "floor", "int_oo", "oo", "true",
     }
 )  # fmt: skip
 _TOKEN = re.compile(
@@ -69,6 +70,28 @@ def checked_archive(content: bytes) -> io.BytesIO:
     Raises:
         BundleError: it is not an archive, or holds something that a model exported by Forgeline has none of.
     """
+    try:
+        return _copied(content)
+    except _Unlisted as error:
+        raise BundleError(
+            f"a pt2 archive that Forgeline did not write: {error}; it is not opened, since it could run code"
+        ) from error
+
+
+def reason_to_refuse(content: bytes) -> str | None:
+    """Why an archive would not be opened; None where it would."""
+    try:
+        _copied(content)
+    except _Unlisted as error:
+        return str(error)
+    return None
+
+
+class _Unlisted(Exception):
+    """Something in an archive is not on the list; the message says what."""
+
+
+def _copied(content: bytes) -> io.BytesIO:
     fresh = io.BytesIO()
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive, zipfile.ZipFile(fresh, "w") as copied:
@@ -76,15 +99,15 @@ def checked_archive(content: bytes) -> io.BytesIO:
             names = [entry.filename for entry in entries]
             _check_names(entries)
             if _SAMPLES in names and archive.getinfo(_SAMPLES).file_size:
-                raise _refused("it holds pickled samples")
+                raise _Unlisted("it holds pickled samples")
             for name in (_MODEL, *_CONFIGS):
                 if name not in names:
-                    raise _refused(f"it has no {name}")
+                    raise _Unlisted(f"it has no {name}")
                 _check_json(archive, name)
             for entry in entries:
                 copied.writestr(zipfile.ZipInfo(entry.filename), archive.read(entry))
     except _BROKEN as error:
-        raise _refused(str(error) or "it is no archive") from error
+        raise _Unlisted(str(error) or "it is no archive") from error
     fresh.seek(0)
     return fresh
 
@@ -93,18 +116,18 @@ def _check_names(entries: list[zipfile.ZipInfo]) -> None:
     seen: set[str] = set()
     for entry in entries:
         if not _FILES.fullmatch(entry.filename):
-            raise _refused(f"it holds a file {entry.filename!r}")
+            raise _Unlisted(f"it holds a file {entry.filename!r}")
         if entry.filename in seen:
-            raise _refused(f"it holds {entry.filename!r} twice")
+            raise _Unlisted(f"it holds {entry.filename!r} twice")
         if entry.compress_type != zipfile.ZIP_STORED:
-            raise _refused(f"{entry.filename!r} is compressed")
+            raise _Unlisted(f"{entry.filename!r} is compressed")
         seen.add(entry.filename)
 
 
 def _check_json(archive: zipfile.ZipFile, name: str) -> None:
     size = archive.getinfo(name).file_size
     if size > _LARGEST_JSON_BYTES:
-        raise _refused(f"{name} has {size:,} bytes; at most {_LARGEST_JSON_BYTES:,} are read")
+        raise _Unlisted(f"{name} has {size:,} bytes; at most {_LARGEST_JSON_BYTES:,} are read")
     document = json.loads(archive.read(name))
     if name in _CONFIGS:
         _check_tensors(document)
@@ -118,12 +141,12 @@ def _check_tensors(document: Any) -> None:
     """Every tensor is kept as its bytes, never as a pickle."""
     for tensor, record in document["config"].items():
         if record.get("use_pickle") is not False or not re.fullmatch(r"(weight|tensor)_\d+", record["path_name"]):
-            raise _refused(f"{tensor!r} is pickled or no tensor")
+            raise _Unlisted(f"{tensor!r} is pickled or no tensor")
 
 
 def _check(value: Any, *, depth: int) -> None:
     if depth > _LARGEST_DEPTH:
-        raise _refused(f"it is nested deeper than {_LARGEST_DEPTH}")
+        raise _Unlisted(f"it is nested deeper than {_LARGEST_DEPTH}")
     if isinstance(value, list):
         for item in value:
             _check(item, depth=depth + 1)
@@ -142,31 +165,31 @@ def _check_entry(key: str, item: Any) -> None:
             _check_expression(item)
         case "as_custom_obj" | "custom_obj" | "custom_obj_values" | "guards_code" | "treespec_namedtuple_fields":
             if item:
-                raise _refused(f"it has {key}")
+                raise _Unlisted(f"it has {key}")
         case "metadata":
             if item:
-                raise _refused("an operation has notes")
+                raise _Unlisted("an operation has notes")
         case "in_spec" | "out_spec":
             _check_structure(item)
 
 
 def _check_operator(name: str) -> None:
     if not _OPERATORS.fullmatch(name) or (name.startswith("torch.ops.aten.") and name.split(".")[3] in _WITH_EFFECTS):
-        raise _refused(f"it has the operator {name!r}")
+        raise _Unlisted(f"it has the operator {name!r}")
 
 
 def _check_expression(text: Any) -> None:
     if not isinstance(text, str) or len(text) > _LONGEST_EXPRESSION:
-        raise _refused("it has a size that is no short expression")
+        raise _Unlisted("it has a size that is no short expression")
     place = 0
     bare = _SMALL_POWER.sub(r"\1", _DECLARED.sub(r"\1", text)).rstrip()
     while place < len(bare):
         token = _TOKEN.match(bare, place)
         if token is None:
-            raise _refused(f"it has the size {text[:80]!r}")
+            raise _Unlisted(f"it has the size {text[:80]!r}")
         name = token["name"]
         if name is not None and name not in _FUNCTIONS and not _SYMBOL.fullmatch(name):
-            raise _refused(f"it has the size {text[:80]!r}")
+            raise _Unlisted(f"it has the size {text[:80]!r}")
         place = token.end()
 
 
@@ -174,19 +197,13 @@ def _check_structure(text: Any) -> None:
     """Inputs and outputs are nested in tuples, lists and dicts of text alone."""
     document = json.loads(text) if isinstance(text, str) else None
     if not isinstance(document, list) or len(document) != 2:
-        raise _refused("its inputs or outputs are of no known structure")
+        raise _Unlisted("its inputs or outputs are of no known structure")
     pending = [document[1]]
     while pending:
         node = pending.pop()
         if node["type"] not in (None, "builtins.tuple", "builtins.list", "builtins.dict"):
-            raise _refused(f"its inputs or outputs are a {node['type']!r}")
+            raise _Unlisted(f"its inputs or outputs are a {node['type']!r}")
         keys = json.loads(node["context"] or "null")  # of a dict; of anything else it could name a module to import
         if keys is not None and not (isinstance(keys, list) and all(isinstance(key, str) for key in keys)):
-            raise _refused("its inputs or outputs are of no known structure")
+            raise _Unlisted("its inputs or outputs are of no known structure")
         pending += node["children_spec"]
-
-
-def _refused(reason: str) -> BundleError:
-    return BundleError(
-        f"a pt2 archive that Forgeline did not write: {reason}; it is not opened, since it could run code"
-    )

@@ -23,6 +23,7 @@ from forgeline.export.errors import NotExportable
 from forgeline.export.formats import ExportFormat
 from forgeline.export.forward import answering, output_of
 from forgeline.export.manifest import LARGEST_MODEL_BYTES
+from forgeline.export.pt2_archive import reason_to_refuse
 
 if TYPE_CHECKING:
     import onnx
@@ -60,8 +61,12 @@ def trace(bundle: Bundle, model: nn.Module, inputs: Mapping[str, NDArray[Any]]) 
     return program
 
 
-def pt2_archive(program: ExportedProgram) -> bytes:
-    """The graph with its weights, as `torch.export.load` reads it, without notes, guards and samples."""
+def pt2_archive(bundle: Bundle, program: ExportedProgram) -> bytes:
+    """The graph with its weights, as `torch.export.load` reads it, without notes, guards and samples.
+
+    Raises:
+        NotExportable: something in it would not be opened again.
+    """
     import torch
 
     for module in program.graph_module.modules():
@@ -74,7 +79,11 @@ def pt2_archive(program: ExportedProgram) -> bytes:
     stream = io.BytesIO()
     with quietly():
         torch.export.save(program, stream)
-    return _within(stream.getvalue())
+    content = _within(stream.getvalue())
+    reason = reason_to_refuse(content)
+    if reason is not None:
+        raise NotExportable(f"{bundle.name} for {bundle.task} cannot be exported to {ExportFormat.PT2}: {reason}")
+    return content
 
 
 def onnx_model(bundle: Bundle, program: ExportedProgram, names: tuple[str, ...]) -> bytes:

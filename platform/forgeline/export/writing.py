@@ -172,7 +172,7 @@ def _contents(
                 keep(form, partial(_quantised, bundle, form, onnx, calibration))
     # Last, since it takes from the program what the exporter to ONNX may want.
     if ExportFormat.PT2 in graphs:
-        keep(ExportFormat.PT2, lambda: pt2_archive(program))
+        keep(ExportFormat.PT2, lambda: pt2_archive(bundle, program))
     return contents, inputs, {form: reason for form, reason in reasons.items() if form in graphs}
 
 

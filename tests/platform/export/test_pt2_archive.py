@@ -141,6 +141,18 @@ def test_what_could_run_code_is_refused(content: bytes, change: Change, reason: 
     assert reason in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "GreaterThan(Symbol('u0', integer=True), Integer(0))",  # of how many rows a graph has
+        "FloorDiv(Pow(Symbol('s77', positive=True, integer=True), Integer(2)), Integer(4))",
+        "2*s0 + u3//4",
+    ],
+)
+def test_sizes_that_torch_writes_are_taken(content: bytes, text: str) -> None:
+    assert pt2_archive.reason_to_refuse(changed(content, expression(text))) is None
+
+
 def test_zip_tricks_are_refused(content: bytes) -> None:
     with pytest.raises(BundleError, match="is compressed"):
         pt2_archive.checked_archive(changed(content, lambda entries: None, compressed=True))
