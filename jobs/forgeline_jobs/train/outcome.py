@@ -161,7 +161,7 @@ def _reference(data: PreparedData, outputs: Outputs, embedding: np.ndarray | Non
         split.batch(as_int64(range(start, min(start + batch_size, len(split)))))
         for start in range(0, len(split), batch_size)
     )
-    return Reference.of(data.preprocessing, batches, outputs.outputs, embedding=embedding)
+    return Reference.of(data.preprocessing, batches, outputs.outputs, embedding=embedding, targets=outputs.targets)
 
 
 def _write_result(job: Job, manifest: checkpoint.Manifest, data: PreparedData) -> None:

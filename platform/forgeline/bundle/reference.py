@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from forgeline.bundle.calibration import Calibration
 from forgeline.bundle.inference import sample_count
 from forgeline.bundle.reference_features import Described, input_features
 from forgeline.bundle.reference_outputs import output_features
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 LARGEST_BYTES = 64 * 2**20
 FORMAT: Literal[2] = 2
 """Format 1 has fewer features, and of a text all tokens."""
-EMBEDDING = "embedding"
+EMBEDDING, PROBABILITY = "embedding", "probability"
 
 Arrays = Mapping[str, NDArray[Any]]
 Distributions = dict[str, NumericReference | CategoricalReference]
@@ -46,6 +47,7 @@ class Reference(BaseModel):
         samples: how many samples the inputs were taken from.
         inputs: per column, or per property of an image, a series, a text or a node.
         outputs: of the model, on the validation split, and as `embedding[i]` of what its last layer reads.
+        calibration: of a classifier there; None of others, and where it was trained before there was any.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,6 +56,15 @@ class Reference(BaseModel):
     samples: Count
     inputs: dict[_Name, Distribution]
     outputs: dict[_Name, Distribution] = Field(default_factory=dict)
+    calibration: Calibration | None = None
+
+    @model_validator(mode="after")
+    def _calibration_has_the_bins(self) -> Self:
+        held = self.outputs.get(PROBABILITY)
+        bins = len(held.counts) if isinstance(held, NumericReference) else 0
+        if self.calibration is not None and len(self.calibration.rows) != bins:
+            raise ValueError(f"calibration has {len(self.calibration.rows)} bins; outputs.{PROBABILITY} has {bins}")
+        return self
 
     @classmethod
     def of(
@@ -63,6 +74,7 @@ class Reference(BaseModel):
         outputs: NDArray[Any] | None = None,
         *,
         embedding: NDArray[Any] | None = None,
+        targets: NDArray[Any] | None = None,
     ) -> Reference:
         """The reference of encoded batches and of a model's outputs.
 
@@ -71,6 +83,7 @@ class Reference(BaseModel):
             batches: of the training split.
             outputs: probabilities or standardised predictions on the validation split.
             embedding: projections [n, p] of the embedding there, as `forgeline.bundle.embedding.Projections` has them.
+            targets: what is true there; of a classifier, numbers of classes [n].
         """
         samples, features = 0, input_features(preprocessing)
         seen: list[Described] = []
@@ -83,7 +96,12 @@ class Reference(BaseModel):
                 f"{EMBEDDING}[{number}]": NumericReference.of(embedding[:, number])
                 for number in range(embedding.shape[1])
             }
-        return cls(samples=samples, inputs=_distributions(features.numeric, features.vocabularies, seen), outputs=made)
+        return cls(
+            samples=samples,
+            inputs=_distributions(features.numeric, features.vocabularies, seen),
+            outputs=made,
+            calibration=_calibration(preprocessing, made.get(PROBABILITY), outputs, targets),
+        )
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -112,6 +130,20 @@ def output_references(preprocessing: Preprocessing, outputs: NDArray[Any]) -> Di
     return _distributions(
         features.numeric, features.vocabularies, described, resolution=features.resolution, unseen=True
     )
+
+
+def _calibration(
+    preprocessing: Preprocessing,
+    bins: Distribution | None,
+    outputs: NDArray[Any] | None,
+    targets: NDArray[Any] | None,
+) -> Calibration | None:
+    """Of classes of samples; tokens are not watched one by one."""
+    if outputs is None or targets is None or not isinstance(bins, NumericReference):
+        return None
+    if getattr(preprocessing, "tagged", False) or np.shape(targets) != (len(outputs),):
+        return None
+    return Calibration.of(bins, outputs, targets)
 
 
 def _distributions(

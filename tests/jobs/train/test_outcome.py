@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from forgeline.bundle import Bundle
 from forgeline.bundle.observer import observe
@@ -27,3 +28,6 @@ def test_reference_statistics_are_of_the_train_rows(wine_bundle: Path) -> None:
         assert sum(known.counts) == samples["train"] and 32 <= len(known.counts) <= 64
         assert (counts.bins >= known.counts).all(), "the train rows are among all rows, each in its bin"
     assert sum(reference.outputs["prediction"].counts.values()) == samples["val"]  # type: ignore[union-attr]
+    calibration = reference.calibration
+    assert calibration is not None and sum(calibration.rows) == samples["val"]
+    assert sum(calibration.correct) / samples["val"] == pytest.approx(bundle.metrics["val/accuracy"])
