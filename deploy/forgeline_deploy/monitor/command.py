@@ -63,6 +63,8 @@ def show(deployment: DeploymentArgument, form: FormatOption = Format.TABLE) -> N
         columns = ["stream", "rows", "requests", "errors", "refused", "p50_s", "p99_s", "evidence", "threshold"]
         print()
         show_rows(rows, columns, form=Format.TABLE, empty="it has no requests")
+        for stream, line in newest["estimates"].items():
+            print(f"\n{stream}: {line}")
         for remark in newest["remarks"]:
             print(f"\n{remark}")
     print()

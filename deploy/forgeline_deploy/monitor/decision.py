@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Severity = Literal["page", "ticket"]
-About = Literal["drift", "errors", "latency", "performance", "quality"]
+About = Literal["drift", "errors", "estimate", "latency", "performance", "quality"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from scipy.special import bdtrc, ndtr
 
@@ -12,6 +13,10 @@ from forgeline_deploy.monitor.decision import Finding
 from forgeline_deploy.monitor.pane import Stream, Tally
 from forgeline_deploy.monitor.performance import Labelled
 from forgeline_deploy.monitor.spec import Bounds
+from forgeline_deploy.performance import text_of
+
+if TYPE_CHECKING:
+    from forgeline_deploy.performance import Estimated
 
 _SLOW = 0.01
 """Of a p99, the share of requests that may take longer."""
@@ -69,6 +74,24 @@ class HarmTests:
                 value=refused / requests,
                 bound=bounds.refused.value,
             )
+
+    def of_estimate(self, stream: Stream, estimated: Estimated) -> Finding | None:
+        """What is probably wrong with what was answered, as long as no labels say it.
+
+        A ticket, since it may as well be the estimate that is wrong.
+        """
+        bound = self.bounds.accuracy
+        if bound is None or estimated.high >= bound.value:
+            return None
+        return Finding(
+            severity="ticket",
+            about="estimate",
+            stream=str(stream),
+            subject="accuracy",
+            text=f"{text_of(estimated.figures())}; allowed: {bound} or more",
+            value=estimated.accuracy,
+            bound=bound.value,
+        )
 
     def of_labels(self, stream: Stream, labelled: Labelled) -> Iterator[Finding]:
         """What is wrong with what was answered, by the labels that came since."""

@@ -16,19 +16,20 @@ from forgeline_deploy.monitor.pane import PaneKey, Stream, Tally
 from forgeline_deploy.monitor.performance import Labelled
 from forgeline_deploy.monitor.spec import MonitorConfig
 from forgeline_deploy.monitor.window import Window
+from forgeline_deploy.performance import Estimator
 
 if TYPE_CHECKING:
+    from forgeline.bundle.observation import Observation
     from forgeline.bundle.reference import Reference
 
 CHAMPION = "champion"
 HARM_PART = 0.1
 """Part of the promised rate of false alarms that tests of harm may use; the drift detector has the rest."""
 _MOST_BOUNDS = 5
+SUCCESSIVE = 3
+"""Judged windows in a row whose estimate is below the bound before that is told: one interval of 95 % is no proof."""
 _RANKED = 10
 """Features that a decision names besides those that alarm; the window's file has the counts of all."""
-
-Estimate = Callable[[Tally], Mapping[str, float | None]]
-"""Figures that are estimated from a window's counts, by name, such as an accuracy without labels."""
 
 
 class Judge:
@@ -37,28 +38,24 @@ class Judge:
     Args:
         config: the policy.
         references: what each version is held against, by version; others are counted and not judged.
-        estimates: makes further figures, by version.
 
     Raises:
         UsageError: a tolerance names a feature that a reference does not have.
     """
 
-    def __init__(
-        self,
-        config: MonitorConfig,
-        references: Mapping[str, Reference],
-        estimates: Mapping[str, Estimate] | None = None,
-    ) -> None:
+    def __init__(self, config: MonitorConfig, references: Mapping[str, Reference]) -> None:
         self.config = config
         self._harm = HarmTests(bounds=config.bounds, alpha=HARM_PART / config.windows_between_alarms / _MOST_BOUNDS)
-        self._estimates = dict(estimates or {})
         self._detectors: dict[str, Detector] = {}
+        self._estimators: dict[str, Estimator | None] = {}
+        self._below: dict[Stream, int] = {}
         for version, reference in references.items():
             self.watch(version, reference)
         self._carried: dict[Stream, list[tuple[PaneKey, Tally]]] = {}
 
     def watch(self, version: str, reference: Reference) -> None:
         """Judge another version, from its next window on."""
+        self._estimators[version] = Estimator.of(reference)
         self._detectors[version] = Detector(
             reference,
             windows=self.config.windows_between_alarms / (1 - HARM_PART),
@@ -76,10 +73,12 @@ class Judge:
             if stream.role != CHAMPION:
                 continue
             findings += self._harm.of_requests(stream, part.tally)
-            verdict = self._verdict(stream, window.key, part.tally)
-            if verdict is None:
+            judged = self._judged(stream, window.key, part.tally)
+            if judged is None:
                 continue
+            verdict = self._detectors[stream.version].step(judged)
             rows += verdict.rows
+            findings += self._estimated_below(stream, judged)
             findings += _drifted(stream, verdict)
             features += _ranked(stream, verdict)
             measures[str(stream)] |= {"evidence": verdict.evidence, "threshold": verdict.threshold}
@@ -98,6 +97,7 @@ class Judge:
                 [stream.role, stream.version, [[key.start, key.generation] for key, _ in carried]]
                 for stream, carried in sorted(self._carried.items())
             ],
+            "below": [[stream.role, stream.version, count] for stream, count in sorted(self._below.items()) if count],
         }
 
     def restore(self, state: Mapping[str, Any], window_at: Callable[[PaneKey], Window]) -> None:
@@ -112,16 +112,16 @@ class Judge:
         for version, stored in state["detectors"].items():
             if version in self._detectors:
                 self._detectors[version].restore(DetectorState.model_validate(stored))
+        self._below = {Stream(role, version): count for role, version, count in state.get("below", [])}
         self._carried = {}
         for role, version, keys in state["carried"]:
             stream = Stream(role, version)
             places = [PaneKey(start, generation) for start, generation in keys]
             self._carried[stream] = [(key, window_at(key).parts[stream].tally) for key in places]
 
-    def _verdict(self, stream: Stream, key: PaneKey, tally: Tally) -> Verdict | None:
-        """Of the rows since the last verdict on this stream; None while these are too few."""
-        detector = self._detectors.get(stream.version)
-        if detector is None or tally.observation is None:
+    def _judged(self, stream: Stream, key: PaneKey, tally: Tally) -> Observation | None:
+        """The rows since the last verdict on this stream; None while these are too few."""
+        if stream.version not in self._detectors or tally.observation is None:
             return None
         carried = [*self._carried.pop(stream, []), (key, tally)]
         together = sum((held for _, held in carried), start=Tally())
@@ -129,7 +129,15 @@ class Judge:
         if together.rows < self.config.minimum:
             self._carried[stream] = carried
             return None
-        return detector.step(together.observation)
+        return together.observation
+
+    def _estimated_below(self, stream: Stream, judged: Observation) -> list[Finding]:
+        """That the accuracy is probably below its bound, once that was so for some windows in a row."""
+        estimator = self._estimators[stream.version]
+        estimated = None if estimator is None else estimator.estimate(judged)
+        finding = None if estimated is None else self._harm.of_estimate(stream, estimated)
+        self._below[stream] = 0 if finding is None else self._below.get(stream, 0) + 1
+        return [] if finding is None or self._below[stream] < SUCCESSIVE else [finding]
 
     def _measures(self, stream: Stream, tally: Tally) -> dict[str, float | None]:
         measured: dict[str, float | None] = {
@@ -140,8 +148,11 @@ class Judge:
             "p50_s": tally.latency.quantile_s(0.5),
             "p99_s": tally.latency.quantile_s(0.99),
         }
-        estimate = self._estimates.get(stream.version)
-        return measured | ({} if estimate is None else dict(estimate(tally)))
+        estimator = self._estimators.get(stream.version)
+        if estimator is not None and tally.observation is not None:
+            estimated = estimator.estimate(tally.observation)
+            measured |= {} if estimated is None else estimated.figures()
+        return measured
 
 
 def together(windows: Iterable[Window], window_s: float) -> Iterator[Window]:

@@ -14,7 +14,7 @@ from forgeline.errors import LedgerError, UsageError
 from forgeline.ledger.journal import Superseded
 from forgeline_deploy.monitor.collector import Collector
 from forgeline_deploy.monitor.decision import Decision
-from forgeline_deploy.monitor.judging import Estimate, Judge
+from forgeline_deploy.monitor.judging import Judge
 from forgeline_deploy.monitor.labels import LabelDesk, LabelFile
 from forgeline_deploy.monitor.pane import Delivery, PaneKey, Receipt
 from forgeline_deploy.monitor.policy import ReferenceBook
@@ -39,7 +39,6 @@ class Monitor:
         id: another one for each start of the process that monitors.
         now: when it starts, unix seconds.
         tell: takes what a person should know, a line each.
-        estimates: makes further figures of a window, by version.
 
     Raises:
         UsageError: a tolerance names a feature that no reference has.
@@ -55,11 +54,9 @@ class Monitor:
         id: str,
         now: float,
         tell: Tell,
-        estimates: Mapping[str, Estimate] | None = None,
     ) -> None:
         self.config, self.store = config, store
         self._tell = tell
-        self._estimates = estimates
         self._book = ReferenceBook(store)
         self._references = dict(references)
         self.collector = Collector(
@@ -75,7 +72,7 @@ class Monitor:
             # Answers of just before the file was written are in a stored window by then.
             waits = config.window_s + config.lateness.total_seconds() + 2 * config.silent.total_seconds()
             self._labels = LabelDesk(config.labels, settled_s=waits, store=store, tell=tell)
-        self._judge = Judge(config, self._references, estimates)
+        self._judge = Judge(config, self._references)
         self._book.write(config, self._references)
         self._unsafe: deque[tuple[Window, Decision, dict[str, Any]]] = deque()
         self._looked = float("-inf")
@@ -190,10 +187,10 @@ class Monitor:
                 self._tell("the policy or a reference has changed: all stored windows are judged anew by it")
                 self._judge_again()
                 return
-        self._judge = Judge(self.config, self._references, self._estimates)
+        self._judge = Judge(self.config, self._references)
 
     def _judge_again(self) -> None:
-        self._judge = Judge(self.config, self._references, self._estimates)
+        self._judge = Judge(self.config, self._references)
         for stored in self.store.windows:
             try:
                 self._judge.step(self.store.folder.read(stored)[0])

@@ -54,7 +54,8 @@ class Bounds(BaseModel):
     )
     accuracy: Share | None = Field(
         default=None,
-        description="Smallest share of labelled answers that are right: `90%`; of classifiers; not watched without it.",
+        description="Smallest share of labelled answers that are right: `90%`; of classifiers; not watched without it. "
+        "A page; an estimate below it, where labels have not come, is a ticket.",
     )
     mean_error: float | None = Field(
         default=None,

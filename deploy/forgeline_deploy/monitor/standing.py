@@ -11,6 +11,7 @@ from forgeline_deploy.monitor.labels import LabelFile, labelled_by_stream
 from forgeline_deploy.monitor.performance import Labelled
 from forgeline_deploy.monitor.recorded import Recorded
 from forgeline_deploy.monitor.store import StoredWindow
+from forgeline_deploy.performance import text_of
 
 MOST_WINDOWS = 288
 """On a page; with windows of five minutes, a day of them."""
@@ -66,10 +67,17 @@ def window_row(window: StoredWindow) -> dict[str, Any]:
         "severity": window.decision.severity,
         "findings": [finding.plain() for finding in window.decision.findings],
         "measures": {stream: dict(measured) for stream, measured in window.decision.measures.items()},
+        "estimates": _estimates(window),
         "remarks": list(window.remarks),
         "file": window.file.name,
         "sha256": window.file.sha256,
     }
+
+
+def _estimates(window: StoredWindow) -> dict[str, str]:
+    """What is estimated without labels, a line for each stream that there is an estimate of."""
+    lines = {stream: text_of(measured) for stream, measured in window.decision.measures.items()}
+    return {stream: line for stream, line in lines.items() if line is not None}
 
 
 def _labelled(found: Labelled) -> dict[str, Any]:
