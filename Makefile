@@ -55,6 +55,7 @@ bench: setup ## Measure speed against named peers
 	$(BIN)/python -m benchmarks.recovery
 	$(BIN)/python -m benchmarks.sweep
 	$(BIN)/python -m benchmarks.decoder_throughput
+	$(BIN)/python -m benchmarks.serving
 	$(BIN)/python -m benchmarks.tracking_throughput sqlite
 
 lock: setup ## Write requirements.lock from what is installed

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from forgeline.bundle import Bundle
+from forgeline_deploy.serving.lane import ReplicaLost
 from tests.deploy.serving.conftest import ROW, Local
 
 
@@ -232,6 +233,36 @@ def test_too_long_a_wait_is_answered_with_504(bundle: Bundle) -> None:
     own.before = wait
     answer = own.ask("POST", "/predict", json={"instances": [ROW]})
     assert answer.status_code == 504 and "serve.request_timeout" in answer.json()["error"]
+
+
+def test_a_full_queue_is_answered_with_429_and_when_to_ask_again(bundle: Bundle) -> None:
+    import asyncio
+
+    own = Local(bundle, max_queue=8, max_batch=4, batch_wait="1ms")
+
+    async def wait(batch: Any) -> None:
+        await asyncio.sleep(0.2)
+
+    own.before = wait
+    answers = own.together([("POST", "/predict", {"json": {"instances": [ROW]}}) for _ in range(40)])
+    statuses = [answer.status_code for answer in answers]
+    assert set(statuses) == {200, 429} and statuses.count(200) >= 8
+    refused = answers[statuses.index(429)]
+    assert int(refused.headers["Retry-After"]) >= 1 and "serve.max_queue" in refused.json()["error"]
+    assert 'status="429"' in own.ask("GET", "/metrics").text
+
+
+def test_without_a_replica_503_says_when_to_ask_again(bundle: Bundle) -> None:
+    own = Local(bundle, request_timeout="5s")
+
+    async def die(batch: Any) -> None:
+        raise ReplicaLost("killed")
+
+    own.before = die
+    answer = own.ask("POST", "/predict", json={"instances": [ROW]})
+    assert answer.status_code == 503 and int(answer.headers["Retry-After"]) >= 1
+    own.front.doors["1"].lane.replicas = 0
+    assert own.ask("GET", "/readyz").status_code == 503 and own.ask("GET", "/healthz").status_code == 200
 
 
 def test_errors_have_one_form_and_lead_to_the_documentation(table: Local) -> None:

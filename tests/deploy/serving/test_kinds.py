@@ -10,6 +10,7 @@ import pytest
 
 from forgeline.bundle import Bundle
 from forgeline.errors import UsageError
+from forgeline.preprocessing import GraphPreprocessing
 from forgeline_deploy.serving.intake import intake_of
 from tests.deploy.serving.conftest import ROW, Local
 from tests.deploy.serving.test_application import npy, npz, png
@@ -140,4 +141,8 @@ async def seen(batch: Any, sizes: list[int]) -> None:
 def test_what_is_not_served_is_told_why(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Bundle, "task", "generation")
     with pytest.raises(UsageError, match="`forgeline sample` draws from it"):
+        intake_of(bundle, most_samples=1, most_pixels=1)
+    monkeypatch.setattr(Bundle, "task", "classification")
+    monkeypatch.setattr(bundle, "preprocessing", GraphPreprocessing.model_construct(), raising=False)
+    with pytest.raises(UsageError, match="a graph is predicted as a whole"):
         intake_of(bundle, most_samples=1, most_pixels=1)

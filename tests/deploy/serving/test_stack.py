@@ -105,7 +105,7 @@ def test_a_killed_replica_costs_no_request(stack: Stack) -> None:
             await asyncio.sleep(0.5)
             os.kill(replicas()[0].pid, signal.SIGKILL)
 
-        return await Load(stack.url).run(asyncio.create_task(kill()), 4.0)
+        return await Load(stack.url).run(asyncio.create_task(kill()), 3.0)
 
     counted = asyncio.run(scene())
     assert set(counted) == {"200 1"} and counted["200 1"] > 20
