@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import select
 import socket
 import struct
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -20,6 +22,9 @@ LAST_REQUEST_S = 1.0
 
 HANDSHAKE_S = 0.25
 """For so long connections that are being made are waited for before the port is closed."""
+
+ACCEPT_S = 5.0
+"""For so long at most those that were made are accepted after that."""
 
 PART_S = 1.0
 """How long what a client still sends is read after it was told to go."""
@@ -108,11 +113,24 @@ class QuietlyEndingServer(uvicorn.Server):
     """
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        kept_out = []
         for listening in sockets or []:
             with suppress(OSError):
                 keep_out(listening)
+                kept_out.append(listening)
         await asyncio.sleep(HANDSHAKE_S)
+        # On a busy host the loop may have slept over all of that time, and accepted nothing yet.
+        until = time.monotonic() + ACCEPT_S
+        while any(_has_waiting(listening) for listening in kept_out) and time.monotonic() < until:
+            await asyncio.sleep(0.001)
         await super().shutdown(sockets)
+
+
+def _has_waiting(listening: socket.socket) -> bool:
+    """Whether a connection waits to be accepted."""
+    waiting = select.poll()
+    waiting.register(listening, select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 def keep_out(listening: socket.socket) -> None:
