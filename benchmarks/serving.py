@@ -1,7 +1,7 @@
 """A served ResNet-18 against a bare Ray Serve with the same batches, and against FastAPI and uvicorn.
 
     python -m benchmarks.serving                         # writes benchmarks/results/serving.json
-    python -m benchmarks.serving --monitor '{window: 1m}'
+    python -m benchmarks.serving --monitor '{"window": "1m"}'
 
 All serve one bundle of the module and the data of jobs/specs/digits.yaml, on one core; its weights are fresh, since no
 figure depends on them. Clients ask one after the other over connections that they keep, with a digit as JSON, from a
@@ -29,7 +29,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from benchmarks import results_file
 
@@ -87,7 +86,7 @@ def served(name: str, bundle: Path, monitor: Mapping[str, Any] | None) -> Iterat
         spec: dict[str, Any] = {"kind": "deployment", "name": "digits", "model": str(bundle), "serve": serve}
         spec |= {"resources": {"cpus_per_worker": 1}} | ({"monitor": dict(monitor)} if monitor is not None else {})
         file = bundle.with_name("deployment.yaml")
-        file.write_text(yaml.safe_dump(spec))
+        file.write_text(json.dumps(spec))
         words = ["forgeline.cli.app", "run", str(file)]
     elif name == BARE:
         words = ["benchmarks.peers.bare_serve", str(bundle), str(port), str(MAX_BATCH), str(WAIT_S)]
@@ -208,7 +207,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=6.0)
-    parser.add_argument("--monitor", help="the part `monitor` of the deployment, as YAML; none without it")
+    parser.add_argument("--monitor", help="the part `monitor` of the deployment, as JSON; none without it")
     parser.add_argument("--load", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--clients", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--digits", type=Path, help=argparse.SUPPRESS)
@@ -217,7 +216,7 @@ def main() -> int:
         bodies = [json.dumps({"instances": [digit]}).encode() for digit in json.loads(arguments.digits.read_text())]
         print(json.dumps(asyncio.run(load(arguments.load, arguments.clients, arguments.seconds, bodies))))
         return 0
-    monitor = None if arguments.monitor is None else yaml.safe_load(arguments.monitor)
+    monitor = None if arguments.monitor is None else json.loads(arguments.monitor)
     found: dict[int, dict[str, list[list[float]]]] = {
         clients: {name: [] for name in (OURS, BARE, PLAIN)} for clients in CLIENTS
     }

@@ -7,6 +7,7 @@ The module and what is done to the pixels are those of the bundle; all else is a
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -31,13 +32,13 @@ def application(bundle: str, *, max_batch: int, wait_s: float) -> Any:
 
             from forgeline.bundle import Bundle
 
-            self._bundle = Bundle.load(folder)
-            self._torch = torch
-            self._model = self._bundle.model.eval()
+            loaded = Bundle.load(folder)
+            self._torch, self._model = torch, loaded.model.eval()
+            self._preprocessing: Any = loaded.preprocessing
 
         @serve.batch(max_batch_size=max_batch, batch_wait_timeout_s=wait_s)
         async def predict(self, images: list[Any]) -> list[dict[str, Any]]:
-            arrays: Any = self._bundle.preprocessing.encode(np.asarray(images))
+            arrays = self._preprocessing.encode(np.asarray(images))
             with self._torch.inference_mode():
                 logits = self._model({name: self._torch.from_numpy(array) for name, array in arrays.items()})
                 probabilities = self._torch.softmax(logits, dim=1)
@@ -57,7 +58,7 @@ def application(bundle: str, *, max_batch: int, wait_s: float) -> Any:
 def main() -> None:
     """Serve until killed."""
     bundle, port, max_batch, wait_s = sys.argv[1:]
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     serve.start(
         http_options={"host": "127.0.0.1", "port": int(port)},
         logging_config={"enable_access_log": False, "log_level": "WARNING"},

@@ -6,7 +6,7 @@ python -m benchmarks.peers.plain_fastapi BUNDLE PORT
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import uvicorn
@@ -28,12 +28,12 @@ def application(folder: str) -> FastAPI:
 
     torch.set_num_threads(1)
     bundle = Bundle.load(folder)
-    model = bundle.model.eval()
+    model, preprocessing = bundle.model.eval(), cast("Any", bundle.preprocessing)
     app = FastAPI()
 
     @app.post("/predict")
     async def predict(body: Body) -> dict[str, Any]:
-        arrays: Any = bundle.preprocessing.encode(np.asarray(body.instances))
+        arrays = preprocessing.encode(np.asarray(body.instances))
         with torch.inference_mode():
             logits = model({name: torch.from_numpy(array) for name, array in arrays.items()})
             best = torch.softmax(logits, dim=1).max(dim=1)

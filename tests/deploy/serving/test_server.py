@@ -183,11 +183,19 @@ async def client(port: int, *, keep: bool, counted: Counter[str]) -> None:
             writer.close()
 
 
+def one_answer(own: socket.socket) -> bytes:
+    """The head of an answer, in small letters; its body is read as well."""
+    with own.makefile("rb") as stream:
+        head = b"".join(iter(stream.readline, b"\r\n")).lower()
+        stream.read(int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0]))
+    return head
+
+
 def test_a_connection_that_was_idle_may_still_ask_while_the_port_closes(bundle: Bundle) -> None:
     local = Local(bundle)
-    with serving(local) as (own, port), socket.create_connection(("127.0.0.1", port), timeout=5) as kept:
+    with serving(local) as (own, port), socket.create_connection(("127.0.0.1", port), timeout=20) as kept:
         kept.sendall(REQUEST)
-        assert kept.recv(2**16).startswith(b"HTTP/1.1 200")
+        assert one_answer(kept).startswith(b"http/1.1 200")
         local.front.draining = True
         own.should_exit = True
         until = time.monotonic() + 5
@@ -199,7 +207,7 @@ def test_a_connection_that_was_idle_may_still_ask_while_the_port_closes(bundle: 
             except TimeoutError:
                 pass
         kept.sendall(REQUEST)
-        answer = kept.recv(2**16)
-        assert answer.startswith(b"HTTP/1.1 200") and b"connection: close" in answer.lower()
+        answer = one_answer(kept)
+        assert answer.startswith(b"http/1.1 200") and b"connection: close" in answer
         while kept.recv(2**16):
             pass
