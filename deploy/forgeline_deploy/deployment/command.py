@@ -11,12 +11,13 @@ from forgeline.cli import completion
 from forgeline.cli.commands import SuggestingGroup
 from forgeline.cli.logs import RunLog, Source
 from forgeline.cli.render import Format, FormatOption, duration, minute, short_id, show_json, show_pairs, show_rows
-from forgeline.errors import NotFinished, NotFound
+from forgeline.errors import NotFinished, NotFound, UsageError
 from forgeline.launching.events import NOT_FINISHED, exit_code
 from forgeline_deploy.deployment.standing import Standing, standing
 
 if TYPE_CHECKING:
     from forgeline.api import Run
+    from forgeline_deploy.control.steps import Wish
 
 app = typer.Typer(cls=SuggestingGroup, no_args_is_help=True)
 
@@ -101,6 +102,40 @@ def logs(
     except KeyboardInterrupt:
         raise typer.Exit(NOT_FINISHED) from None
     raise typer.Exit(exit_code(state))
+
+
+@app.command("traffic")
+def traffic(
+    deployment: DeploymentArgument,
+    pause: Annotated[bool, typer.Option("--pause", help="Let the rollout stay in the step that it is in.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Let a paused rollout go on.")] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="End the rollout: the champion answers all again.")] = False,
+    why: Annotated[str, typer.Option(help="Reason, kept in the journal.")] = "",
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Show who answers which share of the requests, and how a rollout stands; pause, resume or cancel it.
+
+    Exit codes: 0 done, 2 there is no rollout to pause, resume or cancel, 102 no such deployment.
+    """
+    from forgeline.ledger.ledger import open_ledger
+    from forgeline_deploy.control.steps import steer, traffic_now
+
+    run, found = _found(deployment)
+    wishes: tuple[tuple[Wish, bool], ...] = (("pause", pause), ("resume", resume), ("cancel", cancel))
+    chosen = [wish for wish, given in wishes if given]
+    if len(chosen) > 1:
+        raise UsageError(f"got --{' and --'.join(chosen)}; give one of them")
+    ledger = open_ledger()
+    for wish in chosen:
+        steer(ledger, run.record, wish, why=why or f"{wish} by hand")
+    told = traffic_now(ledger, run.record)
+    if form is Format.JSON:
+        show_json(told)
+        return
+    show_rows(told["traffic"], ["stream", "share"], form=form, empty=f"{found.name} serves nothing yet")
+    if told["rollout"] is not None:
+        print()
+        show_pairs(list(told["rollout"].items()))
 
 
 @app.command("stop")

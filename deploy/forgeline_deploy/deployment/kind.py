@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from forgeline.errors import ForgelineError, RunCancelled, RunFailed, SpecError
 from forgeline.ledger.journal import Journal
+from forgeline_deploy.alerts.spec import check_variables
+from forgeline_deploy.control.reconciling import write
+from forgeline_deploy.deployment.control import Control, recording
 from forgeline_deploy.deployment.pinning import Pinned, check_servable, found_again, pin, pinned_before
 from forgeline_deploy.deployment.spec import DeploymentSpec
+from forgeline_deploy.retraining.spec import check_retraining
 from forgeline_deploy.serving.ingress import listen
 from forgeline_deploy.serving.spec import ServeConfig
 
@@ -44,12 +48,26 @@ class DeploymentKind:
             check_servable(Bundle.load(pinned.bundle))
         except ForgelineError as error:
             raise SpecError(str(error), key="model") from error
+        self._check_parts(spec, pinned.model)
         self._check_address(spec.serve)
         return {"model": pinned.model, "version": pinned.version, "digest": pinned.digest}
 
     def check_resumed(self, spec: DeploymentSpec) -> None:
         """The version is in the run's journal: the alias may name another one by now, or none."""
+        if spec.monitor is not None:
+            check_variables(spec.monitor.alert, key="monitor.alert")
         self._check_address(spec.serve)
+
+    @staticmethod
+    def _check_parts(spec: DeploymentSpec, model: str) -> None:
+        if spec.monitor is None:
+            return
+        check_variables(spec.monitor.alert, key="monitor.alert")
+        if spec.monitor.retrain is not None:
+            try:
+                check_retraining(spec.monitor.retrain, model)
+            except SpecError as error:
+                raise SpecError(error.message, key=f"monitor.{error.key}", others=error.others) from error
 
     @staticmethod
     def _check_address(serve: ServeConfig) -> None:
@@ -73,15 +91,15 @@ class DeploymentKind:
             RunFailed: the model does not come up, or Ray is gone.
         """
         from forgeline_deploy.serving.stack import Stack
-        from forgeline_deploy.serving.traffic import OneVersion
 
         spec = cast(DeploymentSpec, context.spec)
         journal = Journal(context.ledger, context.ledger.get(context.run_id))
         pinned = self._pinned(context, spec, journal)
-        config = _with_port(_within(spec.serve, context.workers))
+        versions = 1 if spec.rollout is None else 2
+        config = _with_port(_within(spec.serve, None if context.workers is None else context.workers // versions))
         if context.resume_from is not None:
             context.tell_attempt("resume")
-        context.describe_attempt(workers=config.most_replicas)
+        context.describe_attempt(workers=versions * config.most_replicas)
         stack = Stack(
             deployment=context.run_id,
             model=pinned.model,
@@ -90,28 +108,35 @@ class DeploymentKind:
             token=config.read_token(),
             log=str(context.paths.attempt(context.attempt)),
             stop=context.cancel_requested,
+            recorder=None if spec.monitor is None else recording(spec.monitor.policy),
         )
+        control = Control(context, spec, stack, journal)
         try:
-            stack.start(pinned.served(), OneVersion(pinned.version, role=CHAMPION))
+            control.start(pinned)
         except RunFailed:
             if context.cancel_requested():
                 raise RunCancelled("stopped while it came up") from None
             raise
-        journal.append({"entry": SERVING, "url": stack.url, "version": pinned.version, "at": time.time()})
+        write(journal, {"entry": SERVING, "url": stack.url, "version": pinned.version, "at": time.time()})
         context.emit(SERVING, url=stack.url, model=pinned.model, version=pinned.version)
         context.message(f"serves {pinned.model} version {pinned.version} at {stack.url}; its documentation: /docs")
         try:
-            Supervision(context, stack).until_stopped()
+            Supervision(context, stack, control).until_stopped()
         finally:
+            control.pause()
             drained = self._drain(context, stack)
-        journal.append({"entry": DRAINED, "well": drained, "at": time.time()})
+            control.close()
+        write(journal, {"entry": DRAINED, "well": drained, "at": time.time()})
         raise RunCancelled("stopped as asked; " + ("every request was answered" if drained else "requests were left"))
 
     @staticmethod
     def _pinned(context: RunContext, spec: DeploymentSpec, journal: Journal) -> Pinned:
         before = pinned_before(journal.entries, CHAMPION)
         if before is not None:
-            return found_again(before)
+            again = found_again(before)
+            if again != before:
+                journal.append(again.entry())
+            return again
         pinned = pin(spec.model, role=CHAMPION, name=spec.name)
         journal.append(pinned.entry())
         return pinned
@@ -130,9 +155,10 @@ class DeploymentKind:
 class Supervision:
     """What the driver does while a deployment serves: it tells what changes, and notices when it is to stop."""
 
-    def __init__(self, context: RunContext, stack: Stack) -> None:
+    def __init__(self, context: RunContext, stack: Stack, control: Control) -> None:
         self._context = context
         self._stack = stack
+        self._control = control
         self._told: dict[str, tuple[str, int]] = {}
         self._lost = 0
 
@@ -165,6 +191,7 @@ class Supervision:
             return
         self._lost = 0
         self._context.progressed()
+        self._control.tick()
         for name, told in found.items():
             now = (told["state"], told["replicas"])
             if self._told.get(name) != now:

@@ -95,10 +95,10 @@ class Collector:
             self._take(delivery.replica, report, now)
         return self._receipt(delivery)
 
-    def close(self, now: float) -> list[Window]:
-        """Windows whose time has come, the earliest first. Each is held until `stored` is called for it."""
+    def close(self, now: float, *, all: bool = False) -> list[Window]:
+        """Windows whose time has come, or `all`, the earliest first. Each is held until `stored` is called for it."""
         passed = self._passed(now)
-        due = [key for key, pane in self._open.items() if self._is_due(key, pane, now, passed)]
+        due = [key for key, pane in self._open.items() if all or self._is_due(key, pane, now, passed)]
         # All that came in time is judged in the order of its time, so an earlier pane is never left behind.
         closed = [self._closed(key, now) for key in sorted(due)]
         self._closed_to = max(self._closed_to, *(w.end for w in closed if not w.is_late), self._closed_to)

@@ -202,7 +202,7 @@ class LabelDesk:
         again = self._known & given.keys()
         wanted = {request: label for request, label in given.items() if request not in again}
         join = self._join(wanted, now)
-        unknown = len(wanted) - len(join.rows)
+        unknown = len(wanted) - len({row["request"] for row in join.rows})
         by_stream: dict[Stream, Labelled] = {}
         for found in join.labelled.values():
             for stream, labelled in found.items():

@@ -103,8 +103,12 @@ class Monitor:
         """Take what a replica counted."""
         return self.collector.receive(delivery, now)
 
-    def tick(self, now: float) -> list[StoredWindow]:
+    def tick(self, now: float, *, all: bool = False) -> list[StoredWindow]:
         """Close, judge and store what is complete.
+
+        Args:
+            now: unix seconds.
+            all: also what is not: the deployment ends, and no replica will say more.
 
         Returns:
             Windows that are safe since the last tick, in order: only these may be acted on.
@@ -112,7 +116,7 @@ class Monitor:
         Raises:
             Superseded: another process monitors this deployment; this one must stop.
         """
-        for window in self.collector.close(now):
+        for window in self.collector.close(now, all=all):
             decision = self._judge.step(window)
             self._unsafe.append((window, decision, self._judge.state()))
         safe = []

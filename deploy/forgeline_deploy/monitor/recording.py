@@ -5,6 +5,8 @@ Nothing here fails a request. While nobody takes the reports, counting goes on, 
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import logging
 import threading
@@ -15,12 +17,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from forgeline.bundle.inference import sample_count
 from forgeline.bundle.observation import Observation
 from forgeline.bundle.observer import Observer
 from forgeline.preprocessing.tabular import Gaps
 from forgeline_deploy.monitor.batches import Batch, answers_of, drawn
-from forgeline_deploy.monitor.gaps import gaps_of
 from forgeline_deploy.monitor.pane import Delivery, Receipt, Stream
 from forgeline_deploy.monitor.recorder import PaneRecorder
 from forgeline_deploy.monitor.spec import MonitorConfig
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 EVERY_S = 1.0
 """Seconds between two reports."""
-_LONGEST_PAYLOAD = 16_384
+_LONGEST_PAYLOAD = 1_000_000
+"""Characters of a sample; larger ones are not kept."""
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +40,10 @@ class Answered(Protocol):
     """A batch as a replica has it; all sequences have one entry a sample.
 
     Attributes:
-        raw: samples as they came.
+        raw: as they came, in parts that follow each other.
         encoded: the model's input arrays.
         outputs: of the model.
+        gaps: where rows of a table have no value; None of other data.
         arrivals: unix seconds at which each request reached the router.
         roles: for which each was asked, such as `champion`.
         seconds: that the batch took in the replica.
@@ -53,6 +55,8 @@ class Answered(Protocol):
     def encoded(self) -> Mapping[str, NDArray[Any]]: ...
     @property
     def outputs(self) -> NDArray[Any]: ...
+    @property
+    def gaps(self) -> Gaps | None: ...
     @property
     def request_ids(self) -> Sequence[str]: ...
     @property
@@ -127,8 +131,9 @@ class ReplicaRecording:
         """Put an answered batch aside, to be counted within a second."""
         beside: dict[str, NDArray[Any]] = {"outputs": np.asarray(batch.outputs)}
         preprocessing = self._bundle.preprocessing
-        if preprocessing.kind == "table" and len(batch.raw) == sample_count(batch.encoded):
-            beside["missing_numbers"], beside["missing_categories"] = gaps_of(preprocessing, batch.encoded, batch.raw)
+        if batch.gaps is not None:
+            beside |= {"missing_numbers": batch.gaps.numeric, "missing_categories": batch.gaps.categorical}
+        requests = _named(batch.request_ids)
         now = self._now()
         whole = Batch(
             stream=Stream("", self._version),
@@ -137,8 +142,8 @@ class ReplicaRecording:
             took_s=[max(now - arrived, batch.seconds) for arrived in batch.arrivals],
             encoded=batch.encoded,
             beside=beside,
-            answers=answers_of(preprocessing, batch.outputs, batch.request_ids) if self._config.labels else (),
-            payloads=drawn(batch.request_ids, _contents(batch.raw)) if self._config.sample_payloads else (),
+            answers=answers_of(preprocessing, batch.outputs, requests) if self._config.labels else (),
+            payloads=drawn(requests, _contents(batch.raw)) if self._config.sample_payloads else (),
         )
         for part in whole.by_role(batch.roles):
             self.panes.record(part)
@@ -167,6 +172,28 @@ class ReplicaRecording:
         self._away = False
 
 
+def _named(request_ids: Sequence[str]) -> list[str]:
+    """Ids of samples: that of the request, and behind `/` the number of the sample in it from the second on."""
+    seen: dict[str, int] = {}
+    named = []
+    for request in request_ids:
+        number = seen.get(request, 0)
+        seen[request] = number + 1
+        named.append(f"{request}/{number}" if number else request)
+    return named
+
+
 def _contents(raw: Sequence[Any]) -> list[str]:
-    """Samples as text, as far as they are text: pixels and signals are not kept."""
-    return [json.dumps(sample, default=lambda value: f"<{type(value).__name__}>")[:_LONGEST_PAYLOAD] for sample in raw]
+    """Samples as text: what is no JSON, such as pixels, as a `.npy` file in base64."""
+    return [_content(sample) for part in raw for sample in part]
+
+
+def _content(sample: Any) -> str:
+    if hasattr(sample, "convert"):  # a picture that was opened from a file
+        sample = np.asarray(sample)
+    if isinstance(sample, np.ndarray):
+        stream = io.BytesIO()
+        np.save(stream, sample, allow_pickle=False)
+        sample = {"npy": base64.b64encode(stream.getvalue()).decode()}
+    text = json.dumps(sample, default=str)
+    return text if len(text) <= _LONGEST_PAYLOAD else ""

@@ -158,11 +158,6 @@ class RolloutConfig(Part):
     guard: GuardConfig = Field(default=GuardConfig(), description="Limits on errors and latency.")
     hold: TimeSpan = Field(default=TimeSpan(600_000), description="Least time of each step.")
     requests: int = Field(default=200, ge=0, description="Least number of the challenger's requests in each step.")
-    key_header: str = Field(
-        default="X-Forgeline-Key",
-        pattern=r"^[A-Za-z0-9-]+$",
-        description="Header whose value keeps a caller with one version; a request without it is split by its id.",
-    )
     timeout: TimeSpan = Field(default=TimeSpan(7 * 86_400_000), description="Longest time of a rollout until 100%.")
     on_timeout: Literal["roll_back", "pause"] = Field(
         default="roll_back", description="What happens when the evidence did not suffice by then."

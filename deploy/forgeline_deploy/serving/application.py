@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 
+from forgeline_deploy.monitor.page import POLICY, render
 from forgeline_deploy.serving import description
 from forgeline_deploy.serving.front import Asked, Door, Front, Prediction
 from forgeline_deploy.serving.gate import Gate
@@ -72,6 +73,8 @@ def application(front: Front, *, token_sha256: bytes | None = None, body_s: floa
     async def metrics() -> Response:
         return Response(front.metrics.text(), media_type=CONTENT_TYPE)
 
+    _add_monitor(app, front)
+
     @app.get("/openapi.json")
     async def openapi() -> Response:
         return JSONResponse(description.document(front))
@@ -82,6 +85,27 @@ def application(front: Front, *, token_sha256: bytes | None = None, body_s: floa
 
     app.include_router(protocol_routes(front))
     return Gate(app, front, token_sha256=token_sha256, **({} if body_s is None else {"body_s": body_s}))
+
+
+def _add_monitor(app: FastAPI, front: Front) -> None:
+    @app.get("/monitor.json")
+    async def monitor_data() -> Response:
+        return JSONResponse(await _monitored(front))
+
+    @app.get("/monitor")
+    async def monitor() -> Response:
+        # Drawing takes a while, in which others are answered.
+        text = await asyncio.to_thread(render, await _monitored(front))
+        return HTMLResponse(text, headers={"Content-Security-Policy": POLICY})
+
+
+async def _monitored(front: Front) -> dict[str, Any]:
+    if front.steering is None:
+        raise Refused(404, "nothing is monitored and nothing rolled out here; set `monitor` or `rollout`")
+    try:
+        return await front.steering.page()
+    except Exception as error:
+        raise Refused(503, "the controller does not answer now; ask again later", retry_after_s=1) from error
 
 
 def _predicted(front: Front, asked: Asked, found: Prediction) -> Response:

@@ -45,6 +45,8 @@ def document(front: Front) -> dict[str, Any]:
     paths: dict[str, Any] = {
         "/healthz": {"get": _get("Whether the process answers.")},
         "/readyz": {"get": _get("Whether requests are answered.", "503")},
+        "/monitor": {"get": _get("What is monitored and rolled out, as a page.", "503", content="text/html")},
+        "/monitor.json": {"get": _get("What is monitored and rolled out.", "503")},
         "/metrics": {"get": _get("Metrics for Prometheus.", content="text/plain")},
         "/v2": {"get": _get("Server metadata (Open Inference Protocol).")},
         "/v2/health/live": {"get": _get("Whether the process answers (Open Inference Protocol).")},

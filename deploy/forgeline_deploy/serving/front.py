@@ -17,6 +17,7 @@ from forgeline_deploy.serving.metrics import Metrics
 from forgeline_deploy.serving.refusal import Refused
 from forgeline_deploy.serving.samples import Samples, Ticket
 from forgeline_deploy.serving.spec import ServeConfig
+from forgeline_deploy.serving.steering import Steering
 from forgeline_deploy.serving.traffic import Answered, Choice, Columns, Traffic
 
 SHADOW = "shadow"
@@ -72,6 +73,7 @@ class Front:
         self.model = model
         self.config = config
         self.traffic = traffic
+        self.steering: Steering | None = None
         self.draining = False
         self.busy = 0
         self.doors: dict[str, Door] = {}
@@ -178,19 +180,20 @@ class Front:
             self._tell(asked, door.version, SHADOW, status, len(samples), columns)
 
     def _tell(self, asked: Asked, version: str, role: str, status: int, samples: int, columns: Columns) -> None:
-        self.traffic.answered(
-            Answered(
-                request_id=asked.request_id,
-                key=asked.key,
-                version=version,
-                role=role,
-                arrival=asked.arrival,
-                seconds=time.time() - asked.arrival,
-                status=status,
-                samples=samples,
-                columns=columns,
-            )
+        answer = Answered(
+            request_id=asked.request_id,
+            key=asked.key,
+            version=version,
+            role=role,
+            arrival=asked.arrival,
+            seconds=time.time() - asked.arrival,
+            status=status,
+            samples=samples,
+            columns=columns,
         )
+        self.traffic.answered(answer)
+        if self.steering is not None:
+            self.steering.answered(answer)
 
     def _gauges(self) -> dict[str, tuple[int, int, int]]:
         return {

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Set
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from forgeline_deploy.serving.lane import ReplicaLost
 from forgeline_deploy.serving.refusal import Refused
 from forgeline_deploy.serving.samples import Answers, Batch
 from forgeline_deploy.serving.spec import ServeConfig
+from forgeline_deploy.serving.steering import SteeringFactory
 from forgeline_deploy.serving.traffic import Traffic
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class IngressOrder:
         token_sha256: of the token that clients must show; None where they need none.
         lanes: versions to begin with.
         traffic: that is chosen by at the beginning.
+        steering: makes who says otherwise later; with it, `lanes` may be empty.
         log: folder for its output; None leaves it where it is.
     """
 
@@ -74,6 +76,7 @@ class IngressOrder:
     token_sha256: bytes | None
     lanes: tuple[LaneOrder, ...]
     traffic: Traffic
+    steering: SteeringFactory | None = None
     log: str | None = None
 
 
@@ -156,11 +159,15 @@ class Ingress:
 
         for lane in self._order.lanes:
             await self._open(lane)
+        tasks = [self._loop.create_task(self._look())]
+        if self._order.steering is not None:
+            self._front.steering = steering = self._order.steering(self._steered())
+            await steering.first()
+            tasks.append(self._loop.create_task(steering.run()))
         config = self._order.config
         listening = listen(config.host, config.port)
         app = application(self._front, token_sha256=self._order.token_sha256)
         self._server = server_of(app)
-        looking = self._loop.create_task(self._look())
         self._loop.call_soon(started.set_result, None)
         try:
             await self._server.serve(sockets=[listening])
@@ -170,7 +177,11 @@ class Ingress:
                 raise ForgelineError("the HTTP server ended without being asked to")
             await asyncio.Event().wait()
         finally:
-            looking.cancel()
+            for task in tasks:
+                task.cancel()
+
+    def _steered(self) -> _Steered:
+        return _Steered(self._incarnation, self._front, self._open, self._close)
 
     async def _open(self, order: LaneOrder) -> None:
         from ray import serve
@@ -219,6 +230,33 @@ class Ingress:
             await self._ended.wait()
             await self._front.drain()
         return True
+
+
+class _Steered:
+    """The ingress as who steers it has it."""
+
+    def __init__(
+        self,
+        incarnation: str,
+        front: Front,
+        open: Callable[[LaneOrder], Awaitable[None]],
+        close: Callable[[str], Awaitable[None]],
+    ) -> None:
+        self.incarnation = incarnation
+        self._front, self._open, self._close = front, open, close
+
+    @property
+    def versions(self) -> Set[str]:
+        return set(self._front.doors)
+
+    async def open(self, order: LaneOrder) -> None:
+        await self._open(order)
+
+    async def close(self, version: str) -> None:
+        await self._close(version)
+
+    def route(self, traffic: Traffic) -> None:
+        self._front.traffic = traffic
 
 
 async def _called(response: Any) -> Answers:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from forgeline.bundle import Bundle
+    from forgeline.preprocessing.tabular import Gaps
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +36,7 @@ class RecordedBatch:
         raw: as `Bundle.predict` takes them, in parts that follow each other: rows as mappings, texts, pixels, series.
         encoded: the model's input arrays.
         outputs: of the model: probabilities or standardised numbers.
+        gaps: where rows of a table have no value; None of other data.
         request_ids: of the request that a sample came with.
         arrivals: Unix seconds at which that request reached the ingress.
         roles: for which each was asked, such as `champion` or `shadow`.
@@ -44,6 +46,7 @@ class RecordedBatch:
     raw: Sequence[Any]
     encoded: Mapping[str, NDArray[Any]]
     outputs: NDArray[Any]
+    gaps: Gaps | None
     request_ids: Sequence[str]
     arrivals: Sequence[float]
     roles: Sequence[str]

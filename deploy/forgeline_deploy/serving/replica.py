@@ -20,6 +20,7 @@ from uuid import uuid4
 import numpy as np
 
 from forgeline.errors import DataError
+from forgeline.preprocessing.tabular import Gaps
 from forgeline_deploy.serving.pictures import opened
 from forgeline_deploy.serving.recorder import RecordedBatch, Recorder, RecorderFactory, ReplicaIdentity
 from forgeline_deploy.serving.samples import Answers, Batch, Samples, joined
@@ -214,6 +215,7 @@ class Engine:
         return Encoded(
             arrays=_stacked([one.arrays for one in good.values()]),
             raw=[raw for one in good.values() for raw in one.raw],
+            gaps=[gaps for one in good.values() for gaps in one.gaps],
             good=list(good),
             refused=refused,
             failed=frozenset(failed),
@@ -224,6 +226,9 @@ class Engine:
             values = samples.values
             if samples.form == "files":
                 values = [opened(file, most_pixels=self._order.max_pixels) for file in values]
+            if self.bundle.preprocessing.kind == "table":
+                arrays, gaps = self.bundle.preprocessing.encode_with_gaps(values)
+                return Encoded(arrays=arrays, raw=[values], gaps=[gaps])
             return Encoded(arrays=self.bundle.preprocessing.encode(values), raw=[values])
         except Exception as error:
             return error
@@ -236,6 +241,7 @@ class Engine:
             raw=encoded.raw,
             encoded=encoded.arrays,
             outputs=outputs,
+            gaps=Gaps.joined(encoded.gaps) if encoded.gaps else None,
             request_ids=[ticket.request_id for ticket in owners],
             arrivals=[ticket.arrival for ticket in owners],
             roles=[ticket.role for ticket in owners],
@@ -286,6 +292,7 @@ class Encoded:
     Attributes:
         arrays: of all that is good.
         raw: what they were made from.
+        gaps: of rows of a table, where they have no value.
         good: numbers of the pieces that are in them.
         refused: number of a piece -> what is wrong with it.
         failed: numbers of pieces that could not be encoded for a reason of ours.
@@ -293,6 +300,7 @@ class Encoded:
 
     arrays: Mapping[str, NDArray[Any]]
     raw: list[Any]
+    gaps: Sequence[Gaps] = ()
     good: Sequence[int] = (0,)
     refused: dict[int, str] = field(default_factory=dict)
     failed: frozenset[int] = frozenset()

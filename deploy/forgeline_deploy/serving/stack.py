@@ -16,6 +16,7 @@ from forgeline_deploy.serving.ingress import Ingress, IngressOrder, LaneOrder
 from forgeline_deploy.serving.recorder import RecorderFactory
 from forgeline_deploy.serving.replica import Replica, ReplicaOrder
 from forgeline_deploy.serving.spec import ServeConfig
+from forgeline_deploy.serving.steering import SteeringFactory
 from forgeline_deploy.serving.traffic import Traffic
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Stack:
         self._recorder = recorder
         self.versions: dict[str, ServedVersion] = {}
         # A cluster's Serve may have applications of others.
-        self._prefix = f"{deployment[:12]}-"
+        self._prefix = _prefix(deployment)
         self._ingress: Any = None
 
     @property
@@ -102,17 +103,43 @@ class Stack:
         Raises:
             RunFailed: one of them does not come up.
         """
-        import ray
+        self.deploy(first)
+        self.open(traffic, lanes=(self._lane(first),))
+
+    def deploy(self, version: ServedVersion) -> None:
+        """Bring a version's replicas up; no request reaches them before somebody opens a lane to them.
+
+        Raises:
+            RunFailed: they do not come up; what is there is as before.
+        """
         from ray import serve
 
         serve.start(proxy_location="Disabled", logging_config=_QUIET)
-        self._deploy_version(first)
+        self._deploy_version(version)
+
+    def delete(self, version: str) -> None:
+        """Take a version's replicas down; its lane is closed."""
+        from ray import serve
+
+        serve.delete(self._prefix + self.versions.pop(version).application)
+
+    def open(
+        self, traffic: Traffic, *, lanes: tuple[LaneOrder, ...] = (), steering: SteeringFactory | None = None
+    ) -> None:
+        """Bring the ingress up.
+
+        Raises:
+            RunFailed: it does not come up.
+        """
+        import ray
+
         order = IngressOrder(
             model=self._model,
             config=self._config,
             token_sha256=self._token,
-            lanes=(self._lane(first),),
+            lanes=lanes,
             traffic=traffic,
+            steering=steering,
             log=self._log,
         )
         self._ingress = (
@@ -133,10 +160,8 @@ class Stack:
 
     def remove_version(self, version: str) -> None:
         """Take a version down once it has answered what it has; the traffic must not choose it any more."""
-        from ray import serve
-
         self.ask_ingress("close_lane", version, within_s=self._config.request_timeout.total_seconds() + _CALL_S)
-        serve.delete(self._prefix + self.versions.pop(version).application)
+        self.delete(version)
 
     def route(self, traffic: Traffic) -> None:
         """Choose versions by another object from now on."""
@@ -196,7 +221,7 @@ class Stack:
     def _lane(self, version: ServedVersion) -> LaneOrder:
         return LaneOrder(
             version=version.version,
-            application=self._prefix + version.application,
+            application=application_name(self._deployment, version.version),
             bundle=version.bundle,
             digest=version.digest,
         )
@@ -272,6 +297,15 @@ class Stack:
             ray.get(answer)
         except ray.exceptions.RayError as error:
             raise RunFailed(f"the ingress does not come up: {_last_line(str(error))}", reason="user_error") from error
+
+
+def application_name(deployment: str, version: str) -> str:
+    """Name of the Serve application that has a version's replicas."""
+    return f"{_prefix(deployment)}model-{version}"
+
+
+def _prefix(deployment: str) -> str:
+    return f"{deployment[:12]}-"
 
 
 def ingress_name(deployment: str) -> str:

@@ -73,6 +73,14 @@ class Gaps:
     numeric: NDArray[np.bool_]
     categorical: NDArray[np.bool_]
 
+    @classmethod
+    def joined(cls, parts: Sequence[Gaps]) -> Gaps:
+        """Of rows behind each other."""
+        return cls(
+            numeric=np.concatenate([part.numeric for part in parts]),
+            categorical=np.concatenate([part.categorical for part in parts]),
+        )
+
 
 class TablePreprocessing(FittedPreprocessing):
     """`numeric` [n, N] float32 and `categorical` [n, K] int64 from the rows of a table."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -32,9 +31,10 @@ CONFIG = MonitorConfig.model_validate(
 class Served:
     """A batch as a replica hands it over."""
 
-    raw: list[dict[str, Any]]
+    raw: list[list[dict[str, Any]]]
     encoded: Any
     outputs: Any
+    gaps: Any
     request_ids: list[str]
     arrivals: list[float]
     roles: list[str]
@@ -42,13 +42,14 @@ class Served:
 
 
 def served(bundle: Bundle, rows: pd.DataFrame, *, at: float, name: str) -> Served:
-    encoded = bundle.preprocessing.encode(rows)
+    preprocessing: Any = bundle.preprocessing
+    encoded, gaps = preprocessing.encode_with_gaps(rows)
     raw = [
         {str(key): None if value != value else value for key, value in row.items()} for row in rows.to_dict("records")
     ]
     ids = [f"{name}-{number}" for number in range(len(rows))]
     roles = ["shadow" if number % 4 == 3 else "champion" for number in range(len(rows))]
-    return Served(raw, encoded, bundle.outputs(encoded), ids, [at] * len(rows), roles)
+    return Served([raw[:5], raw[5:]], encoded, bundle.outputs(encoded), gaps, ids, [at] * len(rows), roles)
 
 
 class Clock:
@@ -138,16 +139,3 @@ def test_a_bundle_without_statistics_is_counted_by_requests(bare_bundle: Path, c
     assert [tally.requests for tally in tallies] == [6, 2]
     assert all(tally.observation is not None and tally.observation.inputs == {} for tally in tallies)
     recording.close()
-
-
-def test_gaps_are_those_that_reading_all_rows_finds(bundle: Bundle, customers: Customers) -> None:
-    from forgeline_deploy.monitor.gaps import gaps_of
-
-    table: Any = bundle.preprocessing
-    rows = customers(5, 500)
-    rows.loc[::7, "age"] = np.nan
-    rows.loc[::5, "plan"] = None
-    rows.loc[::11, "plan"] = "unheard of"
-    encoded, gaps = table.encode_with_gaps(rows)
-    numbers, categories = gaps_of(table, encoded, rows.to_dict("records"))
-    assert np.array_equal(numbers, gaps.numeric) and np.array_equal(categories, gaps.categorical)

@@ -1,0 +1,175 @@
+"""The controller of a deployment: an actor that Ray starts again when it dies, with a thread that decides.
+
+Replicas and the ingress call it once a second; nobody waits for it to answer a request. Killed, it is started again and
+reads the journal; what it was told and had not stored, it is told again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+from uuid import uuid4
+
+from forgeline.errors import RunFailed
+from forgeline.ledger.journal import Superseded
+from forgeline_deploy.control.desk import Desk
+from forgeline_deploy.serving.stack import NAMESPACE
+
+if TYPE_CHECKING:
+    from forgeline_deploy.control.orders import IngressReport, Orders
+    from forgeline_deploy.monitor import Delivery, Receipt
+
+T = TypeVar("T")
+
+TICK_S = 0.5
+_STARTS_WITHIN_S = 60.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ControllerOrder:
+    """What a controller is made of.
+
+    Attributes:
+        run_id: of the deployment.
+        spec: of the deployment, resolved.
+        folder: of the run.
+        log: folder for its output; None leaves it where it is.
+    """
+
+    run_id: str
+    spec: Mapping[str, Any]
+    folder: str
+    log: str | None = None
+
+
+class Controller:
+    """The class of the actor; see `start_controller`."""
+
+    def __init__(self, order: ControllerOrder) -> None:
+        if order.log is not None:
+            from forgeline.launching.worker_output import redirect_to_next
+
+            redirect_to_next(Path(order.log))
+        logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
+        self._lock = threading.Lock()
+        self._desk = _desk(order)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="decisions", daemon=True)
+        self._thread.start()
+
+    async def deliver(self, delivery: Delivery) -> Receipt | None:
+        """Take what a replica counted."""
+        return await self._at_the_desk(lambda: self._desk.receive(delivery, time.time()))
+
+    async def exchange(self, report: IngressReport) -> Orders:
+        """Take what an ingress tells, and say what it has to do."""
+        return await self._at_the_desk(lambda: self._desk.exchange(report, time.time()))
+
+    async def page(self) -> dict[str, Any]:
+        """What `/monitor` shows."""
+        return await self._at_the_desk(lambda: self._desk.page(time.time()))
+
+    async def process(self) -> int:
+        """Its process id."""
+        return os.getpid()
+
+    async def close(self) -> None:
+        """Decide what is left to decide, and nothing more."""
+        self._ended.set()
+        await asyncio.to_thread(self._thread.join)
+        await self._at_the_desk(lambda: self._desk.close(time.time()))
+
+    async def _at_the_desk(self, work: Callable[[], T]) -> T:
+        def locked() -> T:
+            with self._lock:
+                return work()
+
+        return await asyncio.to_thread(locked)
+
+    def _run(self) -> None:
+        while not self._ended.wait(TICK_S):
+            try:
+                with self._lock:
+                    self._desk.tick(time.time())
+            except Superseded as error:
+                print(f"starts again: {error}", flush=True)
+                os._exit(1)
+            except Exception:
+                # A mistake in one decision must not end the others; it is in the log, and made again half a second on.
+                traceback.print_exc()
+
+
+def _desk(order: ControllerOrder) -> Desk:
+    from forgeline.ledger.journal import Journal
+    from forgeline.ledger.ledger import open_ledger
+    from forgeline.registry.models import open_registry
+    from forgeline_deploy.deployment.spec import DeploymentSpec
+    from forgeline_deploy.retraining.launcher import CommandLauncher
+
+    ledger = open_ledger()
+    return Desk(
+        DeploymentSpec.model_validate(dict(order.spec)),
+        run_id=order.run_id,
+        journal=Journal(ledger, ledger.get(order.run_id)),
+        registry=open_registry(),
+        launcher=CommandLauncher(ledger),
+        folder=Path(order.folder),
+        id=uuid4().hex,
+        now=time.time(),
+        tell=lambda line: print(line, flush=True),
+    )
+
+
+def controller_name(deployment: str) -> str:
+    """Name of the actor of a deployment's controller, in the namespace `NAMESPACE`."""
+    return f"controller-{deployment}"
+
+
+def start_controller(order: ControllerOrder) -> Any:
+    """Bring a controller up; returns the actor.
+
+    Raises:
+        RunFailed: it does not come up.
+    """
+    import ray
+
+    actor: Any = (
+        cast("Any", ray.remote)(Controller)
+        .options(
+            name=controller_name(order.run_id),
+            namespace=NAMESPACE,
+            num_cpus=0,
+            max_restarts=-1,
+            max_task_retries=0,
+            max_concurrency=100,
+        )
+        .remote(order)
+    )
+    try:
+        ray.get(actor.process.remote(), timeout=_STARTS_WITHIN_S)
+    except ray.exceptions.RayError as error:
+        raise RunFailed(
+            f"the controller does not come up: {str(error).splitlines()[-1]}", reason="user_error"
+        ) from error
+    return actor
+
+
+def ask_controller(deployment: str, method: str, *arguments: Any, within_s: float = 10.0) -> Any:
+    """Call a method of a deployment's controller, from any process of its Ray.
+
+    Raises:
+        RayError, ValueError, TimeoutError: it does not answer, or is not there now.
+    """
+    import ray
+
+    actor = ray.get_actor(controller_name(deployment), namespace=NAMESPACE)
+    # Not by `ray.get`, which warns of waiting inside of asynchronous actors; here a thread of its own waits.
+    return getattr(actor, method).remote(*arguments).future().result(timeout=within_s)
