@@ -13,7 +13,7 @@ import importlib.util
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -152,8 +152,12 @@ def _bundle(folder: Path, config: Mapping[str, Any], signature: Mapping[str, Any
     )
 
 
+@cache
 def _test_cases() -> ModuleType:
-    """The module of the tests that has the small models; by its path, since other packages have a `tests` as well."""
+    """The module of the tests that has the small models; by its path, since other packages have a `tests` as well.
+
+    One and the same each time: it knows texts by their identity.
+    """
     path = ROOT / "tests" / "architectures" / "cases.py"
     spec = importlib.util.spec_from_file_location("architecture_cases", path)
     assert spec is not None and spec.loader is not None

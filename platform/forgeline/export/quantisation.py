@@ -29,11 +29,16 @@ _DYNAMIC = ("Attention", "Gemm", "LSTM", "MatMul")
 _STATIC = ("Conv", "Gemm", "MatMul")
 
 
-def dynamic(bundle: Bundle, content: bytes) -> bytes:
+def dynamic(bundle: Bundle, content: bytes, samples: Mapping[str, NDArray[Any]]) -> bytes:
     """The model with 8-bit weights.
 
+    Args:
+        bundle: whose it is.
+        content: the ONNX model.
+        samples: as the model takes them, of which a batch is tried.
+
     Raises:
-        NotExportable: nothing in it can be quantised so.
+        NotExportable: nothing in it can be quantised so, or what the quantiser makes of it does not run.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -47,7 +52,7 @@ def dynamic(bundle: Bundle, content: bytes) -> bytes:
             weight_type=QuantType.QInt8,
         )
 
-    return _quantised(bundle, ExportFormat.INT8_DYNAMIC, content, quantise)
+    return _quantised(bundle, ExportFormat.INT8_DYNAMIC, content, quantise, samples)
 
 
 def static(bundle: Bundle, content: bytes, samples: Mapping[str, NDArray[Any]]) -> bytes:
@@ -59,7 +64,7 @@ def static(bundle: Bundle, content: bytes, samples: Mapping[str, NDArray[Any]]) 
         samples: of the training data, as the model takes them; the first 512 are used.
 
     Raises:
-        NotExportable: nothing in it can be quantised so.
+        NotExportable: nothing in it can be quantised so, or what the quantiser makes of it does not run.
     """
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -90,10 +95,16 @@ def static(bundle: Bundle, content: bytes, samples: Mapping[str, NDArray[Any]]) 
             weight_type=QuantType.QInt8,
         )
 
-    return _quantised(bundle, ExportFormat.INT8_STATIC, content, quantise)
+    return _quantised(bundle, ExportFormat.INT8_STATIC, content, quantise, samples)
 
 
-def _quantised(bundle: Bundle, form: ExportFormat, content: bytes, quantise: Callable[[Path, Path], None]) -> bytes:
+def _quantised(
+    bundle: Bundle,
+    form: ExportFormat,
+    content: bytes,
+    quantise: Callable[[Path, Path], None],
+    samples: Mapping[str, NDArray[Any]],
+) -> bytes:
     import onnx
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -106,6 +117,7 @@ def _quantised(bundle: Bundle, form: ExportFormat, content: bytes, quantise: Cal
             quant_pre_process(source, prepared, skip_symbolic_shape=True)
             quantise(prepared, target)
             written = target.read_bytes()
+            _try(written, samples)
     except Exception as error:  # onnxruntime has no common root for what it cannot quantise
         lines = str(error).splitlines() or [""]
         raise NotExportable(
@@ -120,3 +132,14 @@ def _quantised(bundle: Bundle, form: ExportFormat, content: bytes, quantise: Cal
             f"{' or '.join(_DYNAMIC if form is ExportFormat.INT8_DYNAMIC else _STATIC)} with weights to quantise"
         )
     return written
+
+
+def _try(content: bytes, samples: Mapping[str, NDArray[Any]]) -> None:
+    """Run it once: the quantiser gives graphs that cannot be run for some products of matrices."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # the failure is told by its error
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    batch = next(batches(dict(samples), _BATCH))
+    session.run(None, {given.name: batch[given.name] for given in session.get_inputs()})

@@ -169,18 +169,18 @@ def _contents(
             if onnx is None:
                 reasons[form] = reasons[ExportFormat.ONNX]
             else:
-                keep(form, partial(_quantised, bundle, form, onnx, calibration))
+                keep(form, partial(_quantised, bundle, form, onnx, inputs, calibration))
     # Last, since it takes from the program what the exporter to ONNX may want.
     if ExportFormat.PT2 in graphs:
         keep(ExportFormat.PT2, lambda: pt2_archive(bundle, program))
     return contents, inputs, {form: reason for form, reason in reasons.items() if form in graphs}
 
 
-def _quantised(bundle: Bundle, form: ExportFormat, onnx: bytes, calibration: Arrays | None) -> bytes:
+def _quantised(bundle: Bundle, form: ExportFormat, onnx: bytes, inputs: Arrays, calibration: Arrays | None) -> bytes:
     from forgeline.export import quantisation
 
     if form is ExportFormat.INT8_DYNAMIC:
-        return quantisation.dynamic(bundle, onnx)
+        return quantisation.dynamic(bundle, onnx, inputs)
     assert calibration is not None  # held by `_check`
     return quantisation.static(bundle, onnx, model_inputs(bundle, calibration))
 
