@@ -49,7 +49,7 @@ class Alarms:
         late = judged[-QUIET_WINDOWS:]
         if len(late) == QUIET_WINDOWS:
             standing = {self._key(finding) for window in late for finding in window.decision.findings}
-            self._end({"drift", "errors", "latency", "quality"}, standing, now)
+            self._end({"drift", "errors", "estimate", "latency", "quality"}, standing, now)
 
     def of_labels(self, files: Sequence[LabelFile], *, first: int, now: float) -> None:
         """The same of files of labels."""
