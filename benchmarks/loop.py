@@ -52,9 +52,9 @@ _TRAIN = """\
 kind: train
 name: digits
 architecture: {name: lenet}
-data: {name: mnist5k, batch_size: 64}
+data: {name: mnist5k, batch_size: 64AUGMENT}
 optimizer: {lr: 2e-3}
-trainer: {epochs: 12, seed: 0}
+trainer: {epochs: EPOCHS, seed: 0}
 register:
   model: digits
   gate:
@@ -84,7 +84,7 @@ monitor:
   sample_payloads: 2000
   alert: [{log: true}]
   retrain:
-    spec: train.yaml
+    spec: retrain.yaml
     when: harm
     at_most: 1 per 7d
     cooldown: 12h
@@ -191,7 +191,10 @@ def measure(say: Say) -> dict[str, Any]:
 def _loop(folder: Path, say: Say) -> dict[str, Any]:
     home, labels = folder / "home", folder / "labels"
     labels.mkdir()
-    (folder / "train.yaml").write_text(_TRAIN)
+    (folder / "train.yaml").write_text(_training("", 12))
+    # Whoever trains on what was asked, by few digits again and again, has to see to it that the model learns no digits
+    # by heart.
+    (folder / "retrain.yaml").write_text(_training(", augment: {rotate: 25, shift: 2, scale: 0.1}", 20))
     with listen("127.0.0.1", 0) as free:
         port = free.getsockname()[1]
     spec = folder / "deployment.yaml"
@@ -221,6 +224,10 @@ def _loop(folder: Path, say: Say) -> dict[str, Any]:
         run.wait(120)
         say((folder / "deployment.log").read_text()[-3000:])
     return _row(world, standing, _before(world, home), time.monotonic() - began)
+
+
+def _training(augment: str, epochs: int) -> str:
+    return _TRAIN.replace("AUGMENT", augment).replace("EPOCHS", str(epochs))
 
 
 def _before(world: World, home: Path) -> float:

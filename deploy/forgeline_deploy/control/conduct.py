@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from forgeline.errors import ForgelineError, NotFound
+from forgeline.errors import ApprovalNeeded, ForgelineError, NotFound
 from forgeline.registry.references import ModelReference, parse
 from forgeline_deploy.control.plan import (
     CHALLENGER,
@@ -46,6 +46,7 @@ class Conductor:
         self._decided = float("-inf")
         self._evidence = Evidence()
         self._about = ""
+        self._awaited = ""
 
     def take(self, rollout: str, evidence: Evidence) -> None:
         """Remember what was counted for a rollout until it is weighed."""
@@ -79,6 +80,10 @@ class Conductor:
         self._looked = now
         found = self._version(self._config.challenger)
         champion = int(plan.champion.version)
+        if found != champion and self._version(f"models:/{plan.champion.model}@{CHAMPION}") != champion:
+            # Compared with a version that is champion no more, it would be cancelled at once, and could not be tried
+            # again. A person who moved the alias begins a new deployment.
+            return []
         if found is None or found == champion or found in tried(self._journal.entries):
             return []
         number = sum(entry.get("event") == "rollout_started" for entry in self._journal.entries) + 1
@@ -118,7 +123,15 @@ class Conductor:
         return []
 
     def _settled(self, plan: Plan, rollout: Rollout, now: float) -> list[dict[str, Any]]:
-        events = settle(self._registry, rollout, now=now)
+        if plan.challenger is not None and plan.challenger.version not in plan.up:
+            return []  # after a restart it is on its way up; until then the champion answers
+        if self._awaited == rollout.id and self._version(f"models:/{rollout.model}@{CHAMPION}") == rollout.champion:
+            return []  # another person has to approve it first
+        try:
+            events = settle(self._registry, rollout, now=now)
+        except ApprovalNeeded:
+            self._awaited = rollout.id
+            raise
         entries = as_entries(events)
         if rollout.after(*events).status == "settled" and plan.challenger is not None:
             fields = {name: getattr(plan.challenger, name) for name in Pinned.__dataclass_fields__}

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import uuid4
 
-from forgeline.errors import RunFailed
+from forgeline.errors import ForgelineError, RunFailed
 from forgeline.ledger.journal import Superseded
 from forgeline_deploy.control.desk import Desk
 from forgeline_deploy.serving.stack import NAMESPACE
@@ -59,38 +59,42 @@ class Controller:
 
             redirect_to_next(Path(order.log))
         logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
+        self._order = order
         self._lock = threading.Lock()
-        self._desk = _desk(order)
+        # Made in the thread: a database that is away would end the actor for good, were it asked in here.
+        self._desk: Desk | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="decisions", daemon=True)
         self._thread.start()
 
     async def deliver(self, delivery: Delivery) -> Receipt | None:
         """Take what a replica counted."""
-        return await self._at_the_desk(lambda: self._desk.receive(delivery, time.time()))
+        return await self._at_the_desk(lambda desk: desk.receive(delivery, time.time()))
 
     async def exchange(self, report: IngressReport) -> Orders:
         """Take what an ingress tells, and say what it has to do."""
-        return await self._at_the_desk(lambda: self._desk.exchange(report, time.time()))
+        return await self._at_the_desk(lambda desk: desk.exchange(report, time.time()))
 
     async def page(self) -> dict[str, Any]:
         """What `/monitor` shows."""
-        return await self._at_the_desk(lambda: self._desk.page(time.time()))
+        return await self._at_the_desk(lambda desk: desk.page(time.time()))
 
-    async def process(self) -> int:
-        """Its process id."""
-        return os.getpid()
+    async def ready(self) -> bool:
+        """Whether it decides."""
+        return self._desk is not None
 
     async def close(self) -> None:
         """Decide what is left to decide, and nothing more."""
         self._ended.set()
         await asyncio.to_thread(self._thread.join)
-        await self._at_the_desk(lambda: self._desk.close(time.time()))
+        await self._at_the_desk(lambda desk: desk.close(time.time()))
 
-    async def _at_the_desk(self, work: Callable[[], T]) -> T:
+    async def _at_the_desk(self, work: Callable[[Desk], T]) -> T:
         def locked() -> T:
             with self._lock:
-                return work()
+                if self._desk is None:
+                    raise ForgelineError("the controller is still on its way up")
+                return work(self._desk)
 
         return await asyncio.to_thread(locked)
 
@@ -98,12 +102,13 @@ class Controller:
         while not self._ended.wait(TICK_S):
             try:
                 with self._lock:
+                    if self._desk is None:
+                        self._desk = _desk(self._order)
                     self._desk.tick(time.time())
             except Superseded as error:
                 print(f"starts again: {error}", flush=True)
                 os._exit(1)
             except Exception:
-                # A mistake in one decision must not end the others; it is in the log, and made again half a second on.
                 traceback.print_exc()
 
 
@@ -153,12 +158,15 @@ def start_controller(order: ControllerOrder) -> Any:
         )
         .remote(order)
     )
+    until = time.monotonic() + _STARTS_WITHIN_S
     try:
-        ray.get(actor.process.remote(), timeout=_STARTS_WITHIN_S)
+        while not ray.get(actor.ready.remote(), timeout=_STARTS_WITHIN_S):
+            if time.monotonic() >= until:
+                raise RunFailed("the controller does not come up; its log says why", reason="platform_error")
+            time.sleep(TICK_S)
     except ray.exceptions.RayError as error:
-        raise RunFailed(
-            f"the controller does not come up: {str(error).splitlines()[-1]}", reason="user_error"
-        ) from error
+        reason = str(error).splitlines()[-1]
+        raise RunFailed(f"the controller does not come up: {reason}", reason="platform_error") from error
     return actor
 
 

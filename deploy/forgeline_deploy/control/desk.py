@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forgeline.errors import ForgelineError, LedgerError, TrackingError
+from forgeline.errors import ForgelineError, LedgerError
 from forgeline.ledger.journal import Journal, Overtaken, Superseded
 from forgeline_deploy.alerts import Severity
 from forgeline_deploy.alerts.book import AlertBook
@@ -20,7 +20,6 @@ from forgeline_deploy.control.plan import Plan, plan_of
 from forgeline_deploy.control.watching import Watching
 from forgeline_deploy.control.wishes import Wishes
 from forgeline_deploy.monitor.page import page_state
-from forgeline_deploy.monitor.window_file import WindowCorrupted
 from forgeline_deploy.serving.ingress import LaneOrder
 from forgeline_deploy.serving.stack import application_name
 
@@ -62,7 +61,7 @@ class Desk:
         tell: Callable[[str], None],
     ) -> None:
         self._spec, self._run_id, self._journal, self._tell = spec, run_id, journal, tell
-        self._monitor = spec.monitor
+        self._plan: tuple[int, Plan] | None = None
         plan = self.plan
         self._model = plan.champion.model
         destinations = () if spec.monitor is None else spec.monitor.alert
@@ -95,10 +94,14 @@ class Desk:
     @property
     def plan(self) -> Plan:
         """As the journal has it now."""
-        plan = plan_of(self._journal.entries)
-        if plan is None:
-            raise LedgerError("the journal names no version yet")
-        return plan
+        entries = self._journal.entries
+        # Read once for each change: it is asked for several times a second, and the journal grows for weeks.
+        if self._plan is None or self._plan[0] != len(entries):
+            plan = plan_of(entries)
+            if plan is None:
+                raise LedgerError("the journal names no version yet")
+            self._plan = len(entries), plan
+        return self._plan[1]
 
     def receive(self, delivery: Delivery, now: float) -> Receipt | None:
         """Take what a replica counted; None where nothing is monitored."""
@@ -154,7 +157,8 @@ class Desk:
         watching = self._watching
         if watching is not None:
             self._try("monitor", lambda: watching.finish(now))
-        self.tick(now)
+        self._try("alerts", lambda: self._alert(now))
+        self._try("delivery", lambda: self._dispatcher.tick(now))
         self._dispatcher.wait(_LAST_DELIVERIES_S)
         self._try("delivery", lambda: self._dispatcher.tick(now))
         self._dispatcher.close()
@@ -175,8 +179,9 @@ class Desk:
         first_window, first_label = self._acted
         if (len(windows), len(labels)) == self._acted:
             return
-        self._alarms.of_windows(windows, first=first_window, now=now)
-        self._alarms.of_labels(labels, first=first_label, now=now)
+        version = self.plan.champion.version
+        self._alarms.of_windows(windows, first=first_window, version=version, now=now)
+        self._alarms.of_labels(labels, first=first_label, version=version, now=now)
         found = [one for window in windows[first_window:] for one in window.decision.findings]
         found += [one for file in labels[first_label:] for one in file.findings]
         if found:
@@ -197,6 +202,7 @@ class Desk:
             event = str(entry.get("event", ""))
             if event == "rollout_started":
                 self._weighed = 0
+                self._alarms.over_of_kind("rollout", now, summary="another challenger is tried")
             if event not in ("", "rollout_evidence"):
                 self._tell(f"rollout {entry['rollout']}: {event.removeprefix('rollout_')}; {entry.get('why', '')}")
             self._tell_of_end(event, entry, now)
@@ -221,8 +227,11 @@ class Desk:
             raise
         except Overtaken:
             return
-        except (LedgerError, TrackingError, WindowCorrupted, ForgelineError, OSError) as error:
-            text = f"{what}: {error}"
+        except Exception as error:
+            # One decision that cannot be made must not keep the others from being made.
+            text = (
+                f"{what}: {error}" if isinstance(error, ForgelineError) else f"{what}: {type(error).__name__}: {error}"
+            )
             if self._troubles.get(what) != text:
                 self._tell(f"{text}; tried again")
             self._troubles[what] = text

@@ -43,6 +43,8 @@ def evidence_of(
     scale = LossScale(compare.metric, compare.largest)
     cells: dict[tuple[int, str], Any] = {}
     for file in files:
+        if file.taken < rollout.started:
+            continue
         counting: dict[int, Counting] = {}
         for answers in _by_request(file, folder).values():
             stored = windows[answers[0]["window"]]

@@ -54,6 +54,8 @@ class Reconciler:
         self._coming: tuple[str, Future[None]] | None = None
         self._failed: set[str] = set()
         self._told = len(journal.entries)
+        self._plan: Plan | None = None
+        self._read = -1
 
     def tick(self) -> None:
         """Do what the journal asks for; what takes long is done in a thread.
@@ -65,9 +67,11 @@ class Reconciler:
             return
         self._journal.refresh()
         self._tell_of_rollouts()
-        plan = plan_of(self._journal.entries)
+        plan = self._plan_now()
         if plan is None:
             return
+        for version in self._stack.versions.keys() - plan.wanted.keys() - plan.up.keys():
+            self._stack.delete(version)  # said to be down, and killed or hindered before it was
         for version, pinned in plan.wanted.items():
             if version not in plan.up and version not in self._failed:
                 self._coming = version, self._thread.submit(self._bring_up, pinned)
@@ -78,7 +82,7 @@ class Reconciler:
 
     def close(self) -> None:
         """Begin nothing more."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _is_busy(self) -> bool:
         if self._coming is None:
@@ -88,12 +92,13 @@ class Reconciler:
             return True
         self._coming = None
         error = coming.exception()
-        if error is not None:
+        if isinstance(error, RunFailed):
             self._failed.add(version)
             write(self._journal, {"entry": FAILED, "version": version, "why": str(error), "at": time.time()})
             self._tell(f"version {version} does not come up: {error}")
-            if not isinstance(error, RunFailed):
-                raise error
+        elif error is not None:
+            # Serve's own controller is on its way back, say: the version can do nothing for that.
+            self._tell(f"version {version} is brought up again: {type(error).__name__}: {error}")
         else:
             write(self._journal, {"entry": UP, "version": version, "at": time.time()})
             self._tell(f"version {version} is up")
@@ -113,8 +118,15 @@ class Reconciler:
     def _take_down(self, version: str) -> None:
         # Said first: a version that is gone and said to be up would be given requests.
         write(self._journal, {"entry": DOWN, "version": version, "at": time.time()})
-        self._stack.delete(version)
         self._tell(f"version {version} is taken down")
+        if version in self._stack.versions:
+            self._stack.delete(version)
+
+    def _plan_now(self) -> Plan | None:
+        entries = self._journal.entries
+        if len(entries) != self._read:
+            self._plan, self._read = plan_of(entries), len(entries)
+        return self._plan
 
     def _open_lanes(self) -> set[str]:
         try:
@@ -160,7 +172,7 @@ class RetrainingThread:
         plan: Plan | None = plan_of(self._journal.entries)
         if plan is None:
             return
-        samples = recent_samples(self._journal.entries, self._folder, Path(plan.champion.bundle))
+        samples = _WhenAsked(self._journal, self._folder, Path(plan.champion.bundle))
         found = self._retraining.advance(samples, time.time())
         if found is None:
             return
@@ -171,3 +183,14 @@ class RetrainingThread:
             message = f"; {found.message}" if found.message else ""
             self._tell(f"retraining {found.number} is {found.stage}{outcome}{run}{message}")
         self._told = told
+
+
+class _WhenAsked:
+    """The labelled samples, read when a retraining is launched and not before: there may be very many."""
+
+    def __init__(self, journal: Journal, folder: Path, bundle: Path) -> None:
+        self._journal, self._folder, self._bundle = journal, folder, bundle
+
+    def write(self, folder: Path, *, since: float, most: int) -> Path:
+        samples = recent_samples(self._journal.entries, self._folder, self._bundle)
+        return samples.write(folder, since=since, most=most)

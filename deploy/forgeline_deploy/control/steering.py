@@ -59,16 +59,18 @@ class Steering:
                 replica=f"ingress-{ingress.incarnation}", count=_uncounted, window_s=order.window_s, now=time.time
             )
         self._done: tuple[Any, ...] | None = None
+        self._unwanted: set[str] = set()
 
     async def first(self) -> None:
         """Return when the controller has said what to do."""
         while True:
             try:
                 await self._exchange()
-                return
+                if self._done is not None:
+                    return
             except Exception as error:
                 print(f"waits for the controller: {type(error).__name__}: {error}", flush=True)
-                await asyncio.sleep(EXCHANGE_S)
+            await asyncio.sleep(EXCHANGE_S)
 
     async def run(self) -> None:
         """Exchange for as long as the ingress lives."""
@@ -124,8 +126,11 @@ class Steering:
         if now != self._done:
             self._ingress.route(self._traffic(orders))
             self._done = now
-        for version in self._ingress.versions - wanted.keys():
+        # A request that chose a version a moment ago may still be read: its lane is closed an exchange later.
+        unwanted = self._ingress.versions - wanted.keys()
+        for version in unwanted & self._unwanted:
             await self._ingress.close(version)
+        self._unwanted = unwanted - (unwanted & self._unwanted)
 
     def _traffic(self, orders: Orders) -> Traffic:
         if orders.rollout is not None and str(orders.rollout.challenger) in self._ingress.versions:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgeline_deploy.monitor import Delivery, Monitor, MonitorConfig, Receipt, StoredWindow, WindowStore
-from forgeline_deploy.monitor.labels import LabelFile, label_files
+from forgeline_deploy.monitor.labels import LabelFile
 from forgeline_deploy.monitor.recorded import FOLDER
 from forgeline_deploy.monitor.standing import MOST_WINDOWS, monitored
 
@@ -92,9 +92,9 @@ class Watching:
         return self._monitor.store.windows
 
     @property
-    def labels(self) -> list[LabelFile]:
+    def labels(self) -> Sequence[LabelFile]:
         """Files of labels that were taken."""
-        return label_files(self._monitor.store.journal.entries)
+        return self._monitor.label_files
 
     @property
     def trouble(self) -> str | None:

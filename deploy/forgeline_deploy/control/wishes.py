@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 RETRAININGS = "retraining"
 """Folder in the run's folder with what each retraining was given."""
 
-_EVERY_S = 5.0
+_EVERY_S = 10.0
 HARM, DRIFT = "performance", "drift"
 """Kinds of alerts that a training can help: errors and latency are no matter of what the model has learnt."""
 
@@ -70,8 +71,11 @@ class Wishes:
         if not standing or plan.challenger is not None:
             return
         why: Literal["harm", "drift"] = "harm" if harm else "drift"
-        wish = Wish(why=why, summary=standing[0].alert.summary, labelled=self._labelled(plan, now))
-        hindrance = self._retraining.want(wish, now)
+        wish = Wish(why=why, summary=standing[0].alert.summary, labelled=self._config.data.least)
+        # Samples are counted last: to read them takes a while.
+        hindrance = self._retraining.hindrance(wish, now)
+        if hindrance is None:
+            hindrance = self._retraining.want(replace(wish, labelled=self._labelled(plan, now)), now)
         told = hindrance if hindrance is not None else f"wanted, because of {why}: {wish.summary}"
         if told != self._told:
             self._tell(f"retraining: {told}")

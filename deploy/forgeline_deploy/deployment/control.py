@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from forgeline.errors import LedgerError
 from forgeline_deploy.control.plan import DOWN, UP, plan_of
 from forgeline_deploy.control.reconciling import Reconciler, RetrainingThread, write
 from forgeline_deploy.control.recording import RecordingOrder
@@ -88,9 +87,11 @@ class Control:
                 self._reconciler.tick()
             if self._retraining is not None:
                 self._retraining.tick()
-        except LedgerError as error:
+        except Exception as error:
+            # What is served goes on being served, whatever keeps the ledger or Serve's controller away.
             if not self._away:
-                self._context.message(f"the ledger does not answer, and is asked again: {error}", level="warning")
+                text = f"tried again: {type(error).__name__}: {error}"
+                self._context.message(text, level="warning")
             self._away = True
         else:
             self._away = False

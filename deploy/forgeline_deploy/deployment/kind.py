@@ -45,9 +45,14 @@ class DeploymentKind:
 
         pinned = pin(spec.model, role=CHAMPION, name=spec.name)
         try:
-            check_servable(Bundle.load(pinned.bundle))
+            bundle = Bundle.load(pinned.bundle)
+            check_servable(bundle)
         except ForgelineError as error:
             raise SpecError(str(error), key="model") from error
+        if spec.rollout is not None and bundle.task == "language_modelling":
+            raise SpecError(
+                "a model that writes text cannot be rolled out; its answers are not compared", key="rollout"
+            )
         self._check_parts(spec, pinned.model)
         self._check_address(spec.serve)
         return {"model": pinned.model, "version": pinned.version, "digest": pinned.digest}

@@ -83,6 +83,11 @@ class DeploymentSpec(Envelope):
                 f"got model {self.model!r}; {wanting[0]} needs a registered one, such as models:/NAME@champion"
             )
         if self.rollout is not None:
+            if not self.model.endswith("@champion"):
+                raise ValueError(
+                    f"got model {self.model!r}; a rollout moves the alias champion, and compares with the version that "
+                    f"has it: write models:/{own}@champion"
+                )
             other = _registered(self.rollout.challenger)
             if other != own:
                 raise ValueError(f"rollout.challenger is of the model {other!r}; allowed: of {own!r}, as `model` is")

@@ -7,7 +7,7 @@ cannot be stored, because the disk is full or the database is away, is kept in m
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from forgeline.errors import LedgerError, UsageError
@@ -154,6 +154,11 @@ class Monitor:
         except (OSError, LedgerError) as error:
             self._tell(f"labels cannot be stored, and are taken later: {error}")
             return []
+
+    @property
+    def label_files(self) -> Sequence[LabelFile]:
+        """Files of labels that were taken, first to last."""
+        return [] if self._labels is None else self._labels.files
 
     @property
     def unsafe_windows(self) -> int:

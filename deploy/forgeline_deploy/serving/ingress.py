@@ -9,8 +9,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Set
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -99,7 +101,9 @@ class Ingress:
         started: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, args=(started,), name="http", daemon=True)
         self._thread.start()
-        started.result(_STARTS_WITHIN_S)
+        # Who is steered may have to wait for whoever steers; an error in here would end the actor for good.
+        if order.steering is None:
+            started.result(_STARTS_WITHIN_S)
 
     async def status(self) -> dict[str, Any]:
         """Which process it is, and what it does now."""
@@ -149,6 +153,9 @@ class Ingress:
             self._loop.run_until_complete(self._serve(started))
         except BaseException as error:
             self._failed = error
+            if self._order.steering is not None:
+                traceback.print_exc()
+                os._exit(1)  # Ray starts it again
             if not started.done():
                 started.set_exception(error)
             raise

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 NAMESPACE = "forgeline"
 POLL_S = 0.1
+_UP_WITHIN_S = 900.0
+"""Replicas that are not up by then, for want of a place say, are given up."""
 _HEALTH_S = 2.0
 _HEALTH_TIMEOUT_S = 30.0
 _REPLICA_STOPS_S = 10.0
@@ -118,10 +120,11 @@ class Stack:
         self._deploy_version(version)
 
     def delete(self, version: str) -> None:
-        """Take a version's replicas down; its lane is closed."""
+        """Take a version's replicas down, by and by; its lane is closed."""
         from ray import serve
 
-        serve.delete(self._prefix + self.versions.pop(version).application)
+        serve.delete(self._prefix + self.versions[version].application, _blocking=False)
+        del self.versions[version]
 
     def open(
         self, traffic: Traffic, *, lanes: tuple[LaneOrder, ...] = (), steering: SteeringFactory | None = None
@@ -274,6 +277,7 @@ class Stack:
         serve.run_many(
             [RunTarget(application, name=self._prefix + name, route_prefix=None)], wait_for_applications_running=False
         )
+        until = time.monotonic() + _UP_WITHIN_S
         while True:
             told = self.status().get(name, {"state": "DEPLOYING", "message": ""})
             if told["state"] == "RUNNING":
@@ -283,20 +287,30 @@ class Stack:
                 raise RunFailed(f"{name} does not come up: {_last_line(told['message'])}", reason="user_error")
             if self._stop():
                 raise RunFailed(f"stopped while {name} came up", reason="cancelled")
+            if time.monotonic() >= until:
+                serve.delete(self._prefix + name, _blocking=False)
+                reason = _last_line(told["message"])
+                raise RunFailed(f"{name} is not up within {_UP_WITHIN_S:g} s: {reason}", reason="user_error")
             time.sleep(POLL_S)
 
     def _wait_for_ingress(self) -> None:
         import ray
 
         assert self._ingress is not None
-        answer = self._ingress.status.remote()
-        while not ray.wait([answer], timeout=POLL_S)[0]:
-            if self._stop():
-                raise RunFailed("stopped while the ingress came up", reason="cancelled")
-        try:
-            ray.get(answer)
-        except ray.exceptions.RayError as error:
-            raise RunFailed(f"the ingress does not come up: {_last_line(str(error))}", reason="user_error") from error
+        until = time.monotonic() + _UP_WITHIN_S
+        told = {"ready": False}
+        while not told["ready"]:
+            answer = self._ingress.status.remote()
+            while not ray.wait([answer], timeout=POLL_S)[0]:
+                if self._stop():
+                    raise RunFailed("stopped while the ingress came up", reason="cancelled")
+            try:
+                told = ray.get(answer)
+            except ray.exceptions.RayError as error:
+                reason = _last_line(str(error))
+                raise RunFailed(f"the ingress does not come up: {reason}", reason="user_error") from error
+            if not told["ready"] and time.monotonic() >= until:
+                raise RunFailed(f"the ingress is not ready within {_UP_WITHIN_S:g} s", reason="user_error")
 
 
 def application_name(deployment: str, version: str) -> str:
