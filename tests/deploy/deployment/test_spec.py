@@ -51,6 +51,34 @@ def test_what_a_spec_refuses(serve: dict[str, Any], message: str) -> None:
     assert "a-secret-of-mine" not in str([error["msg"] for error in errors])
 
 
+ROLLOUT = {"challenger": "models:/digits@challenger"}
+COMPARED = {**ROLLOUT, "compare": {"metric": "error_rate"}}
+RETRAIN = {"retrain": {"spec": {"kind": "train"}}}
+LABELS = {"labels": {"path": "labels/*.parquet"}}
+
+
+@pytest.mark.parametrize(
+    ("model", "parts", "message"),
+    [
+        ("runs:/abc", {"rollout": ROLLOUT}, "needs a registered one"),
+        ("models:/digits/3", {"rollout": ROLLOUT}, "write models:/digits@champion"),
+        ("models:/wine@champion", {"rollout": ROLLOUT}, "allowed: of 'wine'"),
+        ("models:/digits@champion", {"rollout": COMPARED}, "set monitor.labels.path"),
+        ("models:/digits@champion", {"monitor": RETRAIN}, "set labels.path"),
+        ("models:/digits@champion", {"monitor": {**RETRAIN, **LABELS}}, "set sample_payloads"),
+    ],
+)
+def test_parts_that_do_not_go_together(model: str, parts: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        spec(model, **parts)
+
+
+def test_a_rollout_holds_room_for_two_versions() -> None:
+    made = spec(serve={"replicas": "1..2"}, rollout=COMPARED, monitor=LABELS)
+    assert str(made.resources.workers) == "2..4"
+    assert DeploymentSpec.model_validate(made.resolved()) == made
+
+
 def test_a_retry_belongs_to_trainings() -> None:
     with pytest.raises(ValidationError, match="started again whenever they die"):
         spec(retry={"preempted": 1})
