@@ -206,9 +206,13 @@ class Desk:
             if event not in ("", "rollout_evidence"):
                 self._tell(f"rollout {entry['rollout']}: {event.removeprefix('rollout_')}; {entry.get('why', '')}")
             self._tell_of_end(event, entry, now)
+        last = self.plan.rollout
+        if last is not None and last.status == "rolled_back":
+            # Said as long as it stands, and told once: whoever was killed after the entry says it again.
+            self._alarms.tell("rollout", Severity.TICKET, last.id, last.why, now)
 
     def _tell_of_end(self, event: str, entry: Any, now: float) -> None:
-        if event in ("rollout_rolled_back", "rollout_cancelled"):
+        if event == "rollout_cancelled":
             self._alarms.tell("rollout", Severity.TICKET, str(entry["rollout"]), str(entry["why"]), now)
         elif event == "rollout_settled":
             rollout = self.plan.rollout

@@ -117,25 +117,6 @@ class Ingress:
         told = {"incarnation": self._incarnation, "ready": front.ready, "draining": front.draining, "lanes": lanes}
         return told | {"serves": self._thread.is_alive(), "failure": str(self._failed) if self._failed else None}
 
-    async def open_lane(self, order: LaneOrder) -> None:
-        """Let requests go to a further version, whose replicas are up."""
-        await self._there(self._open(order))
-
-    async def close_lane(self, version: str) -> None:
-        """Let no request go to a version any more, and return when those that it has are answered.
-
-        The traffic must not choose it any more.
-        """
-        await self._there(self._close(version))
-
-    async def route(self, traffic: Traffic) -> None:
-        """Choose by another object from now on; requests on their way keep their choice."""
-
-        async def exchange() -> None:
-            self._front.traffic = traffic
-
-        await self._there(exchange())
-
     async def drain(self, within_s: float) -> bool:
         """Take no further request, and return when all are answered; False where that took too long."""
         try:

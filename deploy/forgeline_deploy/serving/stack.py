@@ -152,24 +152,6 @@ class Stack:
         )
         self._wait_for_ingress()
 
-    def add_version(self, version: ServedVersion) -> None:
-        """Bring a further version up; requests reach it once the traffic chooses it.
-
-        Raises:
-            RunFailed: it does not come up; what is there is as before.
-        """
-        self._deploy_version(version)
-        self.ask_ingress("open_lane", self._lane(version))
-
-    def remove_version(self, version: str) -> None:
-        """Take a version down once it has answered what it has; the traffic must not choose it any more."""
-        self.ask_ingress("close_lane", version, within_s=self._config.request_timeout.total_seconds() + _CALL_S)
-        self.delete(version)
-
-    def route(self, traffic: Traffic) -> None:
-        """Choose versions by another object from now on."""
-        self.ask_ingress("route", traffic)
-
     def ask_ingress(self, method: str, *arguments: Any, within_s: float = _CALL_S) -> Any:
         """Call a method of the ingress.
 

@@ -21,6 +21,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,9 +67,6 @@ class LocalRay:
 
     def __init__(self, *, cpus: float) -> None:
         self._cpus = cpus
-        # A secret of this run alone; Ray would make one for all, in a file outside of FORGELINE_HOME. It stays when Ray
-        # is started again: Ray reads it once in a process.
-        self._token = secrets.token_hex(32)
         self._folder: Path | None = None
 
     @property
@@ -86,7 +84,7 @@ class LocalRay:
         os.environ.update(ENVIRONMENT)
         os.environ["OMP_NUM_THREADS"] = str(max(1, int(resources.cpus_per_worker)))
         os.environ.pop("RAY_ADDRESS", None)
-        os.environ["RAY_AUTH_TOKEN"] = self._token
+        os.environ["RAY_AUTH_TOKEN"] = _token()
         if gpus:
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
         remove_dead_sessions()
@@ -141,6 +139,13 @@ class LocalRay:
         """End the workers without asking, so that whoever waits for them gets an error; `stop` is still due."""
         below = psutil.Process().children(recursive=True)
         _kill([process for process in below if _is_worker(process)])
+
+
+@cache
+def _token() -> str:
+    """A secret of this process alone, whose Ray is that of one run; Ray would make one for all, in a file outside of
+    FORGELINE_HOME. It stays when Ray is started again: Ray reads it once in a process."""
+    return secrets.token_hex(32)
 
 
 _raylet: psutil.Process | None = None
