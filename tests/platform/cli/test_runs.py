@@ -193,7 +193,7 @@ def test_a_listing_has_short_ids_and_says_when_nothing_matches(ledger: Ledger, f
         assert forgeline("runs", "list", *nothing).stdout == "no run matches\n"
     unknown = forgeline("runs", "list", "--kind", "foo")
     assert unknown.returncode == 2
-    assert "known: evaluate, predict, sweep, toy, train" in unknown.stderr
+    assert "known: deployment, evaluate, predict, sweep, toy, train" in unknown.stderr
 
 
 def test_comparing_shows_no_secrets(ledger: Ledger, forgeline: Any) -> None:
