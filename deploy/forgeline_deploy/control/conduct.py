@@ -7,15 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from forgeline.errors import ApprovalNeeded, ForgelineError, NotFound
 from forgeline.registry.references import ModelReference, parse
-from forgeline_deploy.control.plan import (
-    CHALLENGER,
-    CHAMPION,
-    FAILED,
-    Plan,
-    as_entries,
-    plan_of,
-    tried,
-)
+from forgeline_deploy.control.plan import FAILED, Plan, as_entries, plan_of, tried
+from forgeline_deploy.control.traffic import CHALLENGER, CHAMPION
 from forgeline_deploy.deployment.pinning import Pinned, pin
 from forgeline_deploy.rollout import Evidence, Rollout, RolloutConfig, begin, settle
 

@@ -72,7 +72,13 @@ class Desk:
         self._wishes: Wishes | None = None
         if spec.monitor is not None:
             self._watching = Watching(
-                spec.monitor, versions=plan.wanted.values(), journal=journal, folder=folder, id=id, now=now, tell=tell
+                spec.monitor.policy,
+                versions=plan.wanted.values(),
+                journal=journal,
+                folder=folder,
+                id=id,
+                now=now,
+                tell=tell,
             )
             if spec.monitor.retrain is not None:
                 self._wishes = Wishes(

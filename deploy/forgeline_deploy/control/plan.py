@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from forgeline_deploy.control.traffic import CHALLENGER, CHAMPION
 from forgeline_deploy.deployment.pinning import PINNED, Pinned
 from forgeline_deploy.rollout import Rollout
 
@@ -14,8 +15,6 @@ UP, DOWN, FAILED = "version.up", "version.down", "version.failed"
 
 ROLLOUT = "rollout"
 """`entry` of the journal that holds an event of a rollout."""
-
-CHAMPION, CHALLENGER = "champion", "challenger"
 
 Entry = Mapping[str, Any]
 

@@ -21,7 +21,7 @@ class Watching:
     """Watches the versions of one deployment.
 
     Args:
-        config: `monitor` of the deployment.
+        config: the policy of the deployment.
         versions: that are served when it begins.
         journal: of the run.
         folder: of the run.
@@ -41,13 +41,11 @@ class Watching:
         now: float,
         tell: Callable[[str], None],
     ) -> None:
-        # A deployment's part has keys of others as well; what windows are judged by is written down without them.
-        policy = MonitorConfig.model_validate(config.model_dump(include=set(MonitorConfig.model_fields)))
-        self._policy = policy
+        self._policy = config
         self._known: set[str] = set()
         references = {pinned.version: reference_of(pinned) for pinned in versions}
         self._monitor = Monitor(
-            policy,
+            config,
             references={version: found for version, found in references.items() if found is not None},
             store=WindowStore(folder / FOLDER, journal),
             id=id,

@@ -9,6 +9,7 @@ from forgeline_deploy.control.plan import DOWN, UP, plan_of
 from forgeline_deploy.control.reconciling import Reconciler, RetrainingThread, write
 from forgeline_deploy.control.recording import RecordingOrder
 from forgeline_deploy.control.steering import SteeringOrder
+from forgeline_deploy.control.traffic import CHAMPION
 from forgeline_deploy.control.wishes import RETRAININGS
 from forgeline_deploy.serving.traffic import OneVersion
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from forgeline_deploy.monitor.spec import MonitorConfig
     from forgeline_deploy.serving.stack import Stack
 
-CHAMPION = "champion"
 _CLOSES_WITHIN_S = 20.0
 
 

@@ -10,6 +10,7 @@ from forgeline.errors import ForgelineError, RunCancelled, RunFailed, SpecError
 from forgeline.ledger.journal import Journal
 from forgeline_deploy.alerts.spec import check_variables
 from forgeline_deploy.control.reconciling import write
+from forgeline_deploy.control.traffic import CHAMPION
 from forgeline_deploy.deployment.control import Control, recording
 from forgeline_deploy.deployment.pinning import Pinned, check_servable, found_again, pin, pinned_before
 from forgeline_deploy.deployment.spec import DeploymentSpec
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from forgeline.launching.context import RunContext
     from forgeline_deploy.serving.stack import Stack
 
-CHAMPION = "champion"
 SERVING, DRAINED = "serving", "drained"
 """`entry` of the journal: the address, and how the requests ended."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -128,8 +128,3 @@ def windows_together(window_s: float, stored_s: float) -> int:
             f"{_span(stored_s)}; allowed: a multiple of that"
         )
     return round(count)
-
-
-def monitor_of(data: dict[str, Any]) -> Any:
-    """The part of a deployment's document that monitoring reads; a document of nothing else is that part itself."""
-    return data.get("monitor", {}) if "kind" in data or "monitor" in data else data
