@@ -117,12 +117,13 @@ def test_whatever_is_written_fits(copied: Callable[[], Path], whys: list[str]) -
     assert [chain.fault for chain in history.chains()] == [None]
 
 
+IN_SQLITE = st.integers(-(2**63), 2**63 - 1)
 COLUMNS: dict[str, st.SearchStrategy[Any]] = {
     "alias": TEXT,
     "from_version": st.none() | st.integers(-(2**40), 2**40),
     "to_version": st.none() | st.integers(-(2**40), 2**40) | TEXT,
     "who": TEXT,
-    "moved": st.datetimes().map(lambda moment: moment.isoformat(" ", "microseconds")) | TEXT | st.integers(),
+    "moved": st.datetimes().map(lambda moment: moment.isoformat(" ", "microseconds")) | TEXT | IN_SQLITE,
     "why": TEXT | st.binary(min_size=1),
     "rollback": st.integers(-3, 3),
     "number": st.integers(-3, 12),
