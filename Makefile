@@ -57,6 +57,8 @@ bench: setup ## Measure speed against named peers
 	$(BIN)/python -m benchmarks.decoder_throughput
 	$(BIN)/python -m benchmarks.serving
 	$(BIN)/python -m benchmarks.tracking_throughput sqlite
+	$(BIN)/python -m benchmarks.observation
+	$(BIN)/python -m benchmarks.drift_report
 
 lock: setup ## Write requirements.lock from what is installed
 	$(BIN)/pip freeze --exclude-editable --exclude forgeline | grep -E '^[A-Za-z0-9_.-]+==' | sort -f > requirements.lock

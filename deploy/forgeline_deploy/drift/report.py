@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 FEWEST_ROWS = 30
 """The tests hold for any number of rows, but of fewer than this only a change that no one needs a test for is found."""
+ROWS_AT_ONCE = 4_096
+"""Rows of a table that are encoded and counted together: so many stay in a processor's cache."""
 # A single column, among many, that differs as much as it can: its p-value from draws must be this far below what the
 # ranking needs. The limit bounds the time, at seconds a column; beyond it such a column may be missed.
 _DRAWS_TO_SPARE = 10
@@ -77,14 +79,13 @@ class DriftReport:
         return tuple(feature.feature for feature in self.features if feature.drifted)
 
 
-def check_data(
-    bundle: Bundle, path: str | Path, *, false_discoveries: float = 0.05, outputs: bool = True
-) -> DriftReport:
-    """Compare the samples of a file or a folder with what a model was trained on, a piece of them at a time.
+def check_data(bundle: Bundle, data: Any, *, false_discoveries: float = 0.05, outputs: bool = True) -> DriftReport:
+    """Compare samples with what a model was trained on, a piece of them at a time.
 
     Args:
         bundle: of a model of any data that are predicted from files.
-        path: what `forgeline predict` takes; of a table, columns that the model does not read are ignored.
+        data: a file or a folder (a text too) that `forgeline predict` takes, or data as `Bundle.predict` takes them;
+            of a table, columns that the model does not read are ignored.
         false_discoveries: the rate of false ones among the features that count as drifted, between 0 and 1.
         outputs: also predict, and compare what comes out.
 
@@ -92,26 +93,27 @@ def check_data(
         DataError: the file cannot be read, lacks a column, or has a value that the model cannot read.
         UsageError: there are too few samples, or the model's bundle has no reference statistics.
     """
-    reference, window = check_observable(bundle), observed(bundle, path, outputs=outputs)
+    reference, window = check_observable(bundle), observed(bundle, data, outputs=outputs)
     return compare(reference, window, false_discoveries=false_discoveries)
 
 
-def observed(bundle: Bundle, path: str | Path, *, outputs: bool = True) -> Observation:
-    """Counts of the samples of a file or a folder, read a piece at a time.
+def observed(bundle: Bundle, data: Any, *, outputs: bool = True) -> Observation:
+    """Counts of samples, a piece of them at a time.
 
     Raises:
         DataError, UsageError: as `check_data`.
     """
-    place = Path(path)
+    place = Path(data) if isinstance(data, str) else data
     preprocessing = bundle.preprocessing
-    if preprocessing.kind == "table":
+    if preprocessing.kind == "table" and isinstance(place, Path):
         TableFile(place, texts=preprocessing.texts).require(preprocessing.names)
     observer = Observer.of(bundle, outputs=outputs, embedding=outputs)
-    for piece in pieces_of(bundle, place):
+    for piece in pieces_of(bundle, place, rows=ROWS_AT_ONCE):
         observe_into(observer, bundle, piece)
     window = observer.observation()
     if window.rows < FEWEST_ROWS:
-        raise UsageError(f"`{place}` has {window.rows} rows; allowed: {FEWEST_ROWS} or more, since fewer show nothing")
+        name = f"`{place}` has" if isinstance(place, Path) else "the data have"
+        raise UsageError(f"{name} {window.rows} rows; allowed: {FEWEST_ROWS} or more, since fewer show nothing")
     return window
 
 

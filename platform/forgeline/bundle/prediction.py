@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 PIECE_SAMPLES = 1024
 
 
-def pieces_of(bundle: Bundle, raw: Any) -> Iterator[Any]:
+def pieces_of(bundle: Bundle, raw: Any, *, rows: int | None = None) -> Iterator[Any]:
     """What `raw` (data or a path) holds, in order, in pieces that `predict_piece` takes.
+
+    Args:
+        rows: of a table, in a piece; None for `PIECE_ROWS`.
 
     Raises:
         DataError: a file is missing, empty or cannot be read.
@@ -27,15 +30,15 @@ def pieces_of(bundle: Bundle, raw: Any) -> Iterator[Any]:
     if isinstance(raw, Path) or (isinstance(raw, str) and preprocessing.kind != "text"):
         path = existing(raw)
         if preprocessing.kind == "table" and is_table(path):
-            yield from TableFile(path, texts=preprocessing.texts).pieces()
+            yield from TableFile(path, texts=preprocessing.texts).pieces(rows)
             return
         raw = preprocessing.read(path)
-    yield from _split(preprocessing.kind, raw)
+    yield from _split(preprocessing.kind, raw, rows)
 
 
-def _split(kind: str, raw: Any) -> Iterator[Any]:
+def _split(kind: str, raw: Any, rows: int | None) -> Iterator[Any]:
     """A table by rows, samples by number; whatever is one sample, or needs its neighbours, stays whole."""
-    size = PIECE_ROWS if kind == "table" else PIECE_SAMPLES
+    size = (rows or PIECE_ROWS) if kind == "table" else PIECE_SAMPLES
     if kind == "table":
         # Rows of any form are numbered here, through all pieces.
         table = as_frame(raw)

@@ -20,10 +20,15 @@ from forgeline.suggestions import did_you_mean
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 # Below this, the whole file at once is quicker, and it is the very code that training data are read by.
 SMALL_BYTES = 32 * 2**20
 PIECE_ROWS = 65_536
+# Row groups of a Parquet file that are held at once, decoded: next to nothing beside them, since they are read by
+# columns. Reading batches of rows holds a page and a dictionary of every column, twice as much as a group of this size.
+GROUP_BYTES = 128 * 2**20
+_COLUMNS_AT_ONCE = 8
 _PARQUET = {".parquet", ".pq"}
 
 
@@ -82,10 +87,10 @@ class TableFile:
             first = next(self._csv_pieces(rows, {}))
         return first.rename(columns=str)
 
-    def pieces(self) -> Iterator[pd.DataFrame]:
-        """The rows in order, at most `PIECE_ROWS` at a time, indexed from 0 throughout the file."""
+    def pieces(self, rows: int | None = None) -> Iterator[pd.DataFrame]:
+        """The rows in order, at most `rows` (`PIECE_ROWS`) at a time, indexed from 0 throughout the file."""
         start = 0
-        for piece in self._raw_pieces(PIECE_ROWS):
+        for piece in self._raw_pieces(rows or PIECE_ROWS):
             named = piece.rename(columns=str)
             named.index = range(start, start + len(named))  # type: ignore[assignment]  # pandas makes a RangeIndex
             start += len(named)
@@ -166,9 +171,18 @@ class TableFile:
         import pyarrow.parquet as pq
 
         try:
-            with pq.ParquetFile(self.path) as file:
-                for batch in file.iter_batches(batch_size=rows, columns=self.columns):
-                    yield batch.to_pandas()
+            # Without a buffer of its own, all that a group has on the disk is read ahead.
+            with pq.ParquetFile(self.path, pre_buffer=False, buffer_size=2**16) as file:
+                for groups in _together(file.metadata):
+                    if _size(file.metadata, groups) > GROUP_BYTES:
+                        yield from (
+                            batch.to_pandas()
+                            for batch in file.iter_batches(batch_size=rows, row_groups=groups, columns=self.columns)
+                        )
+                        continue
+                    table = _by_columns(file, groups, self.columns)
+                    for start in range(0, table.num_rows, rows):
+                        yield table.slice(start, rows).to_pandas()
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"`{self.path}` cannot be read as Parquet: {error}", key=self.key) from error
 
@@ -192,6 +206,35 @@ class TableFile:
             raise self._not_utf8(error) from error
         except (pd.errors.ParserError, ValueError) as error:
             raise DataError(f"`{self.path}` cannot be read as CSV: {error}", key=self.key) from error
+
+
+def _together(metadata: pq.FileMetaData) -> Iterator[list[int]]:
+    """Row groups that follow each other and are held at once; one that is too large by itself is alone."""
+    held: list[int] = []
+    for group in range(metadata.num_row_groups):
+        if held and _size(metadata, [*held, group]) > GROUP_BYTES:
+            yield held
+            held = []
+        held.append(group)
+    if held:
+        yield held
+
+
+def _size(metadata: pq.FileMetaData, groups: Sequence[int]) -> int:
+    return sum(metadata.row_group(group).total_byte_size for group in groups)
+
+
+def _by_columns(file: pq.ParquetFile, groups: list[int], names: Sequence[str]) -> pa.Table:
+    """Row groups as a table, some columns after the others, so that few are there both encoded and decoded."""
+    import pyarrow as pa
+
+    columns: dict[str, pa.ChunkedArray[Any]] = {}
+    for start in range(0, len(names), _COLUMNS_AT_ONCE):
+        part = file.read_row_groups(groups, columns=list(names[start : start + _COLUMNS_AT_ONCE]), use_threads=False)
+        columns |= dict(zip(part.column_names, part.columns, strict=True))
+        # What decoding took would otherwise be kept for the next columns, and half as much again.
+        pa.default_memory_pool().release_unused()
+    return pa.table(columns).replace_schema_metadata(file.schema_arrow.metadata)
 
 
 def _wider(kinds: set[str], *, gaps: bool) -> str:

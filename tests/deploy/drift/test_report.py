@@ -19,7 +19,7 @@ from forgeline.distributions import NumericReference
 from forgeline.errors import DataError, UsageError
 from forgeline.preprocessing import ImagePreprocessing, Preprocessing, TextPreprocessing
 from forgeline.preprocessing.tokenization import CharacterTokenizer
-from forgeline_deploy.drift import check_data, compare
+from forgeline_deploy.drift import check_data, compare, report
 
 Customers = Callable[[int, int], pd.DataFrame]
 COLUMNS = [f"x{number}" for number in range(10)]
@@ -91,12 +91,11 @@ def test_columns_that_moved_come_first(bundle: Bundle, customers: Customers, tmp
 def test_a_file_of_several_pieces_is_one_window(
     bundle: Bundle, customers: Customers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from forgeline.bundle import tables
-
     path = write(customers(7, 300), tmp_path / "new.csv")
     whole = check_data(bundle, path, outputs=False)
-    monkeypatch.setattr(tables, "PIECE_ROWS", 37)
+    monkeypatch.setattr(report, "ROWS_AT_ONCE", 37)
     assert check_data(bundle, path, outputs=False) == whole
+    assert check_data(bundle, customers(7, 300), outputs=False) == whole
 
 
 def test_pictures_and_texts_are_checked_as_tables_are(tmp_path: Path) -> None:

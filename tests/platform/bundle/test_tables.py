@@ -82,6 +82,19 @@ def test_parquet(tricky: pd.DataFrame, tmp_path: Path, size: str) -> None:
     assert table.head(3)["whole"].tolist() == [0, 1, 2]
 
 
+@pytest.mark.parametrize("group_bytes", [0, 2_000, 2**20])
+def test_row_groups_are_read_together_or_by_batches(
+    tricky: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group_bytes: int
+) -> None:
+    frame = tricky.drop(columns=["late_flag", "never", "empty_first"]).assign(kind=pd.Categorical(["a", "b"] * 25))
+    frame.to_parquet(tmp_path / "t.parquet", row_group_size=9)
+    monkeypatch.setattr(tables, "SMALL_BYTES", 0)
+    monkeypatch.setattr(tables, "GROUP_BYTES", group_bytes)
+    pieces = list(TableFile(tmp_path / "t.parquet").pieces(7))
+    assert all(len(piece) <= 7 for piece in pieces)
+    pd.testing.assert_frame_equal(pd.concat(pieces), frame, check_index_type=False)
+
+
 def test_types_for_writing_hold_every_piece(tricky: pd.DataFrame, tmp_path: Path, size: str) -> None:
     import pyarrow as pa
 
