@@ -31,6 +31,13 @@ class ServeConfig(BaseModel):
         default=1,
         description="Processes that hold the model; a range such as `1..4` follows the load between the two numbers.",
     )
+    scale_up_after: TimeSpan = Field(
+        default=TimeSpan(5_000),
+        description="How long batches must queue for the replicas until another one is started, within a range.",
+    )
+    scale_down_after: TimeSpan = Field(
+        default=TimeSpan(120_000), description="How long fewer replicas must have been enough until one is stopped."
+    )
     max_batch: _Count = Field(default=32, description="Samples that go through the model together at most.")
     batch_wait: TimeSpan = Field(
         default=TimeSpan(5), description="How long the first sample of a batch waits for others, such as `5ms`."

@@ -30,6 +30,9 @@ _HEALTH_S = 2.0
 _HEALTH_TIMEOUT_S = 30.0
 _REPLICA_STOPS_S = 10.0
 _CALL_S = 30.0
+_TOLD_EVERY_S = 1.0
+_AVERAGED_OVER_S = 2.0
+"""The handle in the ingress tells Serve how many batches replicas have; more than one each, and there are too few."""
 _QUIET: dict[str, Any] = {"enable_access_log": False, "log_level": "WARNING"}
 
 
@@ -229,18 +232,8 @@ class Stack:
         needs: dict[str, Any] = {"num_cpus": resources.cpus_per_worker, "num_gpus": resources.gpus_per_worker}
         if resources.memory_per_worker is not None:
             needs["memory"] = resources.memory_per_worker.bytes
-        fewest, most = config.fewest_replicas, config.most_replicas
-        # A replica that always has one batch and the next one waiting is busy: there is work for another.
-        scaling: dict[str, Any] = {"num_replicas": fewest}
-        if most > fewest:
-            scaling = {
-                "autoscaling_config": {
-                    "min_replicas": fewest, "max_replicas": most, "target_ongoing_requests": 1,
-                    "upscale_delay_s": 5.0, "downscale_delay_s": 120.0,
-                }
-            }  # fmt: skip
         deployment = cast("Any", serve.deployment)(Replica, name="Model").options(
-            **scaling,
+            **_scaling(config),
             ray_actor_options=needs,
             max_ongoing_requests=16,
             health_check_period_s=_HEALTH_S,
@@ -293,6 +286,24 @@ class Stack:
                 raise RunFailed(f"the ingress does not come up: {reason}", reason="user_error") from error
             if not told["ready"] and time.monotonic() >= until:
                 raise RunFailed(f"the ingress is not ready within {_UP_WITHIN_S:g} s", reason="user_error")
+
+
+def _scaling(config: ServeConfig) -> dict[str, Any]:
+    """How many replicas Serve keeps."""
+    if config.most_replicas == config.fewest_replicas:
+        return {"num_replicas": config.fewest_replicas}
+    return {
+        "autoscaling_config": {
+            "min_replicas": config.fewest_replicas,
+            "max_replicas": config.most_replicas,
+            # A replica that always has one batch and the next one waiting is busy: there is work for another.
+            "target_ongoing_requests": 1,
+            "metrics_interval_s": _TOLD_EVERY_S,
+            "look_back_period_s": _AVERAGED_OVER_S,
+            "upscale_delay_s": config.scale_up_after.total_seconds(),
+            "downscale_delay_s": config.scale_down_after.total_seconds(),
+        }
+    }
 
 
 def application_name(deployment: str, version: str) -> str:

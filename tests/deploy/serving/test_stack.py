@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -23,7 +22,10 @@ from tests.deploy.serving.conftest import ROW, folder_recorder
 
 pytestmark = pytest.mark.ray
 
+_WITHIN_S = 90
 RESOURCES = Resources(workers=2, cpus_per_worker=0.5)
+# Batches of one, so that a few clients are more than a replica takes.
+SERVE = {"replicas": "1..2", "max_batch": 1, "batch_wait": "1ms", "scale_up_after": "1s", "scale_down_after": "1s"}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,7 @@ def stack(bundle: Bundle, recorded: Path, tmp_path_factory: pytest.TempPathFacto
     own = Stack(
         deployment="a1b2c3",
         model="customers",
-        config=ServeConfig.model_validate({"replicas": 2, "port": port, "batch_wait": "2ms"}),
+        config=ServeConfig.model_validate(SERVE | {"port": port}),
         resources=RESOURCES,
         log=str(tmp_path_factory.mktemp("log")),
         recorder=folder_recorder(recorded),
@@ -56,26 +58,33 @@ def version(bundle: Bundle, name: str) -> ServedVersion:
     return ServedVersion(version=name, bundle=str(bundle.folder), digest=bundle.digest)
 
 
+def replicas(stack: Stack) -> int:
+    """As many as the ingress sends batches to."""
+    return int(stack.ask_ingress("status")["lanes"]["1"]["replicas"])
+
+
 class Load:
     """Clients that ask one after the other, and count how it went."""
 
-    def __init__(self, url: str, *, clients: int = 4) -> None:
-        self._url = url
-        self._clients = clients
+    def __init__(self, url: str, *, clients: int, pause_s: float = 0.0) -> None:
+        self._url, self._clients, self._pause_s = url, clients, pause_s
         self.counted: Counter[str] = Counter()
-        self.until_refused = False
 
-    async def run(self, meanwhile: asyncio.Task[None] | None, seconds: float) -> Counter[str]:
-        until = time.monotonic() + seconds
+    async def until(self, done: Callable[[], bool]) -> Counter[str]:
+        """Ask until something is so, which is looked at five times a second."""
+        over = asyncio.Event()
         limits = httpx.Limits(max_connections=self._clients)
         async with httpx.AsyncClient(base_url=self._url, timeout=60, limits=limits) as client:
-            await asyncio.gather(*(self._one(client, until) for _ in range(self._clients)))
-        if meanwhile is not None:
-            await meanwhile
+            asking = [asyncio.create_task(self._one(client, over)) for _ in range(self._clients)]
+            async with asyncio.timeout(_WITHIN_S):
+                while not await asyncio.to_thread(done):
+                    await asyncio.sleep(0.2)
+            over.set()
+            await asyncio.gather(*asking)
         return self.counted
 
-    async def _one(self, client: httpx.AsyncClient, until: float) -> None:
-        while time.monotonic() < until:
+    async def _one(self, client: httpx.AsyncClient, over: asyncio.Event) -> None:
+        while not over.is_set():
             try:
                 answer = await client.post("/predict", json={"instances": [ROW]})
                 self.counted[f"{answer.status_code} {answer.headers.get('X-Model-Version')}"] += 1
@@ -85,6 +94,7 @@ class Load:
                 await asyncio.sleep(0.05)
             except httpx.HTTPError as error:
                 self.counted[type(error).__name__] += 1
+            await asyncio.sleep(self._pause_s)
 
 
 def test_it_predicts_what_the_bundle_predicts(stack: Stack, bundle: Bundle) -> None:
@@ -95,21 +105,28 @@ def test_it_predicts_what_the_bundle_predicts(stack: Stack, bundle: Bundle) -> N
     assert 'forgeline_samples_total{version="1"} 2.0' in metrics
 
 
+def test_replicas_follow_the_load_and_no_request_fails(stack: Stack) -> None:
+    busy = asyncio.run(Load(stack.url, clients=8).until(lambda: replicas(stack) == 2))
+    calm = asyncio.run(Load(stack.url, clients=1, pause_s=0.1).until(lambda: replicas(stack) == 1))
+    assert set(busy) == set(calm) == {"200 1"}
+
+
 def test_the_end_answers_what_was_asked_and_gives_away_what_was_recorded(stack: Stack, recorded: Path) -> None:
-    async def scene() -> tuple[Counter[str], bool]:
+    text = httpx.get(f"{stack.url}/metrics").text
+    before = float(text.partition('forgeline_samples_total{version="1"} ')[2].partition("\n")[0])
+    load = Load(stack.url, clients=4)
+
+    async def scene() -> bool:
         async def stop() -> bool:
             await asyncio.sleep(0.5)
             return await asyncio.to_thread(stack.drain, 20.0)
 
         stopping = asyncio.create_task(stop())
-        load = Load(stack.url)
-        while not stopping.done():
-            await load.run(None, 0.5)
-        return load.counted, await stopping
+        await load.until(stopping.done)
+        return await stopping
 
-    counted, drained = asyncio.run(scene())
-    assert drained
-    assert set(counted) == {"200 1", "not taken"}, counted
+    assert asyncio.run(scene())
+    assert set(load.counted) == {"200 1", "not taken"}, load.counted
+    # Every sample that was answered was recorded by one of the two replicas, of which one is gone for long.
     rows = [np.load(file) for file in recorded.glob("*.npy")]
-    # Every sample that was answered was recorded by one of the replicas, once.
-    assert sum(len(one) for one in rows) >= counted["200 1"]
+    assert len(rows) == 2 and sum(len(one) for one in rows) >= before + load.counted["200 1"]
