@@ -12,6 +12,7 @@ import pytest
 
 from forgeline import plugins
 from forgeline.bundle import Bundle, Reference
+from forgeline.bundle.embedding import Projections
 from forgeline.preprocessing import ClassTarget, TablePreprocessing
 
 Customers = Callable[[int, int], pd.DataFrame]
@@ -61,7 +62,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory, customers: Customers) -> Bu
     }
     folder = tmp_path_factory.mktemp("customers")
     bare = Bundle.save(folder / "bare", model_state=_weights(saved), **saved)
-    reference = Reference.of(preprocessing, [preprocessing.encode(train)], bare.outputs(preprocessing.encode(val)))
+    with Projections(bare.model) as seen:
+        outputs = bare.outputs(preprocessing.encode(val))
+    reference = Reference.of(preprocessing, [preprocessing.encode(train)], outputs, embedding=seen.values)
     return Bundle.save(folder / "bundle", model_state=bare.model.state_dict(), reference=reference, **saved)
 
 

@@ -123,7 +123,9 @@ class Judge:
         """The rows since the last verdict on this stream; None while these are too few."""
         if stream.version not in self._detectors or tally.observation is None:
             return None
-        carried = [*self._carried.pop(stream, []), (key, tally)]
+        # A replica of an earlier release counted other features: its rows stay stored, and are not judged with these.
+        before = [held for held in self._carried.pop(stream, []) if _counted_alike(held[1], tally)]
+        carried = [*before, (key, tally)]
         together = sum((held for _, held in carried), start=Tally())
         assert together.observation is not None
         if together.rows < self.config.minimum:
@@ -162,7 +164,7 @@ def together(windows: Iterable[Window], window_s: float) -> Iterator[Window]:
         if window.is_late:
             yield window
             continue
-        if held and _start(held[0], window_s) != _start(window, window_s):
+        if held and (_start(held[0], window_s) != _start(window, window_s) or not _alike(held[0], window)):
             yield _one(held, window_s)
             held = []
         held.append(window)
@@ -172,6 +174,19 @@ def together(windows: Iterable[Window], window_s: float) -> Iterator[Window]:
 
 def _start(window: Window, window_s: float) -> float:
     return window.key.start // window_s * window_s
+
+
+def _alike(one: Window, other: Window) -> bool:
+    both = one.parts.keys() & other.parts.keys()
+    return all(_counted_alike(one.parts[stream].tally, other.parts[stream].tally) for stream in both)
+
+
+def _counted_alike(one: Tally, other: Tally) -> bool:
+    """Whether the same features were counted of both, or nothing of one."""
+    if one.observation is None or other.observation is None:
+        return True
+    sides = ((one.observation.inputs, other.observation.inputs), (one.observation.outputs, other.observation.outputs))
+    return all(mine.keys() == theirs.keys() for mine, theirs in sides)
 
 
 def _one(windows: list[Window], window_s: float) -> Window:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from forgeline.bundle.embedding import PROJECTIONS
 from forgeline.bundle.observation import Observation
 from forgeline.bundle.observer import Observer
 from forgeline.preprocessing.tabular import Gaps
@@ -43,6 +44,7 @@ class Answered(Protocol):
         raw: as they came, in parts that follow each other.
         encoded: the model's input arrays.
         outputs: of the model.
+        embedding: projections of its embedding; None where it has none.
         gaps: where rows of a table have no value; None of other data.
         arrivals: unix seconds at which each request reached the router.
         roles: for which each was asked, such as `champion`.
@@ -55,6 +57,8 @@ class Answered(Protocol):
     def encoded(self) -> Mapping[str, NDArray[Any]]: ...
     @property
     def outputs(self) -> NDArray[Any]: ...
+    @property
+    def embedding(self) -> NDArray[Any] | None: ...
     @property
     def gaps(self) -> Gaps | None: ...
     @property
@@ -75,14 +79,17 @@ def counter_of(bundle: Bundle) -> Callable[[Batch], Observation]:
     """
     if bundle.reference is None:
         return lambda batch: Observation(rows=batch.rows, inputs={}, outputs={})
-    observer = Observer.of(bundle)
+    observer = Observer.of(bundle, embedding=True)
 
     def count(batch: Batch) -> Observation:
         beside = batch.beside
         gaps = None
         if "missing_numbers" in beside:
             gaps = Gaps(numeric=beside["missing_numbers"], categorical=beside["missing_categories"])
-        observer.count(batch.encoded, gaps=gaps, outputs=beside.get("outputs"))
+        embedding = beside.get("embedding")
+        if embedding is None and observer.wants_embedding:
+            embedding = np.full((batch.rows, PROJECTIONS), np.nan)  # which are counted as missing
+        observer.count(batch.encoded, gaps=gaps, outputs=beside.get("outputs"), embedding=embedding)
         return observer.take()
 
     return count
@@ -131,6 +138,8 @@ class ReplicaRecording:
         """Put an answered batch aside, to be counted within a second."""
         beside: dict[str, NDArray[Any]] = {"outputs": np.asarray(batch.outputs)}
         preprocessing = self._bundle.preprocessing
+        if batch.embedding is not None:
+            beside["embedding"] = batch.embedding
         if batch.gaps is not None:
             beside |= {"missing_numbers": batch.gaps.numeric, "missing_categories": batch.gaps.categorical}
         requests = _named(batch.request_ids)

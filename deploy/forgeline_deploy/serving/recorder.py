@@ -36,6 +36,7 @@ class RecordedBatch:
         raw: as `Bundle.predict` takes them, in parts that follow each other: rows as mappings, texts, pixels, series.
         encoded: the model's input arrays.
         outputs: of the model: probabilities or standardised numbers.
+        embedding: projections [n, 4] of what the last layer read; None of models without one.
         gaps: where rows of a table have no value; None of other data.
         request_ids: of the request that a sample came with.
         arrivals: Unix seconds at which that request reached the ingress.
@@ -46,6 +47,7 @@ class RecordedBatch:
     raw: Sequence[Any]
     encoded: Mapping[str, NDArray[Any]]
     outputs: NDArray[Any]
+    embedding: NDArray[Any] | None
     gaps: Gaps | None
     request_ids: Sequence[str]
     arrivals: Sequence[float]

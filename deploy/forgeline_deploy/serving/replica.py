@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,6 +131,7 @@ class Engine:
 
     def __init__(self, order: ReplicaOrder) -> None:
         from forgeline.bundle import Bundle
+        from forgeline.bundle.embedding import in_one_pass
         from forgeline.errors import BundleTampered
 
         self._order = order
@@ -139,6 +141,8 @@ class Engine:
                 f"the bundle {order.bundle} is not the one that is to be served: sha256 {self.bundle.digest[:12]}…, "
                 f"wanted {order.digest[:12]}…"
             )
+        bundle = self.bundle
+        self._projects = order.recorder is not None and in_one_pass(bundle.task, bundle.preprocessing.kind)
 
     def warm_up(self) -> None:
         """Load what the first request would wait for."""
@@ -154,7 +158,7 @@ class Engine:
         if not encoded.good:
             return Answers(columns={}, refused=encoded.refused, failed=encoded.failed), None
         try:
-            outputs = self._outputs(encoded.arrays)
+            outputs, embedding = self._outputs(encoded.arrays)
         except Exception:
             if len(encoded.good) == 1:
                 traceback.print_exc()
@@ -170,14 +174,19 @@ class Engine:
             encode_s=encoded_at - began,
             forward_s=done_at - encoded_at,
         )
-        return answers, self._recorded(batch, encoded, outputs, done_at - began)
+        return answers, self._recorded(batch, encoded, outputs, embedding, done_at - began)
 
     def texts(self, prompt: str, settings: Mapping[str, Any]) -> Any:
         """A text's continuation in pieces."""
         return self.bundle.stream(prompt, device=self._order.device, **settings)
 
-    def _outputs(self, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        return self.bundle.outputs(arrays, batch_size=self._order.max_batch, device=self._order.device)
+    def _outputs(self, arrays: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any] | None]:
+        """Of the model, and what the same pass had for an embedding where that is recorded."""
+        from forgeline.bundle.embedding import Projections
+
+        with Projections(self.bundle.model) if self._projects else nullcontext() as seen:
+            outputs = self.bundle.outputs(arrays, batch_size=self._order.max_batch, device=self._order.device)
+        return outputs, None if seen is None else seen.values
 
     def _one_by_one(self, batch: Batch) -> tuple[Answers, None]:
         """The model failed on a batch: one request's samples must not take the answers of others with them."""
@@ -233,7 +242,14 @@ class Engine:
         except Exception as error:
             return error
 
-    def _recorded(self, batch: Batch, encoded: Encoded, outputs: NDArray[Any], seconds: float) -> RecordedBatch | None:
+    def _recorded(
+        self,
+        batch: Batch,
+        encoded: Encoded,
+        outputs: NDArray[Any],
+        embedding: NDArray[Any] | None,
+        seconds: float,
+    ) -> RecordedBatch | None:
         if self._order.recorder is None:
             return None
         owners = [batch.tickets[number] for number in encoded.good for _ in range(len(batch.pieces[number]))]
@@ -241,6 +257,7 @@ class Engine:
             raw=encoded.raw,
             encoded=encoded.arrays,
             outputs=outputs,
+            embedding=embedding,
             gaps=Gaps.joined(encoded.gaps) if encoded.gaps else None,
             request_ids=[ticket.request_id for ticket in owners],
             arrivals=[ticket.arrival for ticket in owners],

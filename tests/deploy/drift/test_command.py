@@ -43,9 +43,9 @@ def test_without_drift_the_code_is_0(bundle: Bundle, new: Path, capsys: pytest.C
     out = capsys.readouterr().out
     header, *lines = out.splitlines()
     assert header.split()[:4] == ["feature", "kind", "values", "nulls"] and header.endswith("drifted")
-    assert len(lines) == 10 and "prediction (output)" in out
+    assert len(lines) == 14 and "embedding[0] (output)" in out
     assert lines[-1] == (
-        "0 of 8 features drifted at a false discovery rate of 0.05; 300 rows against 500 of the training"
+        "0 of 12 features drifted at a false discovery rate of 0.05; 300 rows against 500 of the training"
     )
 
 

@@ -70,6 +70,7 @@ def test_new_rows_like_the_old_ones(bundle: Bundle, customers: Customers, tmp_pa
         "probability": ("output", "numeric"),
         "probability[yes]": ("output", "numeric"),
         "entropy": ("output", "numeric"),
+        **{f"embedding[{number}]": ("output", "numeric") for number in range(4)},
     }
     inputs = check_data(bundle, tmp_path / "new.csv", outputs=False).features
     assert {feature.role for feature in inputs} == {"input"}

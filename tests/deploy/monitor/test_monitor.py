@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,18 @@ def test_windows_with_few_rows_are_judged_together(watching: Watching) -> None:
     assert judged == [0, 0, 120, 0, 0]
     watching.begin(60.0)
     assert watching.window(6, rows=40)[0].decision.judged_rows == 120
+
+
+def test_rows_that_were_counted_by_fewer_features_are_not_judged_with_others(watching: Watching) -> None:
+    watching.window(0, rows=60)
+    carried = [(key, tally) for held in watching.monitor.judge._carried.values() for key, tally in held]
+    [(key, tally)] = carried
+    assert tally.observation is not None
+    watching.monitor.judge._carried[CHAMPION] = [
+        (key, replace(tally, observation=replace(tally.observation, outputs={})))
+    ]
+    [window] = watching.window(1, rows=110)
+    assert window.decision.judged_rows == 110
 
 
 def test_a_restarted_monitor_stands_where_the_one_before_stood(watching: Watching) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -17,6 +15,10 @@ from forgeline.ledger.journal import Journal
 from forgeline_deploy.monitor import Monitor, MonitorConfig, Stream, WindowStore
 from forgeline_deploy.monitor.pane import Delivery, Receipt
 from forgeline_deploy.monitor.recording import ReplicaRecording
+from forgeline_deploy.serving.recorder import RecordedBatch, Recorder, ReplicaIdentity
+from forgeline_deploy.serving.replica import Engine
+from forgeline_deploy.serving.samples import Batch, Samples, Ticket
+from tests.deploy.serving.conftest import order_of
 
 Customers = Callable[[int, int], pd.DataFrame]
 CONFIG = MonitorConfig.model_validate(
@@ -27,29 +29,21 @@ CONFIG = MonitorConfig.model_validate(
 )  # fmt: skip
 
 
-@dataclass
-class Served:
-    """A batch as a replica hands it over."""
-
-    raw: list[list[dict[str, Any]]]
-    encoded: Any
-    outputs: Any
-    gaps: Any
-    request_ids: list[str]
-    arrivals: list[float]
-    roles: list[str]
-    seconds: float = 0.01
-
-
-def served(bundle: Bundle, rows: pd.DataFrame, *, at: float, name: str) -> Served:
-    preprocessing: Any = bundle.preprocessing
-    encoded, gaps = preprocessing.encode_with_gaps(rows)
+def served(bundle: Bundle, rows: pd.DataFrame, *, at: float, name: str) -> RecordedBatch:
+    """Rows that a replica answered at once, each of a request of its own."""
     raw = [
         {str(key): None if value != value else value for key, value in row.items()} for row in rows.to_dict("records")
     ]
-    ids = [f"{name}-{number}" for number in range(len(rows))]
     roles = ["shadow" if number % 4 == 3 else "champion" for number in range(len(rows))]
-    return Served([raw[:5], raw[5:]], encoded, bundle.outputs(encoded), gaps, ids, [at] * len(rows), roles)
+    tickets = [Ticket(request_id=f"{name}-{number}", arrival=at, role=role) for number, role in enumerate(roles)]
+    engine = Engine(order_of(bundle, max_batch=64, recorder=unused))
+    _, recorded = engine.answer(Batch([Samples("rows", [row]) for row in raw], tickets))
+    assert recorded is not None
+    return recorded
+
+
+def unused(bundle: Bundle, identity: ReplicaIdentity) -> Recorder:
+    raise AssertionError("nothing is recorded in the replica's thread here")
 
 
 class Clock:
@@ -94,6 +88,9 @@ def test_what_replicas_record_is_what_the_rows_are(
         # What a network makes of a row differs in the last bit by the rows beside it.
         assert found is not None and (found.rows, found.inputs) == (whole.rows, whole.inputs)
         assert found.outputs["prediction"] == whole.outputs["prediction"]
+        assert found.outputs.keys() == whole.outputs.keys() >= {f"embedding[{number}]" for number in range(4)}
+        for name, held in whole.outputs.items():
+            assert found.outputs[name].rows == held.rows and found.outputs[name].missing == 0
         assert part.tally.requests == len(part.answers) or part.answers == ()
         assert len(part.payloads) == 3 and '"plan"' in part.payloads[0].content
     champion = window.parts[Stream("champion", "3")].tally.observation
