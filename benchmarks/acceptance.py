@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmarks import (
     bars,
+    deployment_faults,
     drift_alarms,
     exactness,
     exports,
@@ -34,6 +35,7 @@ from benchmarks import (
     sweep_functions,
     sweep_kill,
     sweep_search,
+    tests_on_postgresql,
     zoo_autoencoders,
     zoo_decoders,
     zoo_diffusion,
@@ -67,6 +69,7 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
         **{bar.name: partial(bars.measure, bar, _say) for bar in zoo_decoders.BARS},
         "sample-and-rank LaMDA": partial(zoo_decoders.sample_and_rank, _say),
     },
+    "deployment-faults": deployment_faults.rows(_say),
     "diffusion": {zoo_diffusion.DDPM.name: partial(zoo_diffusion.against_the_gan, _say)},
     **drift_alarms.groups(_say),
     "exactness": {
@@ -83,6 +86,7 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
     "label-free": label_free.rows(_say),
     "loop": loop.rows(_say),
     "merge": merges.rows(_say),
+    "postgresql": tests_on_postgresql.rows(_say),
     "promotion": promotions.rows(_say),
     "recurrent": {bar.name: partial(bars.measure, bar, _say) for bar in zoo_recurrent.BARS},
     "rollout": rollout.rows(_say),

@@ -1,6 +1,6 @@
 """How many metric points a second reach MLflow: what a run does with its spool, against MLflow's own ways, in one run.
 
-    pip install --group bench                                # a PostgreSQL server and its driver, if none is on the path
+    pip install --group bench                                # PostgreSQL, where none is on the path, and its driver
     python -m benchmarks.tracking_throughput                 # writes benchmarks/results/tracking_throughput.json
     python -m benchmarks.tracking_throughput sqlite          # one store, the others' figures kept
 
@@ -15,18 +15,16 @@ import argparse
 import contextlib
 import json
 import os
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks import results_file
+from benchmarks.mlflow_server import served
 from benchmarks.postgresql import running
 
 KEYS = [f"train/metric_{number}" for number in range(100)]
@@ -47,38 +45,6 @@ def postgresql(folder: Path) -> Iterator[str]:
     """URI of a PostgreSQL server of its own, on a socket in `folder`."""
     with running(folder) as server:
         yield server.url()
-
-
-@contextlib.contextmanager
-def served(uri: str, folder: Path) -> Iterator[str]:
-    """Address of `mlflow server` on a store."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", uri, "--default-artifact-root", (folder / "artifacts").as_uri()]
-    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    server = subprocess.Popen(
-        command, env={**os.environ, **quiet}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )  # fmt: skip
-    try:
-        _wait_for(f"{address}/health", server)
-        yield address
-    finally:
-        os.killpg(server.pid, 15)
-        server.wait(20)
-
-
-def _wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(600):
-        with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=1):
-            return
-        if server.poll() is not None:
-            raise RuntimeError(f"mlflow server ended with {server.returncode}")
-        time.sleep(0.1)
-    raise RuntimeError("mlflow server does not answer")
 
 
 def forgeline(uri: str, *, watched: bool = False) -> float:
@@ -190,8 +156,8 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="fl") as folder, STORES[name](Path(folder)) as uri:
             Tracker(uri).check()  # which creates its tables
             _keep(rows, name, _summary(_measured(uri, arguments.rounds)))
-            with served(uri, Path(folder)) as address:
-                _keep(rows, f"{name}, behind mlflow server", _summary(_measured(address, arguments.rounds)))
+            with served(uri, Path(folder)) as server:
+                _keep(rows, f"{name}, behind mlflow server", _summary(_measured(server.address, arguments.rounds)))
     return 0
 
 

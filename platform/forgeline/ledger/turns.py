@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
 
 from forgeline.errors import LedgerError
 
@@ -19,6 +20,7 @@ WAIT_S = 60.0
 """How long a turn is waited for."""
 
 _LOOK_EVERY_S = 0.005
+_LOCK_NOT_AVAILABLE = "55P03"  # of PostgreSQL
 
 
 @contextmanager
@@ -46,10 +48,23 @@ def file_turn(path: Path) -> Iterator[None]:
 
 @contextmanager
 def advisory_turn(engine: sa.Engine, subject: str) -> Iterator[None]:
-    """Hold PostgreSQL's lock on a subject, by a transaction of its own that writes nothing."""
+    """Hold PostgreSQL's lock on a subject, by a transaction of its own that writes nothing.
+
+    Raises:
+        LedgerError: another process holds it for `WAIT_S`.
+    """
     with engine.connect() as connection, connection.begin():
         connection.execute(sa.text(f"SET LOCAL lock_timeout = '{WAIT_S:g}s'"))
-        connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:subject, 0))"), {"subject": subject})
+        try:
+            connection.execute(
+                sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:subject, 0))"), {"subject": subject}
+            )
+        except OperationalError as error:
+            if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+                raise
+            raise LedgerError(
+                f"another process has held the turn of {subject!r} for {WAIT_S:g} s; try again when it has ended"
+            ) from error
         yield
 
 

@@ -18,6 +18,7 @@ import pytest
 from forgeline.ledger.journal import Journal
 from forgeline.ledger.ledger import Ledger
 from forgeline_deploy.alerts.alert import Alert, Severity
+from tests.databases import ledger_url
 
 RECEIVER = """
 import json, sys, time
@@ -92,8 +93,13 @@ def receiver(tmp_path: Path) -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+def url(tmp_path: Path) -> str:
+    return ledger_url(tmp_path)
+
+
+@pytest.fixture
+def ledger(url: str) -> Iterator[Ledger]:
+    opened = Ledger(url)
     yield opened
     opened.close()
 

@@ -18,10 +18,14 @@ from forgeline_deploy.alerts.spec import LogConfig
 
 
 def test_alerts_are_listed_with_whom_they_did_not_reach(
-    journal: Callable[[], Journal], alert: Callable[..., Alert], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    journal: Callable[[], Journal],
+    alert: Callable[..., Alert],
+    tmp_path: Path,
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("FORGELINE_HOME", str(tmp_path))
-    monkeypatch.setenv("FORGELINE_LEDGER_URL", f"sqlite:///{tmp_path / 'ledger.db'}")
+    monkeypatch.setenv("FORGELINE_LEDGER_URL", url)
     written = journal()
     empty = CliRunner().invoke(app, ["list", "digits"])
     assert empty.exit_code == 0 and empty.output == "no alert\n"

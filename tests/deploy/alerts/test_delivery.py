@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -112,11 +111,10 @@ def test_a_receiver_that_was_down_gets_all_of_it_in_order(
 
 
 def test_a_sender_killed_before_it_wrote_it_down_sends_it_again(
-    receiver: Any, hook: WebhookConfig, journal: Callable[[], Journal], alert: MakeAlert, tmp_path: Path
+    receiver: Any, hook: WebhookConfig, journal: Callable[[], Journal], alert: MakeAlert, url: str
 ) -> None:
     written = journal()
     AlertBook(written, [hook]).see(alert(), 1000.0)
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
     with subprocess.Popen([sys.executable, "-c", SENDER, url], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stdout.readline().startswith("delivered")
         os.kill(process.pid, signal.SIGKILL)

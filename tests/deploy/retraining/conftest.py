@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from forgeline.preprocessing.recent import write_rows
 from forgeline.spec.loading import load
 from forgeline_deploy.retraining.retraining import Retraining
 from forgeline_deploy.retraining.spec import RetrainConfig
+from tests.databases import ledger_url
 
 DAY_S = 86_400.0
 TRAINING: dict[str, Any] = {
@@ -68,19 +68,23 @@ class LedgerLauncher:
 
 
 @pytest.fixture(scope="session")
-def empty_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("empty") / "ledger.db"
-    opened = Ledger(f"sqlite:///{path}")
+def empty_ledger(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """URL of a ledger with the run, to be copied."""
+    url = ledger_url(tmp_path_factory.mktemp("empty"))
+    opened = Ledger(url)
     opened.create_run(id="run1", name="wine-live", kind="deployment", spec="")
     opened.close()
-    return path
+    return url
 
 
 @pytest.fixture
-def ledger(empty_ledger: Path, tmp_path: Path) -> Iterator[Ledger]:
-    for file in empty_ledger.parent.glob("ledger.db*"):
-        shutil.copy(file, tmp_path)
-    opened = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+def url(empty_ledger: str, tmp_path: Path) -> str:
+    return ledger_url(tmp_path, like=empty_ledger)
+
+
+@pytest.fixture
+def ledger(url: str) -> Iterator[Ledger]:
+    opened = Ledger(url)
     yield opened
     opened.close()
 

@@ -16,10 +16,10 @@ from forgeline_deploy.retraining.retraining import Retraining, Wish
 
 
 def test_a_person_lists_and_approves(
-    controller: Callable[..., Retraining], ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    controller: Callable[..., Retraining], ledger: Ledger, tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FORGELINE_HOME", str(tmp_path))
-    monkeypatch.setenv("FORGELINE_LEDGER_URL", f"sqlite:///{tmp_path / 'ledger.db'}")
+    monkeypatch.setenv("FORGELINE_LEDGER_URL", url)
     run = CliRunner().invoke
     assert run(app, ["list", "wine-live"]).output == "no retraining was wanted yet\n"
     assert isinstance(run(app, ["approve", "wine-live"]).exception, UsageError)

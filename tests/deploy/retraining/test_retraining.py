@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +16,7 @@ from forgeline_deploy.retraining.attempt import Attempt, Outcome, Stage
 from forgeline_deploy.retraining.launcher import LaunchRefused
 from forgeline_deploy.retraining.retraining import Retraining, Wish
 from forgeline_deploy.retraining.spec import RetrainConfig
+from tests.databases import ledger_url
 from tests.deploy.retraining.conftest import DAY_S, TRAINING, LedgerLauncher, Samples
 
 HARM = Wish(why="harm", summary="accuracy fell to 0.81", labelled=500)
@@ -141,12 +140,10 @@ actions = st.lists(
 @given(actions, st.sampled_from(["auto", "person"]))
 @settings(max_examples=80, deadline=None)
 def test_killed_anywhere_and_raced_it_is_one_job(
-    empty_ledger: Path, tmp_path_factory: pytest.TempPathFactory, taken: list[Any], approve: str
+    empty_ledger: str, tmp_path_factory: pytest.TempPathFactory, taken: list[Any], approve: str
 ) -> None:
     folder = tmp_path_factory.mktemp("loop")
-    for file in empty_ledger.parent.glob("ledger.db*"):
-        shutil.copy(file, folder)
-    ledger = Ledger(f"sqlite:///{folder / 'ledger.db'}")
+    ledger = Ledger(ledger_url(folder, like=empty_ledger))
     config = RetrainConfig.model_validate({"spec": TRAINING, "approve": approve, "at_most": "2 per 7d"})
     fates: list[str] = []
     now, samples = [0.0], Samples()

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +8,19 @@ import pytest
 
 from forgeline.ledger.ledger import Ledger
 from forgeline.ledger.records import RunRecord
+from tests.databases import ledger_url
 
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'ledger.db'}"
+    return ledger_url(tmp_path)
 
 
 @pytest.fixture
-def ledger(url: str) -> Ledger:
-    return Ledger(url)
+def ledger(url: str) -> Iterator[Ledger]:
+    opened = Ledger(url)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

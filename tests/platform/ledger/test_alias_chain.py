@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -25,6 +24,7 @@ from forgeline.ledger.alias_chain import GENESIS, hash_of
 from forgeline.ledger.alias_history import AliasHistory, pointing_at
 from forgeline.ledger.ledger import Ledger
 from forgeline.ledger.records import AliasMove
+from tests.databases import execute, ledger_url, of_sqlite
 
 START = datetime(2026, 11, 30, 12, tzinfo=UTC)
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
@@ -53,24 +53,30 @@ def write(url: str, whys: list[str], model: str = "digits") -> list[AliasMove]:
 
 
 @pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh ledger in one file, to be copied."""
-    path = tmp_path_factory.mktemp("empty") / "ledger.db"
-    Ledger(f"sqlite:///{path}").close()
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return path
+def empty(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """URL of a fresh ledger, to be copied."""
+    url = ledger_url(tmp_path_factory.mktemp("empty"))
+    Ledger(url).close()
+    return url
 
 
 @pytest.fixture
-def copied(empty: Path, tmp_path: Path) -> Callable[[], Path]:
+def fresh(empty: str, tmp_path: Path) -> Callable[[], str]:
     """Makes a fresh ledger."""
     numbers = itertools.count()
 
-    def copy() -> Path:
-        return Path(shutil.copy(empty, tmp_path / f"ledger-{next(numbers)}.db"))
+    def copy() -> str:
+        folder = tmp_path / str(next(numbers))
+        folder.mkdir()
+        return ledger_url(folder, like=empty)
 
     return copy
+
+
+@pytest.fixture
+def copied(fresh: Callable[[], str]) -> Callable[[], Path]:
+    """Makes a fresh ledger in a file of SQLite."""
+    return lambda: Path(fresh().removeprefix("sqlite:///"))
 
 
 def do(path: Path, *statements: tuple[str, tuple[Any, ...]]) -> None:
@@ -109,8 +115,8 @@ def test_each_model_has_a_chain_of_its_own(url: str) -> None:
 
 @given(whys=st.lists(TEXT, min_size=1, max_size=6))
 @tampering
-def test_whatever_is_written_fits(copied: Callable[[], Path], whys: list[str]) -> None:
-    url = f"sqlite:///{copied()}"
+def test_whatever_is_written_fits(fresh: Callable[[], str], whys: list[str]) -> None:
+    url = fresh()
     written = write(url, whys)
     history = AliasHistory(url)
     assert history.moves("digits") == written
@@ -131,6 +137,7 @@ COLUMNS: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
+@of_sqlite
 @given(data=st.data(), count=st.integers(1, 6))
 @tampering
 def test_any_altered_value_is_found_in_its_row_or_the_one_after(
@@ -153,6 +160,7 @@ def test_any_altered_value_is_found_in_its_row_or_the_one_after(
     assert found(path) <= place
 
 
+@of_sqlite
 @given(data=st.data(), count=st.integers(2, 6))
 @tampering
 def test_a_row_that_was_removed_is_missed(copied: Callable[[], Path], data: st.DataObject, count: int) -> None:
@@ -164,6 +172,7 @@ def test_a_row_that_was_removed_is_missed(copied: Callable[[], Path], data: st.D
     assert found(path) == place
 
 
+@of_sqlite
 @given(data=st.data(), count=st.integers(2, 6), whole=st.booleans())
 @tampering
 def test_rows_that_changed_places_are_found(
@@ -189,6 +198,7 @@ def test_rows_that_changed_places_are_found(
     assert found(path) == one
 
 
+@of_sqlite
 @given(data=st.data(), count=st.integers(1, 6), renumbered=st.booleans())
 @tampering
 def test_a_row_that_was_put_in_is_found(
@@ -213,15 +223,15 @@ def test_a_row_that_was_put_in_is_found(
     assert found(path) in (place, place + 1)
 
 
-def test_what_was_cut_off_the_end_shows_by_a_head_that_was_kept(url: str, tmp_path: Path) -> None:
+def test_what_was_cut_off_the_end_shows_by_a_head_that_was_kept(url: str) -> None:
     written = write(url, ["a", "b", "c"])
-    do(tmp_path / "ledger.db", ("DELETE FROM alias_moves WHERE number = 3", ()))
+    execute(url, "DELETE FROM alias_moves WHERE number = 3")
     [chain] = AliasHistory(url).chains()
     assert chain.fault is None
     assert written[1].hash in chain.hashes and written[2].hash not in chain.hashes
 
 
-def test_rows_of_an_older_ledger_are_chained_when_it_is_opened(url: str, tmp_path: Path) -> None:
+def test_rows_of_an_older_ledger_are_chained_when_it_is_opened(url: str) -> None:
     Ledger(url).close()
     engine = sa.create_engine(url)
     config = Config()
@@ -231,13 +241,13 @@ def test_rows_of_an_older_ledger_are_chained_when_it_is_opened(url: str, tmp_pat
         command.downgrade(config, "0006")
     engine.dispose()
     columns = "model, alias, from_version, to_version, who, moved, why, rollback"
-    rows = [
-        (model, "champion", version - 1 or None, version, "ann@host", f"2026-01-0{version} 00:00:00.000000", "ä", back)
-        for version, back in ((1, 0), (2, 0), (3, 1))
-        for model in ("digits", "wine")
-    ]
-    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection, connection:
-        connection.executemany(f"INSERT INTO alias_moves ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    for version, model in itertools.product((1, 2, 3), ("digits", "wine")):
+        execute(
+            url,
+            f"INSERT INTO alias_moves ({columns}) VALUES (:model, 'champion', :since, :to, 'ann', :at, 'ä', :back)",
+            model=model, since=version - 1 or None, to=version, at=f"2026-01-0{version} 00:00:00.000000",
+            back=version == 3,
+        )  # fmt: skip
     history = AliasHistory(url)
     assert [(chain.model, chain.rows, chain.fault) for chain in history.chains()] == [
         ("digits", 3, None),
@@ -283,7 +293,7 @@ def test_a_turn_that_is_kept_too_long_is_told(url: str, monkeypatch: pytest.Monk
     monkeypatch.setattr(turns, "WAIT_S", 0.05)
     history = AliasHistory(url)
     with history.turn("digits"):
-        with pytest.raises(LedgerError, match="another process has held .*ledger.db.turn for 0.05 s"):
+        with pytest.raises(LedgerError, match="another process has held .*(db.turn|aliases of digits.*) for 0.05 s"):
             with AliasHistory(url).turn("digits"):
                 pass
         with pytest.raises(LedgerError, match="did not give a turn for 0.05 s: .*wine"), history.turn("wine"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from forgeline.ledger.journal import Journal, Overtaken, Superseded
 from forgeline.ledger.ledger import Ledger
 from forgeline.ledger.once import AlreadyBegun
 from forgeline.ledger.records import RunRecord
+from tests.databases import execute, ledger_url
 
 NewRun = Callable[..., RunRecord]
 numbers = st.floats(allow_nan=False, allow_infinity=False)
@@ -26,7 +26,7 @@ entries = st.dictionaries(st.text(), st.one_of(st.none(), st.booleans(), st.text
 def test_what_was_written_is_read_in_order_to_the_last_bit(
     tmp_path_factory: pytest.TempPathFactory, written: list[list[dict[str, object]]]
 ) -> None:
-    ledger = Ledger(f"sqlite:///{tmp_path_factory.mktemp('ledger') / 'ledger.db'}")
+    ledger = Ledger(ledger_url(tmp_path_factory.mktemp("ledger")))
     run = ledger.create_run(id="run1", name="s", kind="sweep", spec="")
     journal = Journal(ledger, run)
     for together in written:
@@ -53,8 +53,7 @@ def test_a_driver_that_lost_its_run_writes_nothing(ledger: Ledger, new_run: NewR
 def test_entries_that_cannot_all_be_written_are_none(ledger: Ledger, new_run: NewRun, url: str) -> None:
     run = new_run("run1")
     journal = Journal(ledger, run)
-    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
-        connection.execute("INSERT INTO journal VALUES ('run1', 1, '2026-01-01', '{}')")
+    execute(url, "INSERT INTO journal VALUES ('run1', 1, '2026-01-01', '{}')")
     with pytest.raises(LedgerError, match="refused a record"):
         journal.append({"entry": 0}, {"entry": 1})
     assert journal.entries == () and len(ledger.journal("run1")) == 1

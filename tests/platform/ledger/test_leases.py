@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +15,7 @@ import pytest
 from forgeline.ledger import driver_process, leases
 from forgeline.ledger.ledger import Ledger
 from forgeline.ledger.records import RunRecord
+from tests.databases import execute
 
 NewRun = Callable[..., RunRecord]
 
@@ -31,8 +31,7 @@ def elsewhere(ledger: Ledger, new_run: NewRun) -> RunRecord:
 
 
 def aged(ledger: Ledger, seconds: float) -> None:
-    with sqlite3.connect(ledger._url.removeprefix("sqlite:///")) as connection:
-        connection.execute("UPDATE runs SET lease_renewed = lease_renewed - ?", (seconds,))
+    execute(ledger._url, "UPDATE runs SET lease_renewed = lease_renewed - :seconds", seconds=seconds)
 
 
 @pytest.fixture

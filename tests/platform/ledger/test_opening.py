@@ -16,6 +16,7 @@ from forgeline.errors import LedgerError
 from forgeline.ledger import migrations
 from forgeline.ledger.ledger import Ledger
 from forgeline.ledger.tables import metadata
+from tests.databases import execute, of_sqlite
 
 
 def test_the_migrations_lead_to_the_tables(ledger: Ledger, url: str) -> None:
@@ -50,6 +51,7 @@ def test_processes_that_open_a_fresh_ledger_at_once_all_succeed(url: str) -> Non
     assert {run.id for run in Ledger(url).list_runs()} == {f"run{number}" for number in range(4)}
 
 
+@of_sqlite
 def test_reading_a_ledger_that_is_up_to_date_imports_little(ledger: Ledger, url: str) -> None:
     code = (
         "import sys\n"
@@ -61,13 +63,13 @@ def test_reading_a_ledger_that_is_up_to_date_imports_little(ledger: Ledger, url:
     subprocess.run([sys.executable, "-c", code, url], check=True)
 
 
-def test_a_ledger_of_a_newer_version_is_refused(ledger: Ledger, url: str, tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "ledger.db") as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+def test_a_ledger_of_a_newer_version_is_refused(ledger: Ledger, url: str) -> None:
+    execute(url, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(LedgerError, match="schema 9999.*a newer one has migrated it"):
         Ledger(url)
 
 
+@of_sqlite
 def test_sqlite_is_set_up_for_many_processes(ledger: Ledger, tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "ledger.db") as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)

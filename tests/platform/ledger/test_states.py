@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 from forgeline.errors import LedgerError
 from forgeline.ledger.ledger import Ledger
 from forgeline.ledger.states import ACTIVE, FINAL, TRANSITIONS, State, sources
+from tests.databases import ledger_url
 
 
 def test_every_state_is_active_or_final() -> None:
@@ -37,8 +37,7 @@ def test_sources_are_the_transitions_seen_from_their_ends() -> None:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
-    folder: Path = tmp_path_factory.mktemp("states")
-    return Ledger(f"sqlite:///{folder / 'ledger.db'}")
+    return Ledger(ledger_url(tmp_path_factory.mktemp("states")))
 
 
 _numbers = itertools.count()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from forgeline.errors import AliasMoved, ApprovalNeeded, NotFound, UsageError
 from forgeline.registry import alias_turn, approvals, approving
 from forgeline.registry.models import Registry
 from forgeline.tracking.tracker import Tracker
+from tests.databases import execute, ledger_url
 
 As = Callable[[str], None]
 
@@ -29,8 +29,13 @@ def tracker(home: Path) -> Tracker:
 
 
 @pytest.fixture(scope="module")
-def registry(home: Path, tracker: Tracker) -> Registry:
-    return Registry(tracker, f"sqlite:///{home / 'ledger.db'}", home=home)
+def url(home: Path) -> str:
+    return ledger_url(home)
+
+
+@pytest.fixture(scope="module")
+def registry(home: Path, tracker: Tracker, url: str) -> Registry:
+    return Registry(tracker, url, home=home)
 
 
 @pytest.fixture
@@ -178,22 +183,22 @@ def test_who_died_after_agreeing_may_complete_it(
     assert move is not None and move.to_version == 1
 
 
-def test_an_altered_approval_is_found(registry: Registry, name: str, as_person: As, home: Path) -> None:
+def test_an_altered_approval_is_found(registry: Registry, name: str, as_person: As, url: str) -> None:
     approving.protect(registry, name, 2)
-    with closing(sqlite3.connect(home / "ledger.db")) as connection, connection:
-        connection.execute("UPDATE alias_approvals SET approvals = 1 WHERE model = ?", (name,))
+    execute(url, "UPDATE alias_approvals SET approvals = 1 WHERE model = :name", name=name)
     [chain] = registry.aliases.chains(name, approvals=True)
     assert chain.fault is not None and chain.fault.startswith("row 1: its hash is not that")
 
 
 def test_an_unfinished_move_of_a_model_that_is_gone_is_told_no_more(
-    registry: Registry, name: str, tracker: Tracker, home: Path
+    registry: Registry, name: str, tracker: Tracker, url: str
 ) -> None:
     columns = "model, alias, from_version, to_version, who, moved, why, rollback"
-    with closing(sqlite3.connect(home / "ledger.db")) as connection, connection:
-        connection.execute(
-            f"INSERT INTO alias_intents ({columns}) VALUES (?, 'champion', NULL, 1, 'a', '2026-01-01', '', 0)", (name,)
-        )
+    execute(
+        url,
+        f"INSERT INTO alias_intents ({columns}) VALUES (:name, 'champion', NULL, 1, 'a', '2026-01-01', '', FALSE)",
+        name=name,
+    )
     tracker.client.delete_registered_model(name)
     assert registry.history(name) == []
     assert registry.aliases.intended(name) == []

@@ -19,6 +19,7 @@ from forgeline.ledger.alias_history import AliasHistory
 from forgeline.ledger.records import OUTSIDE
 from forgeline.registry.models import Registry
 from forgeline.tracking.tracker import Tracker
+from tests.databases import ledger_url
 
 NewModel = Callable[[str], str]
 
@@ -34,13 +35,18 @@ def tracker(home: Path) -> Tracker:
 
 
 @pytest.fixture(scope="module")
-def registry(home: Path, tracker: Tracker) -> Registry:
-    return Registry(tracker, f"sqlite:///{home / 'ledger.db'}", home=home)
+def url(home: Path) -> str:
+    return ledger_url(home)
 
 
 @pytest.fixture(scope="module")
-def history(home: Path) -> AliasHistory:
-    return AliasHistory(f"sqlite:///{home / 'ledger.db'}")
+def registry(home: Path, tracker: Tracker, url: str) -> Registry:
+    return Registry(tracker, url, home=home)
+
+
+@pytest.fixture(scope="module")
+def history(url: str) -> AliasHistory:
+    return AliasHistory(url)
 
 
 @pytest.fixture
@@ -125,19 +131,19 @@ def dies(*given):
         move(*given)
     os._exit(9)
 tracker.client.set_registered_model_alias = dies
-Registry(tracker, f"sqlite:///{home}/ledger.db", home=home).promote(name, 2, why="by one that dies", expect=1)
+Registry(tracker, sys.argv[4], home=home).promote(name, 2, why="by one that dies", expect=1)
 """
 
 
 @pytest.mark.parametrize("made", ["made", "unmade"])
 @pytest.mark.parametrize("looks", ["history", "promote", "rollback"])
 def test_whoever_looks_next_settles_what_a_process_that_died_began(
-    made: str, looks: str, registry: Registry, new_model: NewModel, history: AliasHistory, home: Path
+    made: str, looks: str, registry: Registry, new_model: NewModel, history: AliasHistory, home: Path, url: str
 ) -> None:
     name = new_model(f"killed-{made}-{looks}")
     registry.promote(name, 3)
     registry.promote(name, 1, why="before")
-    done = subprocess.run([sys.executable, "-c", DIE, str(home), name, made], env=os.environ, check=False)
+    done = subprocess.run([sys.executable, "-c", DIE, str(home), name, made, url], env=os.environ, check=False)
     assert done.returncode == 9
     [begun] = history.intended(name)
     assert (begun.from_version, begun.to_version, begun.why) == (1, 2, "by one that dies")
