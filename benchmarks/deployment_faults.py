@@ -34,8 +34,8 @@ from forgeline_deploy.monitor.store import StoredWindow, WindowFolder, stored_wi
 Say = Callable[[str], None]
 
 CLIENTS = 3
-AWAY_S = 15.0
-"""How long a store is away."""
+AWAY_S, HANGS_S = 15.0, 60.0
+"""How long a store is away, and how long MLflow's server takes requests without answering."""
 DISK_MIB = 256
 LOST_S = 2.0
 """What a replica answered so long before it was killed may be counted nowhere: it reports once a second."""
@@ -82,6 +82,7 @@ class Faults:
     database: postgresql.PostgreSQL
     tracker: mlflow_server.MlflowServer
     disk: small_disk.SmallDisk
+    seen: Seen
     say: Say
     kills: list[float] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
@@ -105,6 +106,11 @@ class Faults:
         self.tracker.start()
         _until(lambda: self.deployment.trainings() > 1, "the retraining begins")
 
+    def tracker_hangs(self) -> None:
+        self.tracker.hang()
+        time.sleep(HANGS_S)
+        self.tracker.go_on()
+
     def database_away(self) -> None:
         """And the controller is killed meanwhile: what it had not stored is nowhere but in the replicas."""
         self.database.stop()
@@ -127,6 +133,7 @@ class Faults:
             "SIGKILL of the ingress": self.ingress_killed,
             "SIGKILL of the controller": self.controller_killed,
             "MLflow's server away": self.tracker_away,
+            "MLflow's server hangs": self.tracker_hangs,
             "the database away, and SIGKILL of the controller": self.database_away,
             "the disk full": self.disk_full,
         }
@@ -134,9 +141,10 @@ class Faults:
 
     def _figures(self, name: str, fault: Callable[[], None]) -> dict[str, Any]:
         clients, began = self.clients, time.time()
-        before, refused = len(clients.answered), clients.refused.total()
+        before, refused, stored = len(clients.answered), clients.refused.total(), len(self.seen.windows)
         fault()
         after, over = len(clients.answered), time.time()
+        stored = len(self.seen.windows) - stored
         _until(lambda: len(clients.answered) > after + 50, f"answers after {name}")
         # A window that began after the fault is stored: whatever was kept back is, too.
         _until(lambda: any(one.key.start > over for one in self._stored()), f"windows after {name}")
@@ -144,6 +152,8 @@ class Faults:
             "answered": len(clients.answered) - before,
             "refused": clients.refused.total() - refused,
             "longest_without_answer_s": round(clients.longest_silence_s(began), 1),
+            "seconds": round(over - began, 1),
+            "windows_stored_meanwhile": stored,
             "until_windows_are_stored_again_s": round(time.time() - over, 1),
         }
         self.say(f"{name}: {told}")
@@ -175,8 +185,8 @@ def measured(say: Say) -> dict[str, Any]:
         )
         say("the deployment is up")
         clients = SteadyClients(deployment.url, deployment.rows, deployment.truth, deployment.labels)
-        faults = Faults(deployment, clients, database, tracker, disk, say)
         seen = Seen(deployment)
+        faults = Faults(deployment, clients, database, tracker, disk, seen, say)
         began = time.monotonic()
         with seen.looking(), clients.asking(CLIENTS):
             _until(lambda: len(seen.windows) >= 3, "the first windows")

@@ -58,12 +58,25 @@ class MlflowServer:
             time.sleep(0.1)
         raise RuntimeError("mlflow server does not answer")
 
+    def hang(self) -> None:
+        """Let it take connections and answer nothing, until `go_on`."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """End that."""
+        self._signal(signal.SIGCONT)
+
     def stop(self) -> None:
         """End it and its workers; one that is not up changes nothing."""
         if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGTERM)
+            self._signal(signal.SIGTERM)
             self._process.wait(_STOPS_WITHIN_S)
             self._process = None
+
+    def _signal(self, which: signal.Signals) -> None:
+        if self._process is None:
+            raise RuntimeError("mlflow server is not up")
+        os.killpg(self._process.pid, which)
 
 
 @contextlib.contextmanager

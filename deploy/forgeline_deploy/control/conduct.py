@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 from forgeline.errors import ApprovalNeeded, ForgelineError, NotFound
 from forgeline.registry.references import ModelReference, parse
+from forgeline_deploy.control.inquiry import Inquiry
 from forgeline_deploy.control.plan import FAILED, Plan, as_entries, plan_of, tried
 from forgeline_deploy.control.traffic import CHALLENGER, CHAMPION
 from forgeline_deploy.deployment.pinning import Pinned, pin
@@ -15,8 +16,10 @@ from forgeline_deploy.rollout import Evidence, Rollout, RolloutConfig, begin, se
 if TYPE_CHECKING:
     from forgeline.ledger.journal import Journal
     from forgeline.registry.models import Registry
+    from forgeline_deploy.rollout.rollout import Event
 
-LOOK_FOR_CHALLENGER_S = 2.0
+LOOK_EVERY_S = 2.0
+"""Least time between two questions to the registry."""
 _MOST_BETWEEN_S = 30.0
 
 
@@ -35,7 +38,7 @@ class Conductor:
         self._run_id = run_id
         self._registry = registry
         self._journal = journal
-        self._looked = float("-inf")
+        self._registry_says = Inquiry("the registry", every_s=LOOK_EVERY_S)
         self._decided = float("-inf")
         self._evidence = Evidence()
         self._about = ""
@@ -48,7 +51,7 @@ class Conductor:
         self._evidence = self._evidence | evidence
 
     def tick(self, now: float) -> Sequence[Mapping[str, Any]]:
-        """Do what is next.
+        """Do what is next; what the registry is asked is answered at a later tick.
 
         Returns:
             The entries that were written.
@@ -67,44 +70,65 @@ class Conductor:
             return self._write(self._weighed(plan, rollout, now))
         return self._write(self._begun(plan, now))
 
+    def close(self) -> None:
+        """Ask nothing more."""
+        self._registry_says.close()
+
     def _begun(self, plan: Plan, now: float) -> list[dict[str, Any]]:
-        if now < self._looked + LOOK_FOR_CHALLENGER_S or not plan.champion.version.isdigit():
+        if not plan.champion.version.isdigit():
             return []
-        self._looked = now
-        found = self._version(self._config.challenger)
-        champion = int(plan.champion.version)
-        if found != champion and self._version(f"models:/{plan.champion.model}@{CHAMPION}") != champion:
-            # Compared with a version that is champion no more, it would be cancelled at once, and could not be tried
-            # again. A person who moved the alias begins a new deployment.
+        model, champion = plan.champion.model, int(plan.champion.version)
+        known = frozenset(tried(self._journal.entries))
+        found = self._registry_says.answer(
+            ("challenger", champion, known), lambda: self._challengers(model, champion, known), now
+        )
+        if not found:
             return []
-        if found is None or found == champion or found in tried(self._journal.entries):
-            return []
+        [pinned] = found
         number = sum(entry.get("event") == "rollout_started" for entry in self._journal.entries) + 1
-        pinned = pin(f"models:/{plan.champion.model}/{found}", role=CHALLENGER, name=plan.champion.model)
         _, events = begin(
             self._config,
             id=f"{self._run_id[:12]}-{number}",
-            model=plan.champion.model,
+            model=model,
             champion=champion,
-            challenger=found,
+            challenger=int(pinned.version),
             now=now,
         )
         return [pinned.entry(), *as_entries(events)]
 
+    def _challengers(self, model: str, champion: int, known: Set[int]) -> list[Pinned]:
+        """The version that is to be tried, if there is one."""
+        found = self._version(self._config.challenger)
+        if found is None or found == champion or found in known:
+            return []
+        if self._version(f"models:/{model}@{CHAMPION}") != champion:
+            # Compared with a version that is champion no more, it would be cancelled at once, and could not be tried
+            # again. A person who moved the alias begins a new deployment.
+            return []
+        return [pin(f"models:/{model}/{found}", role=CHALLENGER, name=model)]
+
     def _weighed(self, plan: Plan, rollout: Rollout, now: float) -> list[dict[str, Any]]:
         if plan.running is None:
             return self._not_up(rollout, now)
-        if now >= self._looked + LOOK_FOR_CHALLENGER_S:
-            self._looked = now
-            champion = self._version(f"models:/{rollout.model}@{CHAMPION}")
-            challenger = self._version(self._config.challenger)
-            if moved := rollout.look_at_aliases(champion=champion, challenger=challenger, now=now):
-                return as_entries(moved)
+        # Harm is acted on first, whether the registry answers or not.
+        return self._decided_now(rollout, now) or self._aliases_moved(rollout, now)
+
+    def _decided_now(self, rollout: Rollout, now: float) -> list[dict[str, Any]]:
         between = min(max(self._config.hold.total_seconds() / 10, 1.0), _MOST_BETWEEN_S)
         if now < self._decided + between or self._about not in ("", rollout.id):
             return []
         self._decided = now
         return as_entries(rollout.decide(self._evidence if self._about == rollout.id else Evidence(), now))
+
+    def _aliases_moved(self, rollout: Rollout, now: float) -> list[dict[str, Any]]:
+        references = f"models:/{rollout.model}@{CHAMPION}", self._config.challenger
+        found = self._registry_says.answer(
+            ("aliases", rollout.id), lambda: [self._version(reference) for reference in references], now
+        )
+        if found is None:
+            return []
+        champion, challenger = found
+        return as_entries(rollout.look_at_aliases(champion=champion, challenger=challenger, now=now))
 
     def _not_up(self, rollout: Rollout, now: float) -> list[dict[str, Any]]:
         """The challenger's replicas do not come up: it is rolled back before anybody saw it."""
@@ -118,19 +142,27 @@ class Conductor:
     def _settled(self, plan: Plan, rollout: Rollout, now: float) -> list[dict[str, Any]]:
         if plan.challenger is not None and plan.challenger.version not in plan.up:
             return []  # after a restart it is on its way up; until then the champion answers
-        if self._awaited == rollout.id and self._version(f"models:/{rollout.model}@{CHAMPION}") == rollout.champion:
-            return []  # another person has to approve it first
+        awaited = self._awaited == rollout.id
         try:
-            events = settle(self._registry, rollout, now=now)
+            events = self._registry_says.answer(
+                ("settled", rollout.id), lambda: self._promoted(rollout, now, awaited=awaited), now
+            )
         except ApprovalNeeded:
             self._awaited = rollout.id
             raise
+        if not events:
+            return []
         entries = as_entries(events)
         if rollout.after(*events).status == "settled" and plan.challenger is not None:
             fields = {name: getattr(plan.challenger, name) for name in Pinned.__dataclass_fields__}
             champion = Pinned(**{**fields, "role": CHAMPION, "reference": plan.challenger.reference})
             entries.append(champion.entry())
         return entries
+
+    def _promoted(self, rollout: Rollout, now: float, *, awaited: bool) -> list[Event]:
+        if awaited and self._version(f"models:/{rollout.model}@{CHAMPION}") == rollout.champion:
+            return []  # another person has to approve it first
+        return settle(self._registry, rollout, now=now)
 
     def _version(self, reference: str) -> int | None:
         parsed = parse(reference)

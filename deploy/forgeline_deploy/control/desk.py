@@ -168,6 +168,8 @@ class Desk:
         self._dispatcher.wait(_LAST_DELIVERIES_S)
         self._try("delivery", lambda: self._dispatcher.tick(now))
         self._dispatcher.close()
+        if self._conductor is not None:
+            self._conductor.close()
 
     def _watch(self, now: float) -> None:
         if self._watching is not None:
