@@ -75,6 +75,7 @@ class Faults:
     Attributes:
         kills: when a replica was killed, unix seconds.
         told: what `/monitor.json` said while the disk was full.
+        began: when each fault began, unix seconds, in their order.
     """
 
     deployment: FaultedDeployment
@@ -86,6 +87,7 @@ class Faults:
     say: Say
     kills: list[float] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
+    began: dict[str, float] = field(default_factory=dict)
 
     def replica_killed(self) -> None:
         self.kills.append(time.time())
@@ -139,8 +141,13 @@ class Faults:
         }
         return {name: self._figures(name, fault) for name, fault in faults.items()}
 
+    def at(self, moment: float) -> str:
+        """The fault that had begun last at a moment."""
+        return next((name for name, began in reversed(self.began.items()) if began <= moment), "none yet")
+
     def _figures(self, name: str, fault: Callable[[], None]) -> dict[str, Any]:
         clients, began = self.clients, time.time()
+        self.began[name] = began
         before, refused, stored = len(clients.answered), clients.refused.total(), len(self.seen.windows)
         fault()
         after, over = len(clients.answered), time.time()
@@ -241,15 +248,16 @@ def _kept(deployment: FaultedDeployment, stored: StoredWindow) -> bool:
         return False
 
 
-def _account(faults: Faults) -> dict[str, int]:
+def _account(faults: Faults) -> dict[str, Any]:
     """Each answered request is in one stored window; or a window says that what its replica counted last is lost."""
     folder, stored = WindowFolder(faults.deployment.windows), stored_windows(faults.deployment.entries())
     counted: Counter[str] = Counter()
-    late = 0
+    late: Counter[str] = Counter()
     for one in stored:
         names = [answer.request for stream, answer in folder.answers(one) if stream.role in ("champion", "challenger")]
         counted.update(names)
-        late += len(names) if one.key.generation else 0
+        if one.key.generation:
+            late[faults.at(one.key.start)] += len(names)
     silent = [(one.key.start, one.end) for one in stored if any("has said nothing" in text for text in one.remarks)]
     missing = [one for name, one in faults.clients.answered.items() if not counted[name]]
     told = [
@@ -261,8 +269,8 @@ def _account(faults: Faults) -> dict[str, int]:
     # A request that was cut and sent again may have been answered, and counted, before it was cut.
     twice = [name for name, count in counted.items() if count > 1 and name not in faults.clients.sent_again]
     return {
-        "stored_in_time": len(faults.clients.answered) - len(missing) - late,
-        "stored_late": late,
+        "stored_in_time": len(faults.clients.answered) - len(missing) - late.total(),
+        "stored_late": dict(late),
         "told_as_lost": len(told),
         "neither_stored_nor_told": len(missing) - len(told),
         "stored_twice": len(twice),

@@ -67,6 +67,9 @@ def hash_of(move: AliasMove, number: int, previous: str) -> str:
         "rollback": move.rollback,
         "previous": previous,
     }
+    if move.model_created:
+        # Rows from before this was written down keep the hash that they have.
+        content["model_created"] = move.model_created
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 

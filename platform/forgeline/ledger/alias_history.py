@@ -51,7 +51,7 @@ class AliasHistory:
 
     @contextmanager
     def turn(self, model: str) -> Iterator[AliasWriter]:
-        """Hold the right to move a model's aliases, which one process has at a time.
+        """Hold the right to move aliases of models of a name, which one process has at a time.
 
         Raises:
             LedgerError: another process keeps it too long.
@@ -61,23 +61,30 @@ class AliasHistory:
         with self._database.turn(f"forgeline aliases of {model}"):
             yield AliasWriter(self._database, model)
 
-    def moves(self, model: str, alias: str | None = None) -> list[AliasMove]:
-        """Moves of a model's aliases (or of one of them), first to last."""
-        chosen = "" if alias is None else "AND alias = :alias"
-        sql = f"SELECT * FROM alias_moves WHERE model = :model {chosen} ORDER BY number"
-        return [alias_move_of(row) for row in self._reader.rows(sql, {"model": model, "alias": alias})]
+    def moves(self, model: str, alias: str | None = None, *, created: int | None = None) -> list[AliasMove]:
+        """Moves of a model's aliases (or of one of them), first to last.
 
-    def heads(self, model: str) -> dict[str, int]:
+        Args:
+            created: `model_created` of the model that has the name in one store; without it, of all that ever had it.
+        """
+        chosen = _of_model(created) + ("" if alias is None else " AND alias = :alias")
+        sql = f"SELECT * FROM alias_moves WHERE {chosen} ORDER BY number"
+        found = self._reader.rows(sql, {"model": model, "alias": alias, "created": created})
+        return [alias_move_of(row) for row in found]
+
+    def heads(self, model: str, *, created: int | None = None) -> dict[str, int]:
         """Where each of a model's aliases points, by the history; those that were taken away are left out."""
-        newest = "SELECT max(number) FROM alias_moves WHERE model = :model GROUP BY alias"
+        newest = f"SELECT max(number) FROM alias_moves WHERE {_of_model(created)} GROUP BY alias"
         sql = f"SELECT alias, to_version FROM alias_moves WHERE model = :model AND number IN ({newest})"
-        rows = self._reader.rows(sql, {"model": model})
+        rows = self._reader.rows(sql, {"model": model, "created": created})
         return {row["alias"]: row["to_version"] for row in rows if row["to_version"] is not None}
 
-    def intended(self, model: str | None = None) -> list[AliasMove]:
+    def intended(self, model: str | None = None, *, created: int | None = None) -> list[AliasMove]:
         """Moves (of a model, or of all) that are being made now, or that a process which died left unjudged."""
-        chosen = "" if model is None else "WHERE model = :model"
-        rows = self._reader.rows(f"SELECT * FROM alias_intents {chosen} ORDER BY model", {"model": model})
+        chosen = "" if model is None else f"WHERE {_of_model(created)}"
+        rows = self._reader.rows(
+            f"SELECT * FROM alias_intents {chosen} ORDER BY model", {"model": model, "created": created}
+        )
         return [alias_move_of(row) for row in rows]
 
     def approvals(self, model: str) -> list[ApprovalEvent]:
@@ -105,6 +112,11 @@ class AliasHistory:
         from forgeline.ledger.opening import Database
 
         return Database(self._url)
+
+
+def _of_model(created: int | None) -> str:
+    """Rows of one model, and those of before it was written down which model a row is of."""
+    return "model = :model" if created is None else "model = :model AND model_created IN (0, :created)"
 
 
 def pointing_at(moves: list[AliasMove], moment: datetime) -> list[AliasMove]:

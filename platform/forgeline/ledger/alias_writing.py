@@ -57,20 +57,20 @@ class AliasWriter:
         """
         with self._database.writing() as connection:
             row = connection.execute(
-                sa.select(alias_intents).where(alias_intents.c.model == self._model).with_for_update()
+                sa.select(alias_intents).where(*self._of_move(move)).with_for_update()
             ).mappings().one_or_none()  # fmt: skip
             if row is None or alias_move_of(dict(row)) != move:
                 raise LedgerError(
                     f"the turn to move aliases of {self._model!r} was lost while one moved; "
                     f"`forgeline models history {self._model}` says what came of it"
                 )
-            connection.execute(sa.delete(alias_intents).where(alias_intents.c.model == self._model))
+            connection.execute(sa.delete(alias_intents).where(*self._of_move(move)))
             return self._append(connection, move)
 
-    def forget(self) -> None:
+    def forget(self, move: AliasMove) -> None:
         """Drop what was intended, and never made."""
         with self._database.writing() as connection:
-            connection.execute(sa.delete(alias_intents).where(alias_intents.c.model == self._model))
+            connection.execute(sa.delete(alias_intents).where(*self._of_move(move)))
 
     def append(self, move: AliasMove) -> AliasMove:
         """Put a move that was made elsewhere into the history; returns it with its number and hash.
@@ -98,10 +98,18 @@ class AliasWriter:
             connection.execute(sa.insert(alias_approvals).values(fields))
             return written
 
+    def _of_move(self, move: AliasMove) -> tuple[sa.ColumnElement[bool], ...]:
+        return alias_intents.c.model == self._model, alias_intents.c.model_created == move.model_created
+
     def _compare(self, connection: sa.Connection, move: AliasMove) -> None:
         row = connection.execute(
             sa.select(alias_moves)
-            .where(alias_moves.c.model == move.model, alias_moves.c.alias == move.alias)
+            .where(
+                alias_moves.c.model == move.model,
+                alias_moves.c.alias == move.alias,
+                # Those of before it was written down which model a row is of count for every one of the name.
+                alias_moves.c.model_created.in_((0, move.model_created)),
+            )
             .order_by(alias_moves.c.number.desc())
             .limit(1)
         ).mappings().one_or_none()  # fmt: skip

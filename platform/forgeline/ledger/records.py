@@ -123,6 +123,8 @@ class AliasMove:
         who: `user@host`; for one that was made in MLflow and found later, `OUTSIDE`.
         why: in words.
         rollback: whether it went back to where the alias was before; a version may also be chosen anew by hand.
+        model_created: when the registered model was made in its MLflow store, in milliseconds since 1970, which tells
+            it from one of the same name in another store; 0 of moves from before this was written down.
         number: its place in the model's history, counted from 1; None while it is not in it.
         hash: sha256 over all this and the hash of the move before, see `alias_chain`; None while it is not in it.
     """
@@ -135,6 +137,7 @@ class AliasMove:
     moved: datetime
     why: str
     rollback: bool = False
+    model_created: int = 0
     number: int | None = None
     hash: str | None = None
 

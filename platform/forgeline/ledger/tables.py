@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -111,6 +112,13 @@ journal = Table(
 )
 
 
+def _model_created(*, primary_key: bool = False) -> Column[Any]:
+    """When the registered model was made, in milliseconds since 1970; 0 in rows from before the column was there."""
+    return Column(
+        "model_created", BigInteger, primary_key=primary_key, autoincrement=False, nullable=False, server_default="0"
+    )
+
+
 def _told_of_a_move() -> list[Column[Any]]:
     return [
         Column("alias", String(255), nullable=False),
@@ -129,13 +137,20 @@ alias_moves = Table(
     Column("id", Integer, primary_key=True),
     Column("model", String(255), nullable=False),
     *_told_of_a_move(),
+    _model_created(),
     Column("number", Integer, nullable=False),
     Column("hash", String(64), nullable=False),
     Index("ix_alias_moves_number", "model", "number", unique=True),
 )
 
 # A move that was begun and is not in the history yet: at most one of a model, whose aliases move one at a time.
-alias_intents = Table("alias_intents", metadata, Column("model", String(255), primary_key=True), *_told_of_a_move())
+alias_intents = Table(
+    "alias_intents",
+    metadata,
+    Column("model", String(255), primary_key=True),
+    _model_created(primary_key=True),
+    *_told_of_a_move(),
+)
 
 # Who proposed and approved moves of aliases that take more than one person: only ever added, chained by model.
 alias_approvals = Table(

@@ -32,6 +32,7 @@ class AliasTurn:
     Args:
         name: the registered model.
         versions: its versions, read since the turn is held.
+        created: when it was made in its store, as `AliasMove.model_created`.
         tracker: the MLflow store that has the aliases.
         history: has the moves that were made.
         writer: adds to them.
@@ -46,12 +47,14 @@ class AliasTurn:
         name: str,
         versions: Sequence[ModelVersion],
         *,
+        created: int,
         tracker: Tracker,
         history: AliasHistory,
         writer: AliasWriter,
     ) -> None:
         self._name = name
         self.versions = versions
+        self._created = created
         self.aliases = aliases_of(versions)
         self._tracker = tracker
         self._history = history
@@ -76,6 +79,23 @@ class AliasTurn:
         with self._tracker.guarded():
             self._tracker.client.set_registered_model_alias(self._name, alias, str(version))
         return self._writer.seal(move)
+
+    def move_or_propose(self, alias: str, version: int, *, expect: int | Literal["none"] | None, why: str) -> AliasMove:
+        """Point an alias at another version, or propose it where that takes more than one person.
+
+        Args:
+            expect: the version that it must point at until then, `"none"` when no version may have it; None: any.
+
+        Raises:
+            AliasMoved: it points elsewhere; nothing was moved.
+            ApprovalNeeded: it is proposed, and nothing was moved.
+        """
+        since = None if expect == "none" else expect
+        if expect is None:
+            since = self.aliases.get(alias)
+        if self.needed(alias) > 1:
+            self.propose(alias, version, since=since, why=why)
+        return self.move(alias, version, since=since, why=why)
 
     def needed(self, alias: str) -> int:
         """Persons that must agree before an alias moves."""
@@ -108,7 +128,7 @@ class AliasTurn:
             alias,
             version=version,
             since_version=since,
-            since_move=approvals.last_move(self._history.moves(self._name), alias),
+            since_move=approvals.last_move(self.moves(), alias),
             approvals=count,
             why=why,
             expires=now + approvals.LASTS,
@@ -165,7 +185,11 @@ class AliasTurn:
 
     def _proposals(self) -> list[approvals.Proposal]:
         events = self._history.approvals(self._name)
-        return approvals.proposals(events, self._history.moves(self._name), datetime.now(UTC))
+        return approvals.proposals(events, self.moves(), datetime.now(UTC))
+
+    def moves(self, alias: str | None = None) -> list[AliasMove]:
+        """Moves of the model's aliases, or of one of them, first to last."""
+        return self._history.moves(self._name, alias, created=self._created)
 
     def _event(self, event: str, alias: str, *, why: str, **told: Any) -> ApprovalEvent:
         nothing = dict.fromkeys(("version", "since_version", "since_move", "proposal", "approvals", "expires"))
@@ -175,14 +199,14 @@ class AliasTurn:
         )
 
     def _judge_what_was_begun(self) -> None:
-        for begun in self._history.intended(self._name):
+        for begun in self._history.intended(self._name, created=self._created):
             if self.aliases.get(begun.alias) == begun.to_version:
                 self._writer.seal(begun)
             else:
-                self._writer.forget()
+                self._writer.forget(begun)
 
     def _write_down_what_was_moved_outside(self) -> None:
-        heads = self._history.heads(self._name)
+        heads = self._history.heads(self._name, created=self._created)
         for alias in sorted(heads.keys() | self.aliases.keys()):
             known, now = heads.get(alias), self.aliases.get(alias)
             if known != now:
@@ -201,6 +225,7 @@ class AliasTurn:
             moved=datetime.now(UTC),
             why=why,
             rollback=rollback,
+            model_created=self._created,
         )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -72,9 +72,30 @@ def read_versions(tracker: Tracker, model: str | None = None) -> list[ModelVersi
     return sorted(found, key=lambda version: (version.model, version.version))
 
 
+def read_created(tracker: Tracker, model: str) -> int:
+    """When a model was registered first in its store, in milliseconds since 1970; 0 where the store does not tell.
+
+    It tells a model from one of the same name in another store, or from one that was deleted before.
+
+    Raises:
+        TrackingError: the store does not answer.
+    """
+    if _is_database(tracker.uri):
+        with closing(SqlReader(tracker.uri)) as reader, suppress(LedgerError):
+            rows = reader.rows("SELECT creation_time FROM registered_models WHERE name = :model", {"model": model})
+            return int(rows[0]["creation_time"] or 0) if rows else 0
+    client = tracker.client
+    with tracker.guarded():
+        return int(client.get_registered_model(model).creation_timestamp or 0)
+
+
+def _is_database(uri: str) -> bool:
+    return uri.partition("://")[0].partition("+")[0] in ("sqlite", "postgresql", "mysql")
+
+
 def _from_tables(uri: str, model: str | None) -> list[ModelVersion] | None:
     """None when the store is no database, or not one of the form that is known here."""
-    if uri.partition("://")[0].partition("+")[0] not in ("sqlite", "postgresql", "mysql"):
+    if not _is_database(uri):
         return None
     chosen = "" if model is None else "WHERE name = :model"
     # Closed, since a server has few connections and whoever waits for an alias reads often.

@@ -22,7 +22,14 @@ from forgeline.ledger.rows import plain
 from forgeline.registry import evidence as evidences
 from forgeline.registry.alias_turn import AliasTurn, aliases_of
 from forgeline.registry.aliases import check_alias, check_reason, trail
-from forgeline.registry.catalogue import DIGEST_TAG, EVIDENCE_TAG, METRICS_TAG, ModelVersion, read_versions
+from forgeline.registry.catalogue import (
+    DIGEST_TAG,
+    EVIDENCE_TAG,
+    METRICS_TAG,
+    ModelVersion,
+    read_created,
+    read_versions,
+)
 from forgeline.registry.evidence import MODEL_FOLDER, Evidence
 from forgeline.registry.fetching import BUNDLE, bundle_in, digest_of, local_copy
 from forgeline.registry.gates import GateResult
@@ -157,7 +164,7 @@ class Registry:
             target = numbered(name, turn.versions, version)
             if alias in target.aliases and expect in (None, version):
                 raise UsageError(f"{alias} of {name!r} is version {version} already")
-            return moved(turn, alias, version, since=expected(turn, alias, expect), why=why or "promoted by hand")
+            return turn.move_or_propose(alias, version, expect=expect, why=why or "promoted by hand")
 
     def promote_if(
         self,
@@ -184,7 +191,7 @@ class Registry:
             verdict = judge()
             if verdict is not None and verdict.passed:
                 target = numbered(name, turn.versions, version).version
-                moved(turn, alias, target, since=expected(turn, alias, expect), why=verdict.why)
+                turn.move_or_propose(alias, target, expect=expect, why=verdict.why)
         return verdict
 
     def rollback(self, name: str, alias: str = CHAMPION, *, why: str = "") -> AliasMove:
@@ -198,7 +205,7 @@ class Registry:
         with self.turn(name) as turn:
             current = aliased(name, turn.versions, alias).version
             left = {version.version for version in turn.versions} - {current}
-            earlier = [number for number in trail(self.aliases.moves(name, alias), current)[:-1] if number in left]
+            earlier = [number for number in trail(turn.moves(alias), current)[:-1] if number in left]
             if not earlier:
                 raise UsageError(
                     f"{alias} of {name!r} is version {current} and was no other before; "
@@ -285,11 +292,14 @@ class Registry:
         versions = read_versions(self._tracker, name)
         if not versions and self.aliases.intended(name):
             self._forget_intended(name)
-        # Without versions the model is gone from MLflow, and its history stays as it is.
-        if versions and (self.aliases.intended(name) or self.aliases.heads(name) != aliases_of(versions)):
+        if not versions:
+            return self.aliases.moves(name, alias)  # the model is gone from MLflow, and its history stays as it is
+        created = read_created(self._tracker, name)
+        begun = self.aliases.intended(name, created=created)
+        if begun or self.aliases.heads(name, created=created) != aliases_of(versions):
             with self.turn(name):
                 pass
-        return self.aliases.moves(name, alias)
+        return self.aliases.moves(name, alias, created=created)
 
     def pointed_at(self, name: str, moment: datetime, alias: str | None = None) -> list[AliasMove]:
         """Where a model's aliases pointed at a moment: of each the move by which it did, by name of the alias.
@@ -351,13 +361,21 @@ class Registry:
         # MLflow is imported and opened before: others wait while the turn is held.
         _ = self._tracker.client
         with self.aliases.turn(name) as writer:
-            yield AliasTurn(name, self.show(name), tracker=self._tracker, history=self.aliases, writer=writer)
+            yield AliasTurn(
+                name,
+                self.show(name),
+                created=read_created(self._tracker, name),
+                tracker=self._tracker,
+                history=self.aliases,
+                writer=writer,
+            )
 
     def _forget_intended(self, name: str) -> None:
         """Of a model that is gone from MLflow nobody can tell any more whether its alias was moved."""
         with self.aliases.turn(name) as writer:
             if not read_versions(self._tracker, name):
-                writer.forget()
+                for begun in self.aliases.intended(name):
+                    writer.forget(begun)
 
     def bundle_of(self, version: ModelVersion) -> Path:
         """The local folder of a version's bundle, with what a gate saw of it looked at as well.
@@ -378,17 +396,3 @@ class Registry:
 
             folder = self.bundle_of(version)
             verify(folder, read_manifest(folder)[0].digests)
-
-
-def expected(turn: AliasTurn, alias: str, expect: int | Literal["none"] | None) -> int | None:
-    """The version that an alias must point at until it moves."""
-    if expect is None:
-        return turn.aliases.get(alias)
-    return None if expect == "none" else expect
-
-
-def moved(turn: AliasTurn, alias: str, version: int, *, since: int | None, why: str) -> AliasMove:
-    """The move of an alias, or (raising ApprovalNeeded) the proposal of one that takes more than one person."""
-    if turn.needed(alias) > 1:
-        turn.propose(alias, version, since=since, why=why)
-    return turn.move(alias, version, since=since, why=why)

@@ -28,7 +28,7 @@ from tests.databases import execute, ledger_url, of_sqlite
 
 START = datetime(2026, 11, 30, 12, tzinfo=UTC)
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
-tampering = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+tampering = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def move(number: int, *, model: str = "digits", since: int | None = None, why: str = "") -> AliasMove:
@@ -132,6 +132,7 @@ COLUMNS: dict[str, st.SearchStrategy[Any]] = {
     "moved": st.datetimes().map(lambda moment: moment.isoformat(" ", "microseconds")) | TEXT | IN_SQLITE,
     "why": TEXT | st.binary(min_size=1),
     "rollback": st.integers(-3, 3),
+    "model_created": IN_SQLITE,
     "number": st.integers(-3, 12),
     "hash": TEXT | st.text("0123456789abcdef", min_size=64, max_size=64),
 }
@@ -231,15 +232,40 @@ def test_what_was_cut_off_the_end_shows_by_a_head_that_was_kept(url: str) -> Non
     assert written[1].hash in chain.hashes and written[2].hash not in chain.hashes
 
 
-def test_rows_of_an_older_ledger_are_chained_when_it_is_opened(url: str) -> None:
-    Ledger(url).close()
+def downgrade(url: str, revision: str) -> None:
     engine = sa.create_engine(url)
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     with engine.connect() as connection, connection.begin():
         config.attributes["connection"] = connection
-        command.downgrade(config, "0006")
+        command.downgrade(config, revision)
     engine.dispose()
+
+
+def test_moves_of_an_older_ledger_count_for_every_model_of_the_name(fresh: Callable[[], str]) -> None:
+    url = fresh()
+    old = write(url, ["a", "b"])
+    with AliasHistory(url).turn("digits") as writer:
+        writer.intend(move(3, since=2))
+    downgrade(url, "0008")
+    history = AliasHistory(url)
+    assert history.moves("digits") == old and history.intended() == [move(3, since=2)]
+    one, other = (replace(move(3, since=2), model_created=created) for created in (1, 2))
+    with history.turn("digits") as writer:
+        writer.forget(move(3, since=2))
+        first = writer.append(one)
+        writer.intend(other)
+        with pytest.raises(AliasMoved, match="it is version 3"):
+            writer.check(replace(one, to_version=4))
+        second = writer.seal(other)
+    assert history.moves("digits", created=1) == [*old, first] and history.moves("digits", created=2) == [*old, second]
+    assert history.heads("digits", created=2) == {"champion": 3} and history.intended() == []
+    assert [(chain.rows, chain.fault) for chain in history.chains()] == [(4, None)]
+
+
+def test_rows_of_an_older_ledger_are_chained_when_it_is_opened(url: str) -> None:
+    Ledger(url).close()
+    downgrade(url, "0006")
     columns = "model, alias, from_version, to_version, who, moved, why, rollback"
     for version, model in itertools.product((1, 2, 3), ("digits", "wine")):
         execute(
@@ -280,7 +306,7 @@ def test_a_move_that_starts_elsewhere_is_refused_and_told_where_the_alias_is(url
 def test_a_move_that_another_process_has_judged_meanwhile_is_not_sealed(url: str) -> None:
     with AliasHistory(url).turn("digits") as writer:
         writer.intend(move(1))
-        writer.forget()
+        writer.forget(move(1))
         writer.intend(move(2))
         with pytest.raises(LedgerError, match="the turn .* was lost"):
             writer.seal(move(1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -198,6 +199,26 @@ def test_what_was_moved_in_mlflow_is_written_down_when_it_is_found(
     ]
     assert registry.promote(name, 2, expect="none").from_version is None
     assert [move.alias for move in registry.history(name, "challenger")] == ["challenger"]
+
+
+def test_models_of_one_name_in_two_stores_have_a_history_each(
+    registry: Registry, new_model: NewModel, history: AliasHistory, home: Path, url: str, tmp_path: Path
+) -> None:
+    for file in home.glob("mlflow.db*"):
+        shutil.copy(file, tmp_path)
+    elsewhere = Tracker(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    other = Registry(elsewhere, url, home=home)
+    name = new_model("twice")
+    elsewhere.client.create_registered_model(name)
+    for _ in range(3):
+        elsewhere.client.create_model_version(name, source="file:///nowhere")
+    registry.promote(name, 1)
+    other.promote(name, 3, expect="none")
+    registry.promote(name, 2, expect=1)
+    assert (told(registry, name), told(other, name)) == ([(None, 1), (1, 2)], [(None, 3)])
+    assert registry.rollback(name).to_version == 1
+    # One chain for the name, so that no row can be put from one to the other.
+    assert [(chain.rows, chain.fault) for chain in history.chains(name)] == [(4, None)]
 
 
 def test_who_served_at_a_time(registry: Registry, new_model: NewModel) -> None:
