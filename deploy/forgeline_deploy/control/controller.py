@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import uuid4
 
 from forgeline.errors import ForgelineError, RunFailed
-from forgeline.ledger.journal import Superseded
+from forgeline.ledger.journal import Behind, Superseded
 from forgeline_deploy.control.desk import Desk
 from forgeline_deploy.serving.stack import NAMESPACE
 
 if TYPE_CHECKING:
+    from forgeline.ledger.records import RunRecord
     from forgeline_deploy.control.orders import IngressReport, Orders
     from forgeline_deploy.monitor import Delivery, Receipt
 
@@ -38,13 +39,14 @@ class ControllerOrder:
     """What a controller is made of.
 
     Attributes:
-        run_id: of the deployment.
+        owner: the run, as the driver took it that starts this controller. A controller that Ray starts again, when
+            another driver has resumed the run since, must not write in that one's name.
         spec: of the deployment, resolved.
         folder: of the run.
         log: folder for its output; None leaves it where it is.
     """
 
-    run_id: str
+    owner: RunRecord
     spec: Mapping[str, Any]
     folder: str
     log: str | None = None
@@ -64,6 +66,7 @@ class Controller:
         # Made in the thread: a database that is away would end the actor for good, were it asked in here.
         self._desk: Desk | None = None
         self._ended = threading.Event()
+        self._over: str | None = None
         self._thread = threading.Thread(target=self._run, name="decisions", daemon=True)
         self._thread.start()
 
@@ -80,7 +83,12 @@ class Controller:
         return await self._at_the_desk(lambda desk: desk.page(time.time()))
 
     async def ready(self) -> bool:
-        """Whether it decides."""
+        """Whether it decides by now.
+
+        Raises:
+            ForgelineError: it never will.
+        """
+        self._check_deciding()
         return self._desk is not None
 
     async def close(self) -> None:
@@ -92,11 +100,16 @@ class Controller:
     async def _at_the_desk(self, work: Callable[[Desk], T]) -> T:
         def locked() -> T:
             with self._lock:
+                self._check_deciding()
                 if self._desk is None:
                     raise ForgelineError("the controller is still on its way up")
                 return work(self._desk)
 
         return await asyncio.to_thread(locked)
+
+    def _check_deciding(self) -> None:
+        if self._over is not None:
+            raise ForgelineError(f"this controller decides nothing more: {self._over}")
 
     def _run(self) -> None:
         while not self._ended.wait(TICK_S):
@@ -105,9 +118,14 @@ class Controller:
                     if self._desk is None:
                         self._desk = _desk(self._order)
                     self._desk.tick(time.time())
-            except Superseded as error:
+            except Behind as error:
                 print(f"starts again: {error}", flush=True)
                 os._exit(1)
+            except Superseded as error:
+                # Ended, it would be started again, for ever.
+                print(f"decides nothing more: {error}", flush=True)
+                self._over = str(error)
+                self._ended.set()
             except Exception:
                 traceback.print_exc()
 
@@ -119,11 +137,13 @@ def _desk(order: ControllerOrder) -> Desk:
     from forgeline_deploy.deployment.spec import DeploymentSpec
     from forgeline_deploy.retraining.launcher import CommandLauncher
 
-    ledger = open_ledger()
+    ledger, owner = open_ledger(), order.owner
+    if (now := ledger.get(owner.id)).driver != owner.driver:
+        raise Superseded(f"run {owner.id} has another driver: {now.driver_host}, process {now.driver_pid}")
     return Desk(
         DeploymentSpec.model_validate(dict(order.spec)),
-        run_id=order.run_id,
-        journal=Journal(ledger, ledger.get(order.run_id)),
+        run_id=owner.id,
+        journal=Journal(ledger, owner),
         registry=open_registry(),
         launcher=CommandLauncher(ledger),
         folder=Path(order.folder),
@@ -149,7 +169,7 @@ def start_controller(order: ControllerOrder) -> Any:
     actor: Any = (
         cast("Any", ray.remote)(Controller)
         .options(
-            name=controller_name(order.run_id),
+            name=controller_name(order.owner.id),
             namespace=NAMESPACE,
             num_cpus=0,
             max_restarts=-1,

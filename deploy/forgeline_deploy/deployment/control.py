@@ -66,7 +66,7 @@ class Control:
         self._stack.deploy(pinned.served())
         write(self._journal, {"entry": UP, "version": pinned.version, "at": time.time()})
         order = ControllerOrder(
-            run_id=context.run_id,
+            owner=self._journal.owner,
             spec=spec.resolved(),
             folder=str(context.paths.root),
             log=str(context.paths.attempt(context.attempt)),
@@ -126,7 +126,7 @@ class Control:
         if monitor is None or monitor.retrain is None:
             return None
         # A journal of its own, since it is read in another thread.
-        journal = Journal(context.ledger, context.ledger.get(context.run_id))
+        journal = Journal(context.ledger, self._journal.owner)
         retraining = Retraining(
             monitor.retrain,
             journal,

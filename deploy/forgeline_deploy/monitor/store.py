@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forgeline.ledger.journal import Overtaken, Superseded
+from forgeline.ledger.journal import Behind, Overtaken
 from forgeline_deploy.monitor import window_file
 from forgeline_deploy.monitor.decision import Decision
 from forgeline_deploy.monitor.pane import Answer, PaneKey, Stream
@@ -141,7 +141,8 @@ class WindowStore:
         """Write entries, behind whatever other parts of the deployment have written meanwhile.
 
         Raises:
-            Superseded: another process has stored windows of this run since it was read; read it again, or stop.
+            Behind: another process has stored windows of this run since it was read; read it again, or stop.
+            Superseded: another driver has the run; stop.
             LedgerError: the journal cannot be written.
         """
         while True:
@@ -150,7 +151,7 @@ class WindowStore:
                 return
             except Overtaken as error:
                 if stored_windows(self.journal.refresh()):
-                    raise Superseded("another process stores windows of this deployment; this one is behind") from error
+                    raise Behind("another process stores windows of this deployment; this one is behind") from error
 
     def _seal(self, stem: str, content: bytes) -> SealedFile:
         return window_file.seal(self.folder.path, stem, content)

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 
 class Superseded(LedgerError):
-    """Another driver has the run by now, or it was ended."""
+    """Another driver has the run by now, or it was ended: whoever wrote in the old driver's name writes no more."""
+
+
+class Behind(Superseded):
+    """Another process of the same driver wrote what only one may write; who begins anew by the journal may go on."""
 
 
 class Overtaken(LedgerError):
@@ -40,6 +44,11 @@ class Journal:
         self._owner = owner
         self._lock = threading.Lock()
         self._entries = ledger.journal(owner.id)
+
+    @property
+    def owner(self) -> RunRecord:
+        """The run, as the driver in whose name is written took it."""
+        return self._owner
 
     @property
     def entries(self) -> tuple[dict[str, Any], ...]:

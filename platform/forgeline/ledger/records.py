@@ -9,6 +9,9 @@ from typing import Any
 
 from forgeline.ledger.states import FINAL, Reason, State
 
+DRIVER = ("driver_host", "driver_pid", "driver_started_s", "driver_machine", "submission_id")
+"""Columns of a run that say which process drives it."""
+
 OUTSIDE = "outside Forgeline"
 """Who moved an alias in MLflow itself, as far as is known."""
 
@@ -68,6 +71,11 @@ class RunRecord:
     attempts: int
     metrics: Mapping[str, float]
     result: Mapping[str, Any]
+
+    @property
+    def driver(self) -> tuple[Any, ...]:
+        """What tells its driver from any other, by the columns of `DRIVER`."""
+        return tuple(getattr(self, name) for name in DRIVER)
 
     @property
     def is_final(self) -> bool:

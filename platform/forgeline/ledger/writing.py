@@ -15,13 +15,11 @@ import sqlalchemy as sa
 from forgeline.ledger import driver_process
 from forgeline.ledger.once import ONCE, refuse_again
 from forgeline.ledger.opening import Database
-from forgeline.ledger.records import RunRecord
+from forgeline.ledger.records import DRIVER, RunRecord
 from forgeline.ledger.rows import plain
 from forgeline.ledger.sql_reading import now_sql
 from forgeline.ledger.states import ACTIVE, FINAL, RESUMABLE, Reason, State, sources
 from forgeline.ledger.tables import attempts, journal, runs
-
-_OWNER = ("driver_host", "driver_pid", "driver_started_s", "driver_machine", "submission_id")
 
 
 class LedgerWriter:
@@ -217,7 +215,7 @@ def _last_sign(owner: RunRecord, now: datetime) -> datetime:
 
 
 def _owned(owner: RunRecord) -> list[sa.ColumnElement[bool]]:
-    return [runs.c[key].is_not_distinct_from(getattr(owner, key)) for key in _OWNER]
+    return [runs.c[key].is_not_distinct_from(getattr(owner, key)) for key in DRIVER]
 
 
 def _now(connection: sa.Connection) -> float:
