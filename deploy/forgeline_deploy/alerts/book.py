@@ -33,13 +33,20 @@ class AlertBook(Decisions):
     Args:
         journal: of the deployment's run.
         destinations: where alerts go.
+        over: is told of each alert that is over, first to last; the book itself forgets it.
     """
 
-    def __init__(self, journal: Entries, destinations: Sequence[DestinationConfig]) -> None:
+    def __init__(
+        self,
+        journal: Entries,
+        destinations: Sequence[DestinationConfig],
+        *,
+        over: Callable[[Standing], object] = lambda standing: None,
+    ) -> None:
         super().__init__(journal)
         self._destinations = tuple(destinations)
         self._standing: dict[str, Standing] = {}
-        self._past: list[Standing] = []
+        self._over = over
         self._next = 0
         self._catch_up()
 
@@ -48,11 +55,6 @@ class AlertBook(Decisions):
         """Alerts that last, first to last."""
         self._catch_up()
         return tuple(self._standing.values())
-
-    @property
-    def all(self) -> tuple[Standing, ...]:
-        """Those that are over, then those that last."""
-        return (*self._past, *self.open)
 
     def see(self, alert: Alert, now: float) -> Event | None:
         """An alert is there (now, or still): tell it where it is new, worse, or was told long ago.
@@ -133,6 +135,6 @@ class AlertBook(Decisions):
             notices=1 + (known.notices if known else 0),
         )
         if over:
-            self._past.append(standing)
+            self._over(standing)
         else:
             self._standing[notice.alert.key] = standing

@@ -66,10 +66,11 @@ def list_alerts(
 
 def alert_rows(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     """Alerts of a deployment's journal as JSON values, newest first; moments in unix seconds."""
-    from forgeline_deploy.alerts.book import AlertBook
+    from forgeline_deploy.alerts.book import AlertBook, Standing
     from forgeline_deploy.alerts.outbox import Delivery, Outbox
 
-    book, outbox = AlertBook(Written(entries), ()), Outbox(Written(entries))
+    past: list[Standing] = []
+    book, outbox = AlertBook(Written(entries), (), over=past.append), Outbox(Written(entries))
     waiting: dict[str, list[dict[str, Any]]] = {}
     lost: Sequence[Delivery] = outbox.given_up
     for delivery in [*outbox.waiting, *lost]:
@@ -78,7 +79,7 @@ def alert_rows(entries: Sequence[Entry]) -> list[dict[str, Any]]:
         told |= {"tries": delivery.tries, "error": delivery.error, "given_up": delivery in lost}
         waiting.setdefault(notice.alert.key, []).append(told)
     rows: list[dict[str, Any]] = []
-    for standing in reversed(book.all):
+    for standing in reversed([*past, *book.open]):
         alert = standing.alert
         row = {"alert": alert.key, **alert.to_dict(), "resolved": standing.resolved, "told": standing.notices}
         rows.append(row | {"undelivered": waiting.get(alert.key, [])})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from forgeline.errors import ApprovalNeeded, ForgelineError, NotFound
 from forgeline.registry.references import ModelReference, parse
 from forgeline_deploy.control.inquiry import Inquiry
-from forgeline_deploy.control.plan import FAILED, Plan, as_entries, plan_of, tried
+from forgeline_deploy.control.plan import Plan, Plans, as_entries
 from forgeline_deploy.control.traffic import CHALLENGER, CHAMPION
 from forgeline_deploy.deployment.pinning import Pinned, pin
 from forgeline_deploy.rollout import Evidence, Rollout, RolloutConfig, begin, settle
@@ -31,13 +31,16 @@ class Conductor:
         run_id: of the deployment; ids of rollouts are made of it.
         registry: that has the versions.
         journal: of the run.
+        plans: what follows from it.
     """
 
-    def __init__(self, config: RolloutConfig, *, run_id: str, registry: Registry, journal: Journal) -> None:
+    def __init__(
+        self, config: RolloutConfig, *, run_id: str, registry: Registry, journal: Journal, plans: Plans
+    ) -> None:
         self._config = config
         self._run_id = run_id
         self._registry = registry
-        self._journal = journal
+        self._journal, self._plans = journal, plans
         self._registry_says = Inquiry("the registry", every_s=LOOK_EVERY_S)
         self._decided = float("-inf")
         self._evidence = Evidence()
@@ -60,7 +63,7 @@ class Conductor:
             Overtaken: somebody else wrote meanwhile; called again it decides anew.
             LedgerError, TrackingError: the ledger or the registry does not answer.
         """
-        plan = plan_of(self._journal.entries)
+        plan = self._plans.now()
         if plan is None:
             return []
         rollout = plan.rollout
@@ -78,17 +81,16 @@ class Conductor:
         if not plan.champion.version.isdigit():
             return []
         model, champion = plan.champion.model, int(plan.champion.version)
-        known = frozenset(tried(self._journal.entries))
+        known = frozenset(plan.tried)
         found = self._registry_says.answer(
             ("challenger", champion, known), lambda: self._challengers(model, champion, known), now
         )
         if not found:
             return []
         [pinned] = found
-        number = sum(entry.get("event") == "rollout_started" for entry in self._journal.entries) + 1
         _, events = begin(
             self._config,
-            id=f"{self._run_id[:12]}-{number}",
+            id=f"{self._run_id[:12]}-{len(plan.tried) + 1}",
             model=model,
             champion=champion,
             challenger=int(pinned.version),
@@ -109,7 +111,9 @@ class Conductor:
 
     def _weighed(self, plan: Plan, rollout: Rollout, now: float) -> list[dict[str, Any]]:
         if plan.running is None:
-            return self._not_up(rollout, now)
+            # The challenger's replicas do not come up: it is rolled back before anybody saw it.
+            why = plan.failed.get(str(rollout.challenger))
+            return [] if why is None else as_entries(rollout.cancel(by="forgeline", why=why, now=now))
         # Harm is acted on first, whether the registry answers or not.
         return self._decided_now(rollout, now) or self._aliases_moved(rollout, now)
 
@@ -129,15 +133,6 @@ class Conductor:
             return []
         champion, challenger = found
         return as_entries(rollout.look_at_aliases(champion=champion, challenger=challenger, now=now))
-
-    def _not_up(self, rollout: Rollout, now: float) -> list[dict[str, Any]]:
-        """The challenger's replicas do not come up: it is rolled back before anybody saw it."""
-        for entry in reversed(self._journal.entries):
-            if entry.get("entry") == FAILED and entry["version"] == str(rollout.challenger):
-                return as_entries(rollout.cancel(by="forgeline", why=str(entry["why"]), now=now))
-            if entry.get("event") == "rollout_started":
-                break
-        return []
 
     def _settled(self, plan: Plan, rollout: Rollout, now: float) -> list[dict[str, Any]]:
         if plan.challenger is not None and plan.challenger.version not in plan.up:

@@ -16,7 +16,7 @@ from forgeline_deploy.control.alarms import ACTED, Alarms, acted
 from forgeline_deploy.control.conduct import Conductor, comparison_of
 from forgeline_deploy.control.labelled import evidence_of, step_times
 from forgeline_deploy.control.orders import IngressReport, Orders
-from forgeline_deploy.control.plan import Plan, plan_of
+from forgeline_deploy.control.plan import Plan, Plans
 from forgeline_deploy.control.watching import Watching
 from forgeline_deploy.control.wishes import Wishes
 from forgeline_deploy.monitor.page import page_state
@@ -61,7 +61,7 @@ class Desk:
         tell: Callable[[str], None],
     ) -> None:
         self._spec, self._run_id, self._journal, self._tell = spec, run_id, journal, tell
-        self._plan: tuple[int, Plan] | None = None
+        self._plans = Plans(journal)
         plan = self.plan
         self._model = plan.champion.model
         destinations = () if spec.monitor is None else spec.monitor.alert
@@ -92,7 +92,9 @@ class Desk:
                 )
         self._conductor: Conductor | None = None
         if spec.rollout is not None:
-            self._conductor = Conductor(spec.rollout, run_id=run_id, registry=registry, journal=journal)
+            self._conductor = Conductor(
+                spec.rollout, run_id=run_id, registry=registry, journal=journal, plans=self._plans
+            )
         self._acted = acted(journal.entries)
         self._weighed = 0
         self._troubles: dict[str, str] = {}
@@ -100,14 +102,10 @@ class Desk:
     @property
     def plan(self) -> Plan:
         """As the journal has it now."""
-        entries = self._journal.entries
-        # Read once for each change: it is asked for several times a second, and the journal grows for weeks.
-        if self._plan is None or self._plan[0] != len(entries):
-            plan = plan_of(entries)
-            if plan is None:
-                raise LedgerError("the journal names no version yet")
-            self._plan = len(entries), plan
-        return self._plan[1]
+        plan = self._plans.now()
+        if plan is None:
+            raise LedgerError("the journal names no version yet")
+        return plan
 
     def receive(self, delivery: Delivery, now: float) -> Receipt | None:
         """Take what a replica counted; None where nothing is monitored."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from forgeline.errors import ForgelineError, RunFailed
 from forgeline.ledger.journal import Journal, Overtaken
-from forgeline_deploy.control.plan import DOWN, FAILED, ROLLOUT, UP, Plan, plan_of
+from forgeline_deploy.control.plan import DOWN, FAILED, ROLLOUT, UP, Plans
 from forgeline_deploy.control.samples import recent_samples
 from forgeline_deploy.retraining.retraining import Retraining
 
@@ -54,8 +54,7 @@ class Reconciler:
         self._coming: tuple[str, Future[None]] | None = None
         self._failed: set[str] = set()
         self._told = len(journal.entries)
-        self._plan: Plan | None = None
-        self._read = -1
+        self._plans = Plans(journal)
 
     def tick(self) -> None:
         """Do what the journal asks for; what takes long is done in a thread.
@@ -67,7 +66,7 @@ class Reconciler:
             return
         self._journal.refresh()
         self._tell_of_rollouts()
-        plan = self._plan_now()
+        plan = self._plans.now()
         if plan is None:
             return
         for version in self._stack.versions.keys() - plan.wanted.keys() - plan.up.keys():
@@ -122,12 +121,6 @@ class Reconciler:
         if version in self._stack.versions:
             self._stack.delete(version)
 
-    def _plan_now(self) -> Plan | None:
-        entries = self._journal.entries
-        if len(entries) != self._read:
-            self._plan, self._read = plan_of(entries), len(entries)
-        return self._plan
-
     def _open_lanes(self) -> set[str]:
         try:
             return set(self._stack.ask_ingress("status")["lanes"])
@@ -147,6 +140,7 @@ class RetrainingThread:
 
     def __init__(self, retraining: Retraining, journal: Journal, folder: Path, tell: Callable[[str], None]) -> None:
         self._retraining, self._journal, self._folder, self._tell = retraining, journal, folder, tell
+        self._plans = Plans(journal)
         self._thread = ThreadPoolExecutor(1, "retraining")
         self._work: Future[None] | None = None
         self._next = 0.0
@@ -169,7 +163,7 @@ class RetrainingThread:
 
     def _advance(self) -> None:
         self._journal.refresh()
-        plan: Plan | None = plan_of(self._journal.entries)
+        plan = self._plans.now()
         if plan is None:
             return
         samples = _WhenAsked(self._journal, self._folder, Path(plan.champion.bundle))

@@ -11,7 +11,7 @@ import glob
 import hashlib
 import io
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -124,6 +124,23 @@ class _Join:
     labelled: dict[int, dict[Stream, Labelled]] = field(default_factory=dict)
 
 
+@dataclass
+class _Labelled:
+    """Requests that have a label, by the window that they were answered in, as long as another one may come."""
+
+    requests: set[str] = field(default_factory=set)
+    _by_window: dict[int, set[str]] = field(default_factory=dict)
+
+    def add(self, found: Iterable[tuple[int, str]]) -> None:
+        for window, request in found:
+            self.requests.add(request)
+            self._by_window.setdefault(window, set()).add(request)
+
+    def forget_before(self, window: int) -> None:
+        for old in [number for number in self._by_window if number < window]:
+            self.requests -= self._by_window.pop(old)
+
+
 class LabelDesk:
     """Takes labels in for one deployment.
 
@@ -132,15 +149,19 @@ class LabelDesk:
         settled_s: seconds after which a file is taken that was not written to: the window that a request was answered
             in is stored by then, however soon its label came.
         store: of the deployment's run.
+        now: unix seconds.
         tell: takes what a person should know, a line each.
     """
 
-    def __init__(self, labels: Labels, *, settled_s: float, store: WindowStore, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, labels: Labels, *, settled_s: float, store: WindowStore, now: float, tell: Callable[[str], None]
+    ) -> None:
         self._labels, self._settled_s, self._store, self._tell = labels, settled_s, store, tell
         self.files = label_files(store.journal.entries)
         self._taken = {file.sha256 for file in self.files}
         self._looked_at: dict[str, tuple[int, int]] = {}
-        self._known = set(self._labelled_requests())
+        self._known = _Labelled()
+        self._remember_labelled(now)
 
     def look(self, judge: Judge, now: float) -> list[LabelFile]:
         """Take in the files that are new and whole.
@@ -155,6 +176,7 @@ class LabelDesk:
         Raises:
             OSError, LedgerError: what was joined cannot be stored; the file is taken at a later look.
         """
+        self._known.forget_before(self._first_young(now))
         taken = []
         for name in sorted(glob.glob(str(self._labels.pattern), recursive=True)):
             path = Path(name)
@@ -199,7 +221,7 @@ class LabelDesk:
         except (pa.ArrowException, OSError, ValueError) as error:
             self._tell(f"labels: {source} cannot be read and is looked at again when it changes: {error}")
             return None
-        again = self._known & given.keys()
+        again = {request for request in given if request in self._known.requests}
         wanted = {request: label for request, label in given.items() if request not in again}
         join = self._join(wanted, now)
         unknown = len(wanted) - len({row["request"] for row in join.rows})
@@ -224,7 +246,7 @@ class LabelDesk:
         self._store.write(file.entry())
         self.files.append(file)
         self._taken.add(digest)
-        self._known |= {row["request"] for row in join.rows}
+        self._known.add((row["window"], row["request"]) for row in join.rows)
         self._tell_of(file)
         return file
 
@@ -266,6 +288,10 @@ class LabelDesk:
         oldest = now - self._labels.within.total_seconds()
         yield from (stored for stored in reversed(self._store.windows) if stored.end >= oldest)
 
+    def _first_young(self, now: float) -> int:
+        """Number of the first window whose answers still get labels: what was labelled before is asked for no more."""
+        return min((stored.number for stored in self._young(now)), default=len(self._store.windows))
+
     @staticmethod
     def _hold(join: _Join, window: int, stream: Stream, answer: Answer, label: str) -> None:
         held = _held(answer, label)
@@ -283,13 +309,19 @@ class LabelDesk:
             }
         )
 
-    def _labelled_requests(self) -> Iterator[str]:
+    def _remember_labelled(self, now: float) -> None:
+        first = self._first_young(now)
         for file in self.files:
+            if max(file.labelled, default=-1) < first:
+                continue
             try:
                 content = window_file.sealed_bytes(self._store.folder.path, file.joined)
-                yield from pq.read_table(io.BytesIO(content), columns=["request"])["request"].to_pylist()
             except WindowCorrupted as error:
                 self._tell(f"labels: {error}; labels that come again for its requests count twice")
+                continue
+            table = pq.read_table(io.BytesIO(content), columns=["window", "request"]).to_pydict()
+            self._known.add(zip(table["window"], table["request"], strict=True))
+        self._known.forget_before(first)
 
     def _tell_of(self, file: LabelFile) -> None:
         wrong = [

@@ -71,7 +71,7 @@ class Monitor:
         if config.labels is not None:
             # Answers of just before the file was written are in a stored window by then.
             waits = config.window_s + config.lateness.total_seconds() + 2 * config.silent.total_seconds()
-            self._labels = LabelDesk(config.labels, settled_s=waits, store=store, tell=tell)
+            self._labels = LabelDesk(config.labels, settled_s=waits, store=store, now=now, tell=tell)
         self._judge = Judge(config, self._references)
         self._book.write(config, self._references)
         self._unsafe: deque[tuple[Window, Decision, dict[str, Any]]] = deque()

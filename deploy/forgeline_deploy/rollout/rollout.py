@@ -80,10 +80,7 @@ class Rollout:
         """
         state: Rollout | None = None
         for event in events:
-            if event.get("event") == STARTED:
-                state = _started(event)
-            elif state is not None and event.get("rollout") == state.id:
-                state = state.after(event)
+            state = replayed(state, event)
         return state
 
     def after(self, *events: Mapping[str, Any]) -> Rollout:
@@ -284,6 +281,15 @@ class Rollout:
             )
         since = at if name == RESUMED else self.running_since
         return replace(self, status=_STATUS[name], why=str(event["why"]), running_since=since)
+
+
+def replayed(state: Rollout | None, event: Mapping[str, Any]) -> Rollout | None:
+    """The state after one more event, of whatever kind and rollout; of the last one that was started."""
+    if event.get("event") == STARTED:
+        return _started(event)
+    if state is not None and event.get("rollout") == state.id:
+        return state.after(event)
+    return state
 
 
 def begin(

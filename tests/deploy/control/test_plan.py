@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from forgeline_deploy.control.plan import DOWN, FAILED, UP, as_entries, plan_of, tried
+from forgeline_deploy.control.plan import DOWN, FAILED, UP, Plans, as_entries, plan_of
 from forgeline_deploy.control.traffic import RolloutCounts, RolloutTraffic
 from forgeline_deploy.deployment.pinning import Pinned
 from forgeline_deploy.rollout import Evidence, Rollout, RolloutConfig, StepCounts, begin
@@ -40,7 +40,7 @@ def test_a_challenger_is_wanted_from_the_start_and_answers_once_it_is_up() -> No
     assert plan is not None and set(plan.wanted) == {"1", "2"} and plan.running is None
     plan = plan_of([*entries, up("2")])
     assert plan is not None and plan.running is not None and plan.running.id == "r1"
-    assert tried(entries) == {2}
+    assert plan.tried == (2,)
 
 
 def test_a_rollout_that_is_over_leaves_the_champion() -> None:
@@ -73,6 +73,31 @@ def test_the_new_champion_is_the_one_that_was_pinned_last() -> None:
     settled = as_entries(state.settled(moment, why="done", moved=True))
     plan = plan_of([*entries, up("2"), *settled, pinned("champion", "2")])
     assert plan is not None and set(plan.wanted) == {"2"} and plan.champion.version == "2" and plan.running is None
+
+
+class Growing:
+    """A journal that somebody writes to; each entry is read once."""
+
+    def __init__(self) -> None:
+        self.entries: list[dict[str, Any]] = []
+        self.read = 0
+
+    def since(self, number: int) -> list[dict[str, Any]]:
+        assert number == self.read, "read again"
+        self.read = len(self.entries)
+        return self.entries[number:]
+
+
+def test_a_journal_that_grows_is_read_on_from_where_it_was_left() -> None:
+    rollout, entries = begun()
+    cancelled = as_entries(rollout.cancel(by="ann", why="a holiday", now=3.0))
+    failed = {"entry": FAILED, "version": "2", "why": "no memory", "at": 1.0}
+    growing = Growing()
+    plans = Plans(growing)
+    for entry in [*entries, up("2"), {"entry": "monitor.window"}, failed, *cancelled, pinned("champion", "3")]:
+        growing.entries.append(entry)
+        plan = plans.now()
+        assert plan == plan_of(growing.entries) and plans.now() is plan
 
 
 def answered(role: str, version: str, said: str, *, request: str = "a", status: int = 200) -> Answered:

@@ -78,6 +78,12 @@ def test_wrong_answers_are_paged_also_after_a_restart_and_no_label_counts_twice(
     assert (finding.severity, finding.about, finding.value) == ("page", "performance", 0.0)
     found = labelled_by_stream(label_files(watching.journal.entries))[CHAMPION]
     assert (found.rows, found.correct) == (100, 50)
+    # Two weeks later nobody waits for their labels: they are of no young window, and not remembered.
+    for days, name in ((15, "c"), (16, "d")):
+        put(folder / f"{name}.parquet", [name for name, _ in given[days:100]], ["yes"] * (100 - days), at=60)
+        [file] = watching.monitor.look_for_labels(days * 86_400.0)
+        assert (file.unknown, file.duplicates, file.by_stream) == (100 - days, 0, {})
+        watching.begin(days * 86_400.0 + 60.0)
 
 
 def test_a_file_that_is_half_written_is_left_for_later(watching: Watching, folder: Path) -> None:
