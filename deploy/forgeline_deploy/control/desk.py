@@ -150,7 +150,13 @@ class Desk:
             traffic=traffic_of(plan),
             comparison=comparison_of(plan.rollout),
             alerts=[
-                {"severity": str(one.alert.severity), "text": f"{one.alert.subject}: {one.alert.summary}"}
+                {
+                    "severity": str(one.alert.severity),
+                    "about": one.alert.kind,
+                    "subject": one.alert.subject,
+                    "text": one.alert.summary,
+                    "since": one.alert.first,
+                }
                 for one in self._book.open
             ],
             notes=[*([trouble] if trouble else []), *self._troubles.values()],

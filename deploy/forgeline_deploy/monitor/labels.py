@@ -108,6 +108,17 @@ def label_files(entries: Sequence[Mapping[str, Any]]) -> list[LabelFile]:
     return [LabelFile.of(entry) for entry in entries if entry.get("entry") == ENTRY]
 
 
+def labelled_by_window(files: Sequence[LabelFile]) -> dict[int, dict[str, dict[str, Any]]]:
+    """How well answers did, by number of the window and stream, over all files, as JSON has it."""
+    found: dict[int, dict[str, Labelled]] = {}
+    for file in files:
+        for number, by_stream in file.labelled.items():
+            window = found.setdefault(number, {})
+            for stream, labelled in by_stream.items():
+                window[str(stream)] = window[str(stream)] + labelled if str(stream) in window else labelled
+    return {number: {name: one.plain() for name, one in window.items()} for number, window in found.items()}
+
+
 def labelled_by_stream(files: Sequence[LabelFile]) -> dict[Stream, Labelled]:
     """How well answers did, by stream, over all files."""
     found: dict[Stream, Labelled] = {}

@@ -13,7 +13,10 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-_WIDTH, _HEIGHT = 960.0, 120.0
+from forgeline_deploy.monitor import chart
+
+MOST_SHOWN = 8
+"""Of what is wrong; the others are folded up below."""
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 """The Content-Security-Policy that the page is to be sent with."""
 
@@ -38,7 +41,7 @@ def page_state(
         now: unix seconds.
         traffic: mappings with `stream` and `share` (0 to 1).
         comparison: of the challenger with the champion, by name of the figure; None where there is no challenger.
-        alerts: mappings with `severity` and `text`, of those that last.
+        alerts: mappings with `severity`, `about`, `subject`, `text` and `since` (unix seconds), of those that last.
         notes: lines that a reader has to know, such as windows that cannot be stored.
     """
     return {
@@ -55,8 +58,18 @@ def page_state(
 
 def render(state: Mapping[str, Any]) -> str:
     """The page of a state, as `page_state` makes one."""
-    chart = _chart(state["timeline"])
-    return _template().render(state=state, chart=chart, width=_WIDTH, height=_HEIGHT, policy=POLICY)
+    wrong = _wrong(state["findings"], state["alerts"])
+    bound = (state["policy"].get("bounds") or {}).get("accuracy")
+    return _template().render(
+        state=state,
+        wrong={"shown": wrong[:MOST_SHOWN], "folded": wrong[MOST_SHOWN:]},
+        traffic=chart.traffic(state["timeline"]),
+        performance=chart.performance(state["timeline"], bound),
+        bound=bound,
+        width=chart.WIDTH,
+        height=chart.HEIGHT,
+        policy=POLICY,
+    )
 
 
 @cache
@@ -68,43 +81,27 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    loaded.filters |= {"moment": _moment, "percent": _percent, "figure": _figure, "clamped": _clamped}
+    loaded.filters |= {
+        "moment": _moment,
+        "clock": _clock,
+        "percent": _percent,
+        "figure": _figure,
+        "clamped": _clamped,
+        "title": _title,
+    }
     return loaded.get_template("page.html")
 
 
-def _chart(timeline: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Bars of rows and lines of latency and errors, in units of the drawing."""
-    count = max(len(timeline), 1)
-    step = _WIDTH / count
-    most = max((window["rows"] for window in timeline), default=0) or 1
-    bars = [
-        {
-            "x": round(place * step, 2),
-            "width": round(max(step - 1, 0.5), 2),
-            "height": round(max(_HEIGHT * window["rows"] / most, 1.0), 2),
-            "severity": window["severity"] or ("thin" if not window["judged_rows"] else "quiet"),
-            "title": _title(window),
-        }
-        for place, window in enumerate(timeline)
-    ]
-    lines = {name: _line([_worst(window, name) for window in timeline], step) for name in ("p99_s", "errors")}
-    return {"bars": bars, "lines": lines, "most": most}
-
-
-def _line(values: Sequence[float | None], step: float) -> dict[str, Any]:
-    known = [value for value in values if value is not None]
-    top = max(known, default=0.0) or 1.0
-    points = [
-        f"{(place + 0.5) * step:.1f},{_HEIGHT - (_HEIGHT - 4) * value / top:.1f}"
-        for place, value in enumerate(values)
-        if value is not None
-    ]
-    return {"points": " ".join(points), "top": max(known, default=None)}
-
-
-def _worst(window: Mapping[str, Any], name: str) -> float | None:
-    found = [measured[name] for measured in window["measures"].values() if measured.get(name) is not None]
-    return max(found, default=None)
+def _wrong(findings: Sequence[Mapping[str, Any]], alerts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each thing that is wrong once, pages first: alerts that last, and findings that are no alert."""
+    found = {(one["about"], f"{one['stream']}: {one['subject']}"): one for one in findings}
+    rows = []
+    for alert in alerts:
+        newest = found.pop((alert["about"], alert["subject"]), None)
+        rows.append({**alert, "now": newest is not None, "text": (newest or alert)["text"]})
+    for (_, subject), finding in found.items():
+        rows.append({**finding, "subject": subject, "since": None, "now": True})
+    return sorted(rows, key=lambda row: (row["severity"] != "page", not row["now"], row["about"] == "drift"))
 
 
 def _title(window: Mapping[str, Any]) -> str:
@@ -116,6 +113,10 @@ def _title(window: Mapping[str, Any]) -> str:
 
 def _moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _clock(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%m-%d %H:%M:%S")
 
 
 def _percent(share: float | None) -> str:

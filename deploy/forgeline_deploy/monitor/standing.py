@@ -7,7 +7,7 @@ from typing import Any
 
 from forgeline_deploy.monitor.decision import Finding
 from forgeline_deploy.monitor.harm import wilson
-from forgeline_deploy.monitor.labels import LabelFile, labelled_by_stream
+from forgeline_deploy.monitor.labels import LabelFile, labelled_by_stream, labelled_by_window
 from forgeline_deploy.monitor.performance import Labelled
 from forgeline_deploy.monitor.recorded import Recorded
 from forgeline_deploy.monitor.store import StoredWindow
@@ -38,6 +38,7 @@ def monitored(
     """
     on_time = [window for window in windows if not window.key.generation]
     judged = [window for window in on_time if window.decision.judged_rows or window.decision.findings]
+    by_window = labelled_by_window(labels)
     newest = on_time[-1] if on_time else None
     features = judged[-1].decision.features if judged else ()
     findings: list[Finding] = [*(judged[-1].decision.findings if judged else ())]
@@ -50,7 +51,9 @@ def monitored(
         "findings": [finding.plain() for finding in findings],
         "features": [dict(feature) for feature in features],
         "labelled": {str(stream): _labelled(found) for stream, found in sorted(labelled_by_stream(labels).items())},
-        "timeline": [window_row(window) for window in on_time[-timeline:]],
+        "timeline": [
+            window_row(window) | {"labelled": by_window.get(window.number, {})} for window in on_time[-timeline:]
+        ],
     }
 
 

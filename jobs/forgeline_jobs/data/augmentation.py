@@ -27,6 +27,12 @@ class ImageAugmentation(BaseModel):
     flip: bool = Field(default=False, description="Mirror left to right, half of the time.")
     rotate: float = Field(default=0.0, ge=0, le=180, description="Largest rotation in degrees, each way.")
     scale: float = Field(default=0.0, ge=0, lt=1, description="Largest change of size as a share: 0.1 is 90-110 %.")
+    brightness: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Largest change of brightness as a share: 0.4 is 60-140 %, not cut at white.",
+    )
     noise: float = Field(default=0.0, ge=0, description="Standard deviation of added noise, in train deviations.")
     erase: int = Field(default=0, ge=0, description="Side in pixels of a square that is blackened (cutout).")
 
@@ -77,6 +83,9 @@ class ImageAugmenter:
         if config.flip:
             mirrored = uniform(keys, indices, 1, stream="flip")[:, 0] < 0.5
             images[mirrored] = images[mirrored][..., ::-1]
+        if config.brightness:
+            signed = 2.0 * uniform(keys, indices, 1, stream="bright") - 1.0
+            images = images * (1.0 + config.brightness * signed)[:, :, None, None]
         if config.erase:
             images = _erase(images, config.erase, uniform(keys, indices, 2, stream="erase"))
         images += self.black

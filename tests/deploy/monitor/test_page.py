@@ -8,7 +8,7 @@ from typing import Any
 
 from forgeline.bundle.reference import Reference
 from forgeline.ledger.journal import Journal
-from forgeline_deploy.monitor.page import page_state, render
+from forgeline_deploy.monitor.page import MOST_SHOWN, page_state, render
 from forgeline_deploy.monitor.standing import monitored
 from tests.deploy.monitor.test_monitor import CONFIG, Watching
 
@@ -60,6 +60,43 @@ def test_the_page_shows_what_the_monitor_has(journal: Journal, tmp_path: Path, r
         assert text in page.text
     places = [attributes for _, attributes in page.tags if {"src", "href", "action"} & attributes.keys()]
     assert places == [] and not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
+
+
+def test_what_is_wrong_is_told_once_and_pages_come_first(
+    journal: Journal, tmp_path: Path, reference: Reference
+) -> None:
+    alerts = [
+        {"severity": "ticket", "about": "drift", "subject": f"champion 1: x{n}", "text": f"x{n} moved", "since": 9.0}
+        for n in range(MOST_SHOWN)
+    ]
+    alerts.append(alerts[0] | {"subject": "champion 1: usage", "text": "the usage as it was"})
+    alerts.append(
+        alerts[0]
+        | {"severity": "page", "about": "performance", "subject": "champion 1: accuracy", "text": "70 % right"}
+    )
+    state = state_of(journal, tmp_path, reference, alerts=alerts)
+    [finding] = state["findings"]
+    text = Page(render(state)).text
+    assert text.index("70 % right") < text.index(finding["text"]) < text.index("x0 moved")
+    assert "the usage as it was" not in text and text.count(f"champion 1: usage: {finding['text']}") == 1
+    assert text.index("2 more") < text.index(f"x{MOST_SHOWN - 1} moved")
+
+
+def test_accuracy_by_labels_is_drawn_over_the_bound(journal: Journal, tmp_path: Path, reference: Reference) -> None:
+    state = state_of(journal, tmp_path, reference)
+    assert "By window, from" not in Page(render(state)).text
+    for number, correct in ((0, 95), (2, 91), (3, 62)):
+        state["timeline"][number]["labelled"] = {"champion 1": {"rows": 100, "correct": correct, "error": None}}
+    state["policy"]["bounds"]["accuracy"] = 0.9
+    page = Page(render(state))
+    [line] = [
+        attributes for tag, attributes in page.tags if tag == "polyline" and attributes.get("class") == "champion"
+    ]
+    places = [tuple(map(float, point.split(","))) for point in str(line["points"]).split()]
+    [bound] = [float(str(attributes["y1"])) for tag, attributes in page.tags if tag == "line"]
+    assert [x for x, _ in places] == [120.0, 600.0, 840.0]
+    assert [y < bound for _, y in places] == [True, True, False]
+    assert "By window, from 60 % to 100 %" in page.text and "allowed, 90 %" in page.text
 
 
 def test_text_from_data_is_never_markup(journal: Journal, tmp_path: Path, reference: Reference) -> None:

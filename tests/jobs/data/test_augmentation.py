@@ -17,6 +17,7 @@ EVERYTHING = [
     ImageAugmentation(flip=True),
     ImageAugmentation(rotate=20, scale=0.2, shift=1),
     ImageAugmentation(noise=0.3, erase=3),
+    ImageAugmentation(brightness=0.4),
 ]
 
 
@@ -49,6 +50,16 @@ def test_a_shift_fills_with_black_and_moves_whole_pixels() -> None:
     shifted = ImageAugmenter(ImageAugmentation(shift=2), BLACK)({"image": images}, np.arange(64), (0, 0))["image"]
     for channel in range(3):
         assert set(np.unique(shifted[:, channel])) <= {np.float32(1), BLACK[channel]}
+
+
+def test_a_brightness_is_a_factor_of_the_whole_picture_and_leaves_black_black() -> None:
+    images = np.stack([np.full((9, 7), black, dtype=np.float32) for black in BLACK])[None].repeat(64, axis=0)
+    images[:, :, 4:] += 2.0
+    bright = ImageAugmenter(ImageAugmentation(brightness=0.4), BLACK)({"image": images}, np.arange(64), (0, 0))["image"]
+    np.testing.assert_allclose(bright[:, :, :4], images[:, :, :4], atol=1e-6)
+    factors = (bright[:, :, 4:] - BLACK.reshape(1, 3, 1, 1)) / 2.0
+    np.testing.assert_allclose(factors, factors[:, :1, :1, :1].repeat(3, 1).repeat(5, 2).repeat(7, 3), atol=1e-5)
+    assert 0.6 <= factors.min() < 0.7 and 1.3 < factors.max() <= 1.4
 
 
 def test_no_rotation_changes_nothing() -> None:
