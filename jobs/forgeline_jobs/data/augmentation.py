@@ -85,7 +85,7 @@ class ImageAugmenter:
             images[mirrored] = images[mirrored][..., ::-1]
         if config.brightness:
             signed = 2.0 * uniform(keys, indices, 1, stream="bright") - 1.0
-            images = images * (1.0 + config.brightness * signed)[:, :, None, None]
+            images = images * (1.0 + config.brightness * signed).astype(np.float32)[:, :, None, None]
         if config.erase:
             images = _erase(images, config.erase, uniform(keys, indices, 2, stream="erase"))
         images += self.black
