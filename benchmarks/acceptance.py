@@ -25,6 +25,7 @@ from benchmarks import (
     families,
     faults,
     generator_bars,
+    hourly_alarms,
     label_free,
     loop,
     merges,
@@ -72,6 +73,7 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
     "deployment-faults": deployment_faults.rows(_say),
     "diffusion": {zoo_diffusion.DDPM.name: partial(zoo_diffusion.against_the_gan, _say)},
     **drift_alarms.groups(_say),
+    "drift-hours": hourly_alarms.rows(_say),
     "exactness": {
         "same spec and seed twice": partial(exactness.repeated, _say),
         "killed in epoch 3 and resumed": partial(exactness.resumed, _say),

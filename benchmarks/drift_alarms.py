@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from multiprocessing import get_context
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ from forgeline_deploy.detection import Detector, Tolerance, ToleranceSpec, evide
 
 Say = Callable[[str], None]
 Floats = NDArray[np.float64]
+Run = TypeVar("Run")
 
 PROMISE = 1_000
 AT_LEAST = 900
@@ -100,7 +101,7 @@ def groups(say: Say) -> dict[str, Mapping[str, Callable[[], dict[str, Any]]]]:
 def run_lengths(cell: Stream, say: Say) -> dict[str, Any]:
     """Windows to the first alarm of any feature, in streams without drift."""
     started = time.perf_counter()
-    lengths = np.asarray(_all(partial(first_alarm, cell, horizon=HORIZON), RUNS), dtype=np.float64)
+    lengths = np.asarray(in_parallel(partial(first_alarm, cell, horizon=HORIZON), RUNS), dtype=np.float64)
     ended = lengths <= HORIZON
     lengths = np.minimum(lengths, HORIZON)
     error = float(lengths.std(ddof=1) / np.sqrt(len(lengths)))
@@ -126,7 +127,7 @@ def run_lengths(cell: Stream, say: Say) -> dict[str, Any]:
 def delays(stream: Stream, say: Say) -> dict[str, Any]:
     """Windows from a shift, that is there from the first window on, to the alarm."""
     started = time.perf_counter()
-    found = _all(partial(first_alarm, stream, horizon=_LONGEST_DELAY), RUNS)
+    found = in_parallel(partial(first_alarm, stream, horizon=_LONGEST_DELAY), RUNS)
     median = float(statistics.median(found))
     asked = stream.features == 1 and stream.reference_rows == 50_000 and stream.tolerance == "0"
     at_most = SHIFTS[stream.shift] if asked else None
@@ -201,7 +202,7 @@ def _cauchy(values: Floats) -> Floats:
     return shares
 
 
-def _all(run: Callable[[int], int], runs: int) -> Sequence[int]:
+def in_parallel(run: Callable[[int], Run], runs: int) -> Sequence[Run]:
     """Every run, over the cores that there are; each has a seed of its own, so that their number changes nothing."""
     workers = len(os.sched_getaffinity(0))
     if workers == 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from forgeline_deploy.detection.detector import Detector as Detector
 from forgeline_deploy.detection.detector import DetectorState as DetectorState
+from forgeline_deploy.detection.hourly import HourlyDetector as HourlyDetector
 from forgeline_deploy.detection.spec import Promise as Promise
 from forgeline_deploy.detection.spec import Rate as Rate
 from forgeline_deploy.detection.spec import Tolerance as Tolerance
@@ -16,6 +17,7 @@ __all__ = [
     "Detector",
     "DetectorState",
     "FeatureVerdict",
+    "HourlyDetector",
     "Promise",
     "Rate",
     "Tolerance",

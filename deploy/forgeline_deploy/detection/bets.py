@@ -35,30 +35,46 @@ class Bets:
         log_factors_KJ: logarithm of the factor for a row, by cell and bet.
         weights_J: parts of what is put down, which add up to 1.
         names_J: direction of each bet, with its sign.
+        open_J: whether there is room for the bet; others are not placed.
     """
 
     log_factors_KJ: Floats
     weights_J: Floats
     names_J: tuple[str, ...]
+    open_J: NDArray[np.bool_]
 
 
-def place(directions: Sequence[Direction]) -> Bets:
-    """Bets on every direction, upwards and downwards, of several sizes, where there is room for them."""
+def place(directions: Sequence[Direction], *, both_sides: bool = False) -> Bets:
+    """Bets on every direction, upwards and downwards, of several sizes, where there is room for them.
+
+    Args:
+        both_sides: also name those that there is no room for, so that bets by other references are the same ones.
+    """
     columns: list[Floats] = []
     weights: list[float] = []
     names: list[str] = []
+    places: list[bool] = []
     sizes = SIZES if len(directions) <= _MANY else _SIZES_OF_MANY
     for direction in directions:
-        sides = [side for side in (1.0, -1.0) if _has_room(direction, side)]
+        sides = [side for side in (1.0, -1.0) if both_sides or _has_room(direction, side)]
         for side in sides:
-            columns.append(_log_factors(direction, side, np.asarray(sizes)))
+            room = _has_room(direction, side)
+            nothing = np.zeros((len(direction.scores_K), len(sizes)))
+            columns.append(_log_factors(direction, side, np.asarray(sizes)) if room else nothing)
+            places += [room] * len(sizes)
             weights += [direction.weight / len(sides) / len(sizes)] * len(sizes)
             names += [f"{direction.name} {'up' if side > 0 else 'down'}"] * len(sizes)
     if not columns:
         cells = len(directions[0].scores_K) if directions else 0
-        return Bets(log_factors_KJ=np.zeros((cells, 0)), weights_J=np.zeros(0), names_J=())
+        none = np.zeros(0)
+        return Bets(log_factors_KJ=np.zeros((cells, 0)), weights_J=none, names_J=(), open_J=none.astype(np.bool_))
     shares = np.asarray(weights) / sum(weights)
-    return Bets(log_factors_KJ=np.concatenate(columns, axis=1), weights_J=shares, names_J=tuple(names))
+    return Bets(
+        log_factors_KJ=np.concatenate(columns, axis=1),
+        weights_J=shares,
+        names_J=tuple(names),
+        open_J=np.asarray(places),
+    )
 
 
 def _has_room(direction: Direction, side: float) -> bool:

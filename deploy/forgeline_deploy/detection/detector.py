@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,8 @@ class Detector:
         tolerance: how far features may move without an alarm.
         fewest_rows: windows with fewer rows are skipped.
         outputs: whether the model's outputs are watched as well.
+        references: how many of them share what may be spent on confidence bounds; each has as much of it.
+        both_sides: place the same bets by every reference, whether there is room for them or not.
 
     Raises:
         UsageError: the promise is no number of windows, a tolerance names no feature, or nothing can be watched.
@@ -70,6 +72,8 @@ class Detector:
         tolerance: ToleranceSpec | None = None,
         fewest_rows: int = FEWEST_ROWS,
         outputs: bool = True,
+        references: int = 1,
+        both_sides: bool = False,
     ) -> None:
         tolerance = tolerance or ToleranceSpec()
         if not FEWEST_WINDOWS <= windows < 1e12:
@@ -84,26 +88,30 @@ class Detector:
                 f"allowed: {', '.join(sorted(names)[:20])}"
             )
         limits = sum(directions.bounds(distribution) for _, _, distribution in watched)
-        self.budget = Budget.of(windows, features=len(watched), bounds=limits)
+        self.budget = Budget.of(windows, features=len(watched), bounds=limits * references)
         self.fewest_rows = max(int(fewest_rows), 1)
         self.watches = tuple(
-            Watch.of(name, role, distribution, tolerance.of(name), self.budget.log_odds)
+            Watch.of(name, role, distribution, tolerance.of(name), self.budget.log_odds, both_sides=both_sides)
             for role, name, distribution in watched
         )
-        self._settings = _digest(reference, windows, tolerance, self.fewest_rows, outputs)
+        self._settings = _digest(reference, windows, tolerance, self.fewest_rows, outputs, references, both_sides)
         self._windows = self._skipped = 0
         self._evidence: dict[str, Floats] = {}
         self._restart()
 
-    def step(self, window: Observation) -> Verdict:
+    def step(self, window: Observation, *, watches: Sequence[Watch] | None = None) -> Verdict:
         """Judge the next window.
+
+        Args:
+            window: its counts.
+            watches: of these features by another reference, with the same bets; None for this one.
 
         Raises:
             ValueError: its counts were not made with this reference.
         """
         vectors = [
             (watch, counts, cells.of_window(watch.distribution, counts))
-            for watch in self.watches
+            for watch in (self.watches if watches is None else watches)
             if (counts := _counts(window, watch)) is not None
         ]
         if window.rows < self.fewest_rows:
@@ -112,7 +120,9 @@ class Detector:
             return self._verdict(window.rows, False, family, ())
         self._windows += 1
         for watch, _, window_K in vectors:
-            self._evidence[watch.key] = evidence.advanced(self._evidence[watch.key], watch.log_gains(window_K))
+            before = self._evidence[watch.key]
+            after = evidence.advanced(before, watch.log_gains(window_K))
+            self._evidence[watch.key] = np.where(watch.placed.open_J, after, before)
         family = self.family_evidence
         lasting = self._named(family, [watch for watch, _, _ in vectors])
         found = tuple(self._feature(watch, counts, window_K, lasting) for watch, counts, window_K in vectors)
@@ -219,12 +229,22 @@ def _unknown(watch: Watch, other: int) -> int:
     return 0 if isinstance(watch.distribution, CategoricalReference) and watch.distribution.other else other
 
 
-def _digest(reference: Reference, windows: float, tolerance: ToleranceSpec, fewest_rows: int, outputs: bool) -> str:
-    settings = {
+def _digest(
+    reference: Reference,
+    windows: float,
+    tolerance: ToleranceSpec,
+    fewest_rows: int,
+    outputs: bool,
+    references: int,
+    both_sides: bool,
+) -> str:
+    settings: dict[str, Any] = {
         "reference": reference.model_dump(mode="json"),
         "windows": windows,
         "tolerance": tolerance.model_dump(mode="json"),
         "fewest_rows": fewest_rows,
         "outputs": outputs,
     }
+    if references > 1 or both_sides:
+        settings |= {"references": references, "both_sides": both_sides}
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

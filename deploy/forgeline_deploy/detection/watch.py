@@ -41,7 +41,16 @@ class Watch:
     allowed: float
 
     @classmethod
-    def of(cls, feature: str, role: Role, distribution: Distribution, tolerance: Tolerance, log_odds: float) -> Watch:
+    def of(
+        cls,
+        feature: str,
+        role: Role,
+        distribution: Distribution,
+        tolerance: Tolerance,
+        log_odds: float,
+        *,
+        both_sides: bool = False,
+    ) -> Watch:
         """A feature, with confidence bounds that fail with a probability of exp(-log_odds) each."""
         reference_K = cells.of_reference(distribution)
         allowed = tolerance.share
@@ -52,7 +61,7 @@ class Watch:
             role=role,
             distribution=distribution,
             reference_K=reference_K,
-            placed=bets.place(directions.of(distribution, tolerance, log_odds)),
+            placed=bets.place(directions.of(distribution, tolerance, log_odds), both_sides=both_sides),
             allowed=allowed,
         )
 

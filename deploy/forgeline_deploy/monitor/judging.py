@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from forgeline_deploy.detection import Detector, DetectorState, FeatureVerdict, Verdict, ranking
+from forgeline_deploy.detection import Detector, DetectorState, FeatureVerdict, HourlyDetector, Verdict, ranking
 from forgeline_deploy.monitor.decision import Decision, Finding
 from forgeline_deploy.monitor.harm import HarmTests
+from forgeline_deploy.monitor.hours import Hours
 from forgeline_deploy.monitor.pane import PaneKey, Stream, Tally
 from forgeline_deploy.monitor.performance import Labelled
 from forgeline_deploy.monitor.spec import MonitorConfig
@@ -32,6 +33,10 @@ _RANKED = 10
 """Features that a decision names besides those that alarm; the window's file has the counts of all."""
 
 
+_Judged = tuple[Stream, int | None]
+"""Whose rows, and the hour of the week that they are judged by; None for the model's reference."""
+
+
 class Judge:
     """Judges windows in their order.
 
@@ -49,19 +54,28 @@ class Judge:
         self._detectors: dict[str, Detector] = {}
         self._estimators: dict[str, Estimator | None] = {}
         self._below: dict[Stream, int] = {}
+        self.hours: dict[str, Hours] = {}
         for version, reference in references.items():
             self.watch(version, reference)
-        self._carried: dict[Stream, list[tuple[PaneKey, Tally]]] = {}
+        self._carried: dict[_Judged, list[tuple[PaneKey, Tally]]] = {}
 
     def watch(self, version: str, reference: Reference) -> None:
         """Judge another version, from its next window on."""
         self._estimators[version] = Estimator.of(reference)
-        self._detectors[version] = Detector(
-            reference,
-            windows=self.config.windows_between_alarms / (1 - HARM_PART),
-            tolerance=self.config.tolerance,
-            fewest_rows=self.config.minimum,
-        )
+        spec, windows = self.config.hour_of_week, self.config.windows_between_alarms / (1 - HARM_PART)
+        settings: dict[str, Any] = {"tolerance": self.config.tolerance, "fewest_rows": self.config.minimum}
+        # With hours, half of what may be spent on bounds is theirs.
+        shared = 1 if spec is None else 2
+        self._detectors[version] = Detector(reference, windows=windows, references=shared, **settings)
+        if spec is not None:
+            self.hours[version] = Hours(spec, HourlyDetector(reference, windows=windows, **settings))
+
+    def learn(self, window: Window) -> None:
+        """Take in what a window that was judged before says of its hour of the week."""
+        for stream, part in window.parts.items():
+            if stream.role == CHAMPION and stream.version in self.hours and part.tally.observation is not None:
+                if not window.is_late:
+                    self.hours[stream.version].learn(window.key.start, part.tally.observation)
 
     def step(self, window: Window) -> Decision:
         """Judge the next window. Late data are shown and not judged."""
@@ -73,15 +87,27 @@ class Judge:
             if stream.role != CHAMPION:
                 continue
             findings += self._harm.of_requests(stream, part.tally)
-            judged = self._judged(stream, window.key, part.tally)
+            hours, start = self.hours.get(stream.version), window.key.start
+            hour = hours.of(start) if hours is not None and hours.settled(start) else None
+            judged = self._judged((stream, hour), window.key, part.tally)
+            against = None if hours is None else hours.told(start)
+            if hours is not None and part.tally.observation is not None:
+                measures[str(stream)] |= {
+                    "hour": hours.of(start),
+                    "hour_rows": hours.rows(start) if hour is not None else None,
+                }
             if judged is None:
                 continue
-            verdict = self._detectors[stream.version].step(judged)
+            if hours is not None and hour is not None:
+                verdict = hours.step(start, judged)
+            else:
+                verdict = self._detectors[stream.version].step(judged)
             rows += verdict.rows
             findings += self._estimated_below(stream, judged)
-            findings += _drifted(stream, verdict)
+            findings += _drifted(stream, verdict, against)
             features += _ranked(stream, verdict)
             measures[str(stream)] |= {"evidence": verdict.evidence, "threshold": verdict.threshold}
+        self.learn(window)
         return Decision(judged_rows=rows, findings=tuple(findings), features=tuple(features), measures=measures)
 
     def of_labels(self, labelled: Mapping[Stream, Labelled]) -> tuple[Finding, ...]:
@@ -93,9 +119,10 @@ class Judge:
         """What to store after a window."""
         return {
             "detectors": {version: found.state().model_dump(mode="json") for version, found in self._detectors.items()},
+            "hours": {version: found.state() for version, found in self.hours.items()},
             "carried": [
-                [stream.role, stream.version, [[key.start, key.generation] for key, _ in carried]]
-                for stream, carried in sorted(self._carried.items())
+                [stream.role, stream.version, [[key.start, key.generation] for key, _ in carried], hour]
+                for (stream, hour), carried in self._carried.items()
             ],
             "below": [[stream.role, stream.version, count] for stream, count in sorted(self._below.items()) if count],
         }
@@ -112,24 +139,30 @@ class Judge:
         for version, stored in state["detectors"].items():
             if version in self._detectors:
                 self._detectors[version].restore(DetectorState.model_validate(stored))
+        for version, stored in state.get("hours", {}).items():
+            if version in self.hours:
+                self.hours[version].restore(stored)
         self._below = {Stream(role, version): count for role, version, count in state.get("below", [])}
         self._carried = {}
-        for role, version, keys in state["carried"]:
+        for role, version, keys, *hour in state["carried"]:
             stream = Stream(role, version)
             places = [PaneKey(start, generation) for start, generation in keys]
-            self._carried[stream] = [(key, window_at(key).parts[stream].tally) for key in places]
+            self._carried[stream, hour[0] if hour else None] = [
+                (key, window_at(key).parts[stream].tally) for key in places
+            ]
 
-    def _judged(self, stream: Stream, key: PaneKey, tally: Tally) -> Observation | None:
-        """The rows since the last verdict on this stream; None while these are too few."""
+    def _judged(self, by: _Judged, key: PaneKey, tally: Tally) -> Observation | None:
+        """The rows since the last verdict on this stream, by the same reference; None while these are too few."""
+        stream, _ = by
         if stream.version not in self._detectors or tally.observation is None:
             return None
         # A replica of an earlier release counted other features: its rows stay stored, and are not judged with these.
-        before = [held for held in self._carried.pop(stream, []) if _counted_alike(held[1], tally)]
+        before = [held for held in self._carried.pop(by, []) if _counted_alike(held[1], tally)]
         carried = [*before, (key, tally)]
         together = sum((held for _, held in carried), start=Tally())
         assert together.observation is not None
         if together.rows < self.config.minimum:
-            self._carried[stream] = carried
+            self._carried[by] = carried
             return None
         return together.observation
 
@@ -204,7 +237,8 @@ def _one(windows: list[Window], window_s: float) -> Window:
     )
 
 
-def _drifted(stream: Stream, verdict: Verdict) -> Iterator[Finding]:
+def _drifted(stream: Stream, verdict: Verdict, against: str | None) -> Iterator[Finding]:
+    by = "" if against is None else f"; against {against}"
     for feature in verdict.alarming:
         shift = "" if feature.shift_std is None else f", its mean by {feature.shift_std:+.2f} sigma"
         kind = "at once" if feature.sudden else f"lastingly ({feature.direction})"
@@ -214,7 +248,7 @@ def _drifted(stream: Stream, verdict: Verdict) -> Iterator[Finding]:
             stream=str(stream),
             subject=feature.feature,
             text=f"the {feature.role} {feature.feature} drifted {kind}: distance {feature.distance:.3f}, by chance "
-            f"{feature.by_chance:.3f}{shift}",
+            f"{feature.by_chance:.3f}{shift}{by}",
             value=feature.distance,
             bound=feature.by_chance,
         )

@@ -16,6 +16,7 @@ from forgeline_deploy.monitor.collector import Collector
 from forgeline_deploy.monitor.decision import Decision
 from forgeline_deploy.monitor.judging import Judge
 from forgeline_deploy.monitor.labels import LabelDesk, LabelFile
+from forgeline_deploy.monitor.learnt import LearntHours
 from forgeline_deploy.monitor.pane import Delivery, PaneKey, Receipt
 from forgeline_deploy.monitor.policy import ReferenceBook
 from forgeline_deploy.monitor.spec import MonitorConfig
@@ -73,6 +74,7 @@ class Monitor:
             waits = config.window_s + config.lateness.total_seconds() + 2 * config.silent.total_seconds()
             self._labels = LabelDesk(config.labels, settled_s=waits, store=store, now=now, tell=tell)
         self._judge = Judge(config, self._references)
+        self._learnt = LearntHours(store, tell)
         self._book.write(config, self._references)
         self._unsafe: deque[tuple[Window, Decision, dict[str, Any]]] = deque()
         self._looked = float("-inf")
@@ -130,6 +132,7 @@ class Monitor:
                 return safe
             window, _, _ = self._unsafe.popleft()
             self.collector.stored(window.key)
+        self._sum_up()
         if self.trouble is not None:
             self._tell("windows can be stored again; none was lost")
             self.trouble = None
@@ -170,6 +173,15 @@ class Monitor:
         """The judge, as it stands after the last window."""
         return self._judge
 
+    def _sum_up(self) -> None:
+        """A sum that cannot be written now is no loss: it is due again, and the windows say the same."""
+        try:
+            self._learnt.write(self._judge)
+        except Superseded:
+            raise
+        except (OSError, LedgerError):
+            return
+
     def _has_trouble(self, error: Exception) -> None:
         kept = f"{len(self._unsafe)} window{'s are' if len(self._unsafe) > 1 else ' is'} kept in memory and tried again"
         if self.trouble is None:
@@ -185,10 +197,11 @@ class Monitor:
         def window_at(key: PaneKey) -> Window:
             return self.store.folder.read(places[key])[0]
 
-        for newest in reversed(stored):
+        for number, newest in reversed(list(enumerate(stored))):
             try:
                 _, state = self.store.folder.read(newest)
                 self._judge.restore(state, window_at)
+                self._learnt.read(self._judge, stored[: number + 1])
                 return
             except WindowCorrupted as error:
                 self._tell(f"window {newest.number}: {error}; the detector goes on from the window before it")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from forgeline.errors import UsageError
 from forgeline.spec.units import Share, TimeSpan
@@ -64,14 +66,52 @@ class Bounds(BaseModel):
     )
 
 
+class HourOfWeek(BaseModel):
+    """What an hour of the week was like before, where traffic has a rhythm of days and weeks."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    weeks: int = Field(
+        default=4, ge=1, le=52, description="Weeks of a version's windows that its hours are learnt from."
+    )
+    rows: int = Field(
+        default=1000, ge=100, description="Rows that an hour has at least, before its windows are judged by it."
+    )
+    timezone: str = Field(default="UTC", description="Whose clock tells the hours: a name such as `Europe/Oslo`.")
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(
+                f"no time zone {value!r} is known here; allowed: names of the IANA data base, such as `Europe/Oslo`"
+            ) from error
+        return value
+
+
+class HourlyReference(BaseModel):
+    """Windows are held against the same hour of earlier weeks."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hour_of_week: HourOfWeek = Field(description="How hours are learnt; `{}` for all that is usual.")
+
+
 class MonitorConfig(BaseModel):
     """What is watched of a deployment."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     window: TimeSpan = Field(default=_span(300), description="Length of a window of event time: `5m`.")
-    reference: Literal["model"] = Field(
-        default="model", description="What windows are held against: the statistics in the model's bundle."
+    reference: Annotated[
+        Annotated[Literal["model"], Tag("model")] | Annotated[HourlyReference, Tag("hourly")],
+        Discriminator(lambda given: "hourly" if isinstance(given, Mapping | HourlyReference) else "model"),
+    ] = Field(
+        default="model",
+        description="What windows are held against: the statistics in the model's bundle, or `hour_of_week`, the same "
+        "hour of earlier weeks of this deployment, once these are known.",
     )
     promise: Promise = Field(
         default_factory=Promise, description="How often the whole monitor may raise an alarm while nothing is wrong."
@@ -103,6 +143,11 @@ class MonitorConfig(BaseModel):
         except UsageError as error:
             raise ValueError(str(error).removeprefix("monitor.")) from error
         return self
+
+    @property
+    def hour_of_week(self) -> HourOfWeek | None:
+        """How hours are learnt; None where windows are held against the model's reference alone."""
+        return self.reference.hour_of_week if isinstance(self.reference, HourlyReference) else None
 
     @property
     def windows_between_alarms(self) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 
 from forgeline_deploy.monitor.decision import Finding
 from forgeline_deploy.monitor.harm import wilson
+from forgeline_deploy.monitor.hours import by_hour
 from forgeline_deploy.monitor.labels import LabelFile, labelled_by_stream, labelled_by_window
 from forgeline_deploy.monitor.performance import Labelled
 from forgeline_deploy.monitor.recorded import Recorded
@@ -71,6 +72,7 @@ def window_row(window: StoredWindow) -> dict[str, Any]:
         "findings": [finding.plain() for finding in window.decision.findings],
         "measures": {stream: dict(measured) for stream, measured in window.decision.measures.items()},
         "estimates": _estimates(window),
+        "against": _against(window),
         "remarks": list(window.remarks),
         "file": window.file.name,
         "sha256": window.file.sha256,
@@ -81,6 +83,17 @@ def _estimates(window: StoredWindow) -> dict[str, str]:
     """What is estimated without labels, a line for each stream that there is an estimate of."""
     lines = {stream: text_of(measured) for stream, measured in window.decision.measures.items()}
     return {stream: line for stream, line in lines.items() if line is not None}
+
+
+def _against(window: StoredWindow) -> dict[str, str]:
+    """What each stream was judged by, where hours of the week have references of their own."""
+    found = {stream: measured for stream, measured in window.decision.measures.items() if "hour" in measured}
+    return {
+        stream: by_hour(
+            int(measured["hour"] or 0), None if measured["hour_rows"] is None else int(measured["hour_rows"])
+        )
+        for stream, measured in found.items()
+    }
 
 
 def _labelled(found: Labelled) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def test_rows_that_were_counted_by_fewer_features_are_not_judged_with_others(wat
     carried = [(key, tally) for held in watching.monitor.judge._carried.values() for key, tally in held]
     [(key, tally)] = carried
     assert tally.observation is not None
-    watching.monitor.judge._carried[CHAMPION] = [
+    watching.monitor.judge._carried[CHAMPION, None] = [
         (key, replace(tally, observation=replace(tally.observation, outputs={})))
     ]
     [window] = watching.window(1, rows=110)
