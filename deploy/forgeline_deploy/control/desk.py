@@ -20,6 +20,7 @@ from forgeline_deploy.control.plan import Plan, Plans
 from forgeline_deploy.control.watching import Watching
 from forgeline_deploy.control.wishes import Wishes
 from forgeline_deploy.monitor.page import page_state
+from forgeline_deploy.monitor.report_process import Reports, report_command
 from forgeline_deploy.serving.ingress import LaneOrder
 from forgeline_deploy.serving.stack import application_name
 
@@ -70,6 +71,7 @@ class Desk:
         self._dispatcher = Dispatcher.of(Outbox(journal), destinations)
         self._watching: Watching | None = None
         self._wishes: Wishes | None = None
+        self._reports: Reports | None = None
         if spec.monitor is not None:
             self._watching = Watching(
                 spec.monitor.policy,
@@ -80,6 +82,8 @@ class Desk:
                 now=now,
                 tell=tell,
             )
+            command = report_command(run_id)
+            self._reports = Reports(spec.monitor.report, folder=folder, command=command, tell=tell)
             if spec.monitor.retrain is not None:
                 self._wishes = Wishes(
                     spec.monitor.retrain,
@@ -130,6 +134,7 @@ class Desk:
         self._try("rollout", lambda: self._conduct(now))
         self._try("retraining", lambda: self._wish(now))
         self._try("delivery", lambda: self._dispatcher.tick(now))
+        self._try("reports", lambda: self._report(now))
 
     def page(self, now: float) -> dict[str, Any]:
         """What `/monitor.json` answers, and the page shows."""
@@ -174,6 +179,8 @@ class Desk:
         self._dispatcher.close()
         if self._conductor is not None:
             self._conductor.close()
+        if self._reports is not None:
+            self._reports.close()
 
     def _watch(self, now: float) -> None:
         if self._watching is not None:
@@ -199,6 +206,10 @@ class Desk:
         if found:
             self._journal.append({"entry": ACTED, "windows": len(windows), "labels": len(labels), "at": now})
         self._acted = (len(windows), len(labels))
+
+    def _report(self, now: float) -> None:
+        if self._reports is not None and self._watching is not None:
+            self._reports.tick(self._watching.windows, now)
 
     def _conduct(self, now: float) -> None:
         if self._conductor is None:

@@ -11,6 +11,7 @@ from forgeline.registry.references import ModelReference, parse
 from forgeline.spec.envelope import Envelope
 from forgeline.spec.workers import WorkerRange, Workers
 from forgeline_deploy.alerts.spec import Destinations
+from forgeline_deploy.monitor.report_process import Reported
 from forgeline_deploy.monitor.spec import MonitorConfig
 from forgeline_deploy.retraining.spec import RetrainConfig
 from forgeline_deploy.rollout.spec import RolloutConfig
@@ -21,6 +22,11 @@ class WatchConfig(MonitorConfig):
     """What is watched of a deployment, who is told, and what follows."""
 
     alert: Destinations = ()
+    report: Reported = Field(
+        default="alarms",
+        description="Windows whose report for people is attached to the run in MLflow: `alarms`, those in which "
+        "something is found that was not found just before; `all`; or `none`.",
+    )
     retrain: RetrainConfig | None = Field(default=None, description="Training again when an alarm stands.")
 
     @model_validator(mode="after")

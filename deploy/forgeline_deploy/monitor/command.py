@@ -65,6 +65,8 @@ def show(deployment: DeploymentArgument, form: FormatOption = Format.TABLE) -> N
         show_rows(rows, columns, form=Format.TABLE, empty="it has no requests")
         for stream, line in newest["estimates"].items():
             print(f"\n{stream}: {line}")
+        for stream, line in newest["refused"].items():
+            print(f"\n{stream}: refused for {line}")
         for stream, line in newest["against"].items():
             print(f"\n{stream}: judged by {line}")
         for remark in newest["remarks"]:

@@ -29,6 +29,8 @@ HARM_PART = 0.1
 _MOST_BOUNDS = 5
 SUCCESSIVE = 3
 """Judged windows in a row whose estimate is below the bound before that is told: one interval of 95 % is no proof."""
+REFUSED_FOR = "refused for "
+"""What the measures are called that count requests by what was wrong with them."""
 _RANKED = 10
 """Features that a decision names besides those that alarm; the window's file has the counts of all."""
 
@@ -183,6 +185,8 @@ class Judge:
             "p50_s": tally.latency.quantile_s(0.5),
             "p99_s": tally.latency.quantile_s(0.99),
         }
+        most = sorted(tally.refused.items(), key=lambda item: (-item[1], item[0]))[:_RANKED]
+        measured |= {f"{REFUSED_FOR}{reason}": count for reason, count in most}
         estimator = self._estimators.get(stream.version)
         if estimator is not None and tally.observation is not None:
             estimated = estimator.estimate(tally.observation)

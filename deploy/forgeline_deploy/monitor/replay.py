@@ -16,7 +16,7 @@ from forgeline_deploy.monitor.spec import MonitorConfig, windows_together
 from forgeline_deploy.monitor.store import StoredWindow
 from forgeline_deploy.monitor.window import Window
 
-_OF_OTHERS = {"alert", "retrain"}
+_OF_OTHERS = {"alert", "report", "retrain"}
 """Keys of `monitor` that say what follows from a decision, and not what is decided."""
 
 

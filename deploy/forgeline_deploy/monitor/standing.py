@@ -8,6 +8,7 @@ from typing import Any
 from forgeline_deploy.monitor.decision import Finding
 from forgeline_deploy.monitor.harm import wilson
 from forgeline_deploy.monitor.hours import by_hour
+from forgeline_deploy.monitor.judging import REFUSED_FOR
 from forgeline_deploy.monitor.labels import LabelFile, labelled_by_stream, labelled_by_window
 from forgeline_deploy.monitor.performance import Labelled
 from forgeline_deploy.monitor.recorded import Recorded
@@ -73,6 +74,7 @@ def window_row(window: StoredWindow) -> dict[str, Any]:
         "measures": {stream: dict(measured) for stream, measured in window.decision.measures.items()},
         "estimates": _estimates(window),
         "against": _against(window),
+        "refused": _refused(window),
         "remarks": list(window.remarks),
         "file": window.file.name,
         "sha256": window.file.sha256,
@@ -83,6 +85,19 @@ def _estimates(window: StoredWindow) -> dict[str, str]:
     """What is estimated without labels, a line for each stream that there is an estimate of."""
     lines = {stream: text_of(measured) for stream, measured in window.decision.measures.items()}
     return {stream: line for stream, line in lines.items() if line is not None}
+
+
+def _refused(window: StoredWindow) -> dict[str, str]:
+    """What was no valid input, by status and field, most of all first; of streams that had such."""
+    found = {
+        stream: [(name.removeprefix(REFUSED_FOR), count) for name, count in measured.items() if REFUSED_FOR in name]
+        for stream, measured in window.decision.measures.items()
+    }
+    return {
+        stream: ", ".join(f"{reason} ({count or 0:,.0f})" for reason, count in reasons)
+        for stream, reasons in found.items()
+        if reasons
+    }
 
 
 def _against(window: StoredWindow) -> dict[str, str]:

@@ -157,6 +157,7 @@ def version_headers(model: str, version: str) -> dict[str, str]:
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
     asked: Asked = request.scope["forgeline"]
+    request.scope["forgeline.field"] = error.field
     # `field` may be a key of the client's that is no valid Unicode: as ASCII it can be told in any case.
     told = json.dumps(error.content(asked.request_id))
     return Response(told, error.status, headers=dict(error.headers()), media_type=JSON)

@@ -43,8 +43,8 @@ class Steering(Protocol):
     def answered(self, answer: Answered) -> None:
         """Told of every answer after it was given, shadows' included."""
 
-    def refused(self, version: str, arrival: float, status: int) -> None:
-        """Told of every request to a model that was refused with 4xx."""
+    def refused(self, version: str, arrival: float, status: int, field: str | None) -> None:
+        """Told of every request to a model that was refused with 4xx, and the place in it that was wrong."""
 
     async def page(self) -> dict[str, Any]:
         """What `/monitor.json` answers."""

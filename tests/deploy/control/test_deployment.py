@@ -54,6 +54,7 @@ monitor:
   silent: 2s
   labels: {{path: {labels}/*.parquet}}
   alert: [{{log: true}}]
+  report: none
 """
 
 

@@ -20,6 +20,7 @@ from forgeline.tracking.tracker import Tracker
 from forgeline_deploy.commands import DRIFT, MONITOR
 from forgeline_deploy.monitor import human_report
 from forgeline_deploy.monitor.human_report import sides_of_counts
+from forgeline_deploy.monitor.report_process import report_arguments
 from tests.deploy.monitor.test_monitor import Watching
 from tests.deploy.monitor.traffic import batch, count_by
 
@@ -51,7 +52,8 @@ def test_a_window_s_report_is_attached_to_its_run(
     watching = Watching(Journal(ledger, ledger.get(run_id)), tmp_path / "runs" / run_id / "windows", reference)
     watching.window(0, shift=0.5)
     output = tmp_path / "report.html"
-    given = ["report", run_id, "--window", "0", "--output", str(output), "--format", "json"]
+    # As the controller asks for it.
+    _, *given = [*report_arguments(run_id, 0, output), "--format", "json"]
     MONITOR.load().main(given, prog_name="forgeline monitor", standalone_mode=False)
     assert json.loads(capsys.readouterr().out)["artifact"] == "windows/000000"
     [artifact] = tracker.client.list_artifacts(run_id, "windows/000000")

@@ -16,6 +16,7 @@ from forgeline.ledger.journal import Journal, Superseded
 from forgeline.ledger.ledger import Ledger
 from forgeline_deploy.monitor import Monitor, MonitorConfig, StoredWindow, WindowStore
 from forgeline_deploy.monitor.pane import PaneKey
+from forgeline_deploy.monitor.standing import window_row
 from forgeline_deploy.monitor.window_file import WindowCorrupted
 from tests.deploy.monitor.traffic import CHAMPION, batch, recorder
 
@@ -81,13 +82,14 @@ def test_errors_and_slowness_are_paged_only_where_chance_is_no_explanation(
     assert window.decision.findings == ()  # 12 of 212 are more than 5 %, and may be chance
     watching.replica.failed(CHAMPION, [15.0] * 60, [2.0] * 60)
     for number in range(50):
-        watching.replica.refused(CHAMPION, 15.0, "age" if number % 5 else "plan")
+        watching.replica.refused(CHAMPION, 15.0, "422 age" if number % 5 else "422 plan")
     [window] = watching.window(1)
     found = {finding.about: finding for finding in window.decision.findings}
     assert {about: finding.severity for about, finding in found.items()} == {
         "errors": "page", "latency": "page", "quality": "ticket",
     }  # fmt: skip
-    assert "60" not in found["quality"].text and "most of all for age" in found["quality"].text
+    assert "60" not in found["quality"].text and "most of all for 422 age" in found["quality"].text
+    assert window_row(window)["refused"] == {"champion 1": "422 age (40), 422 plan (10)"}
     assert window.decision.severity == "page"
     assert window.decision.measures["champion 1"]["errors"] == 60 / 310
 
