@@ -69,15 +69,16 @@ class Reconciler:
         plan = self._plans.now()
         if plan is None:
             return
-        for version in self._stack.versions.keys() - plan.wanted.keys() - plan.up.keys():
-            self._stack.delete(version)  # said to be down, and killed or hindered before it was
+        # What is said to be down may be up: whoever said so was hindered before it was done.
+        self._stack.keep(plan.wanted.keys() | plan.up.keys())
         for version, pinned in plan.wanted.items():
             if version not in plan.up and version not in self._failed:
                 self._coming = version, self._thread.submit(self._bring_up, pinned)
                 return
-        for version in plan.up.keys() - plan.wanted.keys():
-            if version not in self._open_lanes():
-                self._take_down(version)
+        for version in plan.up.keys() - plan.wanted.keys() - self._open_lanes(plan):
+            # Said first: a version that is gone and said to be up would be given requests.
+            write(self._journal, {"entry": DOWN, "version": version, "at": time.time()})
+            self._tell(f"version {version} is taken down")
 
     def close(self) -> None:
         """Begin nothing more."""
@@ -114,18 +115,11 @@ class Reconciler:
                 said = f": {entry['why']}" if entry.get("why") else f" with version {entry.get('challenger')}"
                 self._tell(f"rollout {entry['rollout']} {str(entry['event']).removeprefix('rollout_')}{said}")
 
-    def _take_down(self, version: str) -> None:
-        # Said first: a version that is gone and said to be up would be given requests.
-        write(self._journal, {"entry": DOWN, "version": version, "at": time.time()})
-        self._tell(f"version {version} is taken down")
-        if version in self._stack.versions:
-            self._stack.delete(version)
-
-    def _open_lanes(self) -> set[str]:
+    def _open_lanes(self, plan: Plan) -> set[str]:
         try:
             return set(self._stack.ask_ingress("status")["lanes"])
         except ForgelineError:
-            return set(self._stack.versions)  # it is on its way back, and may still have them
+            return set(plan.up)  # it is on its way back, and may still have them
 
 
 class RetrainingThread:

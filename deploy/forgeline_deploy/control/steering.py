@@ -64,6 +64,7 @@ class Steering:
         self._fields: set[str] = set()
         self._done: tuple[Any, ...] | None = None
         self._unwanted: set[str] = set()
+        self._exchanging = asyncio.Lock()
 
     async def first(self) -> None:
         """Return when the controller has said what to do."""
@@ -84,6 +85,15 @@ class Steering:
                 await self._exchange()
             except Exception as error:
                 print(f"the controller does not answer: {type(error).__name__}: {error}", flush=True)
+
+    async def close(self) -> None:
+        """Tell the controller what was counted since the last exchange."""
+        try:
+            # What was told and not confirmed goes first, by itself.
+            for _ in range(2):
+                await self._exchange()
+        except Exception as error:
+            print(f"the controller does not hear the end: {type(error).__name__}: {error}", flush=True)
 
     def answered(self, answer: Answered) -> None:
         """Count what failed; what was answered is counted in the replica."""
@@ -117,6 +127,11 @@ class Steering:
         return found
 
     async def _exchange(self) -> None:
+        async with self._exchanging:
+            await self._follow(await self._told())
+
+    async def _told(self) -> Orders:
+        """What the controller says to what was counted."""
         delivery = None if self._panes is None else self._panes.delivery()
         report = IngressReport(
             ingress=self._ingress.incarnation,
@@ -127,7 +142,7 @@ class Steering:
         orders: Orders = await asyncio.to_thread(ask_controller, self._deployment, "exchange", report)
         if self._panes is not None and orders.receipt is not None:
             self._panes.receive(orders.receipt)
-        await self._follow(orders)
+        return orders
 
     async def _follow(self, orders: Orders) -> None:
         """Open lanes, then let requests go to them; let none go to others any more, then close them."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
 SHADOW: Final = "shadow"
-_SERVER_ERROR = 500
+_SERVER_ERROR, _QUEUE_FULL = 500, 429
 _MOST_HALVES = 10_000
 """Requests of which one of two answers is there yet."""
 
@@ -71,10 +71,10 @@ class RolloutTraffic:
 
     def answered(self, answer: Answered) -> None:
         """Count an answer; requests that name a version themselves are no part of the comparison."""
-        # What is no valid input is refused by both, and says nothing about either.
-        if answer.status < _SERVER_ERROR and answer.status != 200:
+        # One that cannot keep up has failed as well; what is no valid input says nothing about a version.
+        failed = answer.status >= _SERVER_ERROR or answer.status == _QUEUE_FULL
+        if not failed and answer.status != 200:
             return
-        failed = answer.status >= _SERVER_ERROR
         if answer.role == CHAMPION and answer.version == self._champion:
             self._counting.answered(CHAMPION, seconds=answer.seconds, failed=failed)
         elif answer.role in (CHALLENGER, SHADOW) and answer.version == self._challenger:

@@ -55,6 +55,7 @@ class Control:
         from forgeline_deploy.control.controller import ControllerOrder, start_controller
 
         spec, context = self._spec, self._context
+        self._stack.keep([pinned.version])
         if spec.rollout is None and spec.monitor is None:
             self._stack.start(pinned.served(), OneVersion(pinned.version, role=CHAMPION))
             return

@@ -119,6 +119,7 @@ class DeploymentKind:
         try:
             control.start(pinned)
         except RunFailed:
+            stack.keep(())
             if context.cancel_requested():
                 raise RunCancelled("stopped while it came up") from None
             raise
@@ -152,8 +153,9 @@ class DeploymentKind:
         context.message("takes no further request, and answers those that it has")
         try:
             return stack.drain(max(1.0, context.grace_s - _KILL_MARGIN_S))
-        except ForgelineError as error:
-            context.message(str(error), level="warning")
+        except Exception as error:
+            # Ray may be gone; why it ends is told by whoever ends it.
+            context.message(f"{type(error).__name__}: {error}", level="warning")
             return False
 
 

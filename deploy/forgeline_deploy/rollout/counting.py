@@ -27,7 +27,7 @@ class Counting:
         self._many: dict[str, Counter[Any]] = {"slow": Counter()}
 
     def answered(self, side: Side, *, seconds: float, failed: bool = False) -> None:
-        """Count a request that a version answered, or failed at on the server's side.
+        """Count a request that a version answered, or failed at, be it for want of room.
 
         Args:
             side: of the challenger, answers in shadow count as well.

@@ -20,7 +20,7 @@ class StepCounts:
 
     Attributes:
         champion_requests: requests that the champion answered or failed at.
-        requests, errors: the same of the challenger, in shadow as well, and how many failed on the server's side.
+        requests, errors: the same of the challenger, in shadow as well, and how many failed or found no room.
         slow: of each limit on latency, by its name, the challenger's answers that were slower.
         shadowed, disagreements: requests that both answered, and those of them that they answered otherwise.
         pairs: of labelled requests that both answered: how often each level of the difference of losses came.

@@ -118,7 +118,7 @@ class GuardConfig(Part):
     p95: TimeSpan | None = Field(default=None, description="95 % of its answers come within this time.")
     p99: TimeSpan | None = Field(default=None, description="99 % of its answers come within this time.")
     errors: Share | None = Field(
-        default=Share(0.01), description="Share of its requests that may fail on the server's side (5xx)."
+        default=Share(0.01), description="Share of its requests that may fail (5xx), or find its queue full (429)."
     )
     disagreement: Share | None = Field(
         default=None, description="Share of shadowed requests that it may answer otherwise than the champion does."

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import traceback
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from forgeline_deploy.monitor.page import POLICY, render
 from forgeline_deploy.serving import description
 from forgeline_deploy.serving.front import Asked, Door, Front, Prediction
-from forgeline_deploy.serving.gate import Gate
+from forgeline_deploy.serving.gate import SOMETHING_WRONG, Gate
 from forgeline_deploy.serving.generation import read_generation
 from forgeline_deploy.serving.inference_protocol import protocol_routes
 from forgeline_deploy.serving.intake import JSON
@@ -27,6 +30,9 @@ from forgeline_deploy.serving.refusal import Refused
 
 _LARGE_BODY = 2**18
 """Bytes from which a body is read in a thread, so that small requests do not wait for it."""
+
+_CLIENT_LEFT = 499
+"""Seen by nobody but the metrics; the number that others use for it."""
 
 
 def application(front: Front, *, token_sha256: bytes | None = None, body_s: float | None = None) -> Any:
@@ -44,7 +50,8 @@ def application(front: Front, *, token_sha256: bytes | None = None, body_s: floa
     @app.post("/predict")
     async def predict(request: Request) -> Response:
         asked: Asked = request.scope["forgeline"]
-        choice, door = front.choose(asked)
+        chosen = front.choose(asked)
+        door = chosen.door
         request.scope["forgeline.version"] = door.version
         body = await request.body()
         kind = request.headers.get("content-type", JSON)
@@ -52,14 +59,14 @@ def application(front: Front, *, token_sha256: bytes | None = None, body_s: floa
             samples = door.intake.read(kind, body)
         else:
             samples = await asyncio.to_thread(door.intake.read, kind, body)
-        return _predicted(front, asked, await front.predict(asked, choice, door, samples))
+        return _predicted(front, asked, await front.predict(asked, chosen, samples))
 
     @app.post("/generate")
     async def generate(request: Request) -> Response:
         asked: Asked = request.scope["forgeline"]
-        _, door = front.choose(asked)
+        door = front.choose(asked).door
         request.scope["forgeline.version"] = door.version
-        return await _generated(front, door, asked, await request.body())
+        return await _generated(front, door, request)
 
     @app.get("/healthz")
     async def healthz() -> Response:
@@ -121,32 +128,51 @@ def _predicted(front: Front, asked: Asked, found: Prediction) -> Response:
     )
 
 
-async def _generated(front: Front, door: Door, asked: Asked, body: bytes) -> Response:
-    if door.stream is None:
+async def _generated(front: Front, door: Door, request: Request) -> Response:
+    asked: Asked = request.scope["forgeline"]
+    if door.text is None:
         raise Refused(404, f"the model is for {door.intake.bundle.task}; only language models generate text: /predict")
-    order = read_generation(body)
-    pieces = door.stream(order.prompt, order.settings)
+    order = read_generation(await request.body())
+    pieces = door.text.write(order.prompt, order.settings)
     headers = version_headers(front.model, door.version)
-    # What is wrong with the prompt shows at the first piece, when a status can still be sent.
-    first = await anext(pieces, None)
     if order.stream:
-        return StreamingResponse(_events(first, pieces), media_type="text/event-stream", headers=headers)
-    text = order.prompt + "".join([first or "", *[piece async for piece in pieces]])
+        # What is wrong with the prompt shows at the first piece, when a status can still be sent.
+        return _EventStream(await anext(pieces, None), pieces, headers)
+    text = order.prompt
+    async with aclosing(pieces):
+        async for piece in pieces:
+            text += piece
+            if await request.is_disconnected():
+                raise Refused(_CLIENT_LEFT, "the client left before the text was complete")
     told = {"model": front.model, "version": door.version, "request_id": asked.request_id, "text": text}
     return JSONResponse(told, headers=headers)
 
 
-async def _events(first: str | None, pieces: AsyncIterator[str]) -> AsyncIterator[str]:
+class _EventStream(StreamingResponse):
     """Server-sent events: `{"text": …}` for each piece, and `[DONE]`, or an `error` in its place."""
-    try:
-        if first is not None:
-            yield f"data: {json.dumps({'text': first})}\n\n"
-        async for piece in pieces:
-            yield f"data: {json.dumps({'text': piece})}\n\n"
-    except Refused as error:
-        yield f"event: error\ndata: {json.dumps({'error': error.message})}\n\n"
-        return
-    yield "data: [DONE]\n\n"
+
+    def __init__(self, first: str | None, pieces: AsyncGenerator[str], headers: Mapping[str, str]) -> None:
+        self._first, self._pieces = first, pieces
+        super().__init__(self._events(), media_type="text/event-stream", headers=headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # A client that has left is noticed at once, and the replica need not write on.
+        async with aclosing(self._pieces):
+            await super().__call__(scope, receive, send)
+
+    async def _events(self) -> AsyncIterator[str]:
+        try:
+            if self._first is not None:
+                yield f"data: {json.dumps({'text': self._first})}\n\n"
+            async for piece in self._pieces:
+                yield f"data: {json.dumps({'text': piece})}\n\n"
+        except Exception as error:
+            if not isinstance(error, Refused):
+                traceback.print_exc()
+            message = error.message if isinstance(error, Refused) else SOMETHING_WRONG
+            yield f"event: error\ndata: {json.dumps({'error': message})}\n\n"
+            return
+        yield "data: [DONE]\n\n"
 
 
 def version_headers(model: str, version: str) -> dict[str, str]:

@@ -67,7 +67,7 @@ def document(front: Front) -> dict[str, Any]:
 
 def _model_paths(front: Front, door: Door) -> dict[str, Any]:
     paths: dict[str, Any] = {"/predict": {"post": _predict(door)}}
-    if door.stream is not None:
+    if door.text is not None:
         paths["/generate"] = {"post": _generate()}
     base = f"/v2/models/{front.model}"
     paths |= {

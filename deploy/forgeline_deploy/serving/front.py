@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from forgeline_deploy.serving.intake import Intake
 from forgeline_deploy.serving.lane import Call, Lane
@@ -18,11 +16,10 @@ from forgeline_deploy.serving.refusal import Refused
 from forgeline_deploy.serving.samples import Samples, Ticket
 from forgeline_deploy.serving.spec import ServeConfig
 from forgeline_deploy.serving.steering import Steering
+from forgeline_deploy.serving.text_lane import Stream, TextLane
 from forgeline_deploy.serving.traffic import Answered, Choice, Columns, Traffic
 
 SHADOW = "shadow"
-
-Stream = Callable[[str, Mapping[str, Any]], AsyncIterator[str]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +29,16 @@ class Door:
     version: str
     lane: Lane
     intake: Intake
-    stream: Stream | None = None
+    text: TextLane | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chosen:
+    """Who answers one request, and who chose: what becomes of it is told to the same, whoever chooses by then."""
+
+    choice: Choice
+    door: Door
+    traffic: Traffic
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,7 +103,10 @@ class Front:
             patience_s=config.request_timeout.total_seconds(),
             watch=self.metrics,
         )
-        self.doors[version] = door = Door(version=version, lane=lane, intake=intake, stream=stream)
+        text = None
+        if stream is not None:
+            text = TextLane(stream, most=config.max_queue, patience_s=config.request_timeout.total_seconds())
+        self.doors[version] = door = Door(version=version, lane=lane, intake=intake, text=text)
         self.metrics.model(self.model, version, intake.bundle.digest, up=True)
         return door
 
@@ -114,7 +123,7 @@ class Front:
         while self.busy or self._background or any(d.lane.waiting or d.lane.in_flight for d in self.doors.values()):
             await asyncio.sleep(0.02)
 
-    def choose(self, asked: Asked, version: str | None = None) -> tuple[Choice, Door]:
+    def choose(self, asked: Asked, version: str | None = None) -> Chosen:
         """Who answers.
 
         Args:
@@ -128,34 +137,36 @@ class Front:
             door = self.doors.get(version)
             if door is None:
                 raise Refused(404, f"no version {version[:80]!r}; served: {', '.join(sorted(self.doors))}")
-            return Choice(version=version, role="named"), door
+            return Chosen(choice=Choice(version=version, role="named"), door=door, traffic=self.traffic)
         choice = self.traffic.choose(asked.key, asked.arrival)
         door = self.doors.get(choice.version)
         if door is None:
             raise Refused(503, f"version {choice.version} is not up; ask again later", retry_after_s=1)
-        return choice, door
+        return Chosen(choice=choice, door=door, traffic=self.traffic)
 
-    async def predict(self, asked: Asked, choice: Choice, door: Door, samples: Samples) -> Prediction:
+    async def predict(self, asked: Asked, chosen: Chosen, samples: Samples) -> Prediction:
         """The chosen version's predictions; its shadows are asked as well, and nobody waits for them.
 
         Raises:
             Refused: as `Lane.ask`; 504, it took too long.
         """
-        for version in choice.shadows:
-            if (shadow := self.doors.get(version)) is not None:
-                task = asyncio.get_running_loop().create_task(self._shadowed(asked, shadow, samples))
-                self._background.add(task)
-                task.add_done_callback(self._background.discard)
+        choice, door = chosen.choice, chosen.door
         columns: Columns = {}
         status = 500
         try:
+            # More than the one that answers can take says nothing about those that only see it.
+            door.lane.check_room(len(samples))
+            for version in choice.shadows:
+                if (shadow := self.doors.get(version)) is not None:
+                    self._ask_shadow(asked, chosen.traffic, shadow, samples)
             columns = await self._ask(door, samples, asked, choice.role)
             status = 200
         except Refused as error:
             status = error.status
             raise
         finally:
-            self._tell(asked, choice.version, choice.role, status, len(samples), columns)
+            answer = _answered(asked, choice.version, choice.role, status, len(samples), columns)
+            self._tell(chosen.traffic, answer)
         return Prediction(columns=columns, version=door.version, role=choice.role, samples=len(samples))
 
     async def _ask(self, door: Door, samples: Samples, asked: Asked, role: str) -> Columns:
@@ -168,7 +179,12 @@ class Front:
             message = f"no answer within {self.config.request_timeout} (serve.request_timeout)"
             raise Refused(504, message, retry_after_s=1) from error
 
-    async def _shadowed(self, asked: Asked, door: Door, samples: Samples) -> None:
+    def _ask_shadow(self, asked: Asked, traffic: Traffic, door: Door, samples: Samples) -> None:
+        task = asyncio.get_running_loop().create_task(self._shadowed(asked, traffic, door, samples))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _shadowed(self, asked: Asked, traffic: Traffic, door: Door, samples: Samples) -> None:
         columns: Columns = {}
         status = 500
         try:
@@ -177,21 +193,10 @@ class Front:
         except Refused as error:
             status = error.status
         finally:
-            self._tell(asked, door.version, SHADOW, status, len(samples), columns)
+            self._tell(traffic, _answered(asked, door.version, SHADOW, status, len(samples), columns))
 
-    def _tell(self, asked: Asked, version: str, role: str, status: int, samples: int, columns: Columns) -> None:
-        answer = Answered(
-            request_id=asked.request_id,
-            key=asked.key,
-            version=version,
-            role=role,
-            arrival=asked.arrival,
-            seconds=time.time() - asked.arrival,
-            status=status,
-            samples=samples,
-            columns=columns,
-        )
-        self.traffic.answered(answer)
+    def _tell(self, traffic: Traffic, answer: Answered) -> None:
+        traffic.answered(answer)
         if self.steering is not None:
             self.steering.answered(answer)
 
@@ -200,3 +205,17 @@ class Front:
             version: (door.lane.waiting, door.lane.in_flight, door.lane.replicas)
             for version, door in self.doors.items()
         }
+
+
+def _answered(asked: Asked, version: str, role: str, status: int, samples: int, columns: Columns) -> Answered:
+    return Answered(
+        request_id=asked.request_id,
+        key=asked.key,
+        version=version,
+        role=role,
+        arrival=asked.arrival,
+        seconds=time.time() - asked.arrival,
+        status=status,
+        samples=samples,
+        columns=columns,
+    )

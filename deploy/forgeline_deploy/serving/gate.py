@@ -33,6 +33,8 @@ BODY_S = 20.0
 LINGER_S = 2.0
 """How long what a refused client still sends is read, so that it sees the refusal and no broken connection."""
 
+SOMETHING_WRONG = "something went wrong inside; the log of the deployment has it"
+
 _LINGER_BYTES = 64 * 2**20
 _ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
@@ -69,8 +71,7 @@ class Gate:
             await answer.refuse(error, receive)
         except Exception:
             traceback.print_exc()
-            message = "something went wrong inside; the log of the deployment has it"
-            await answer.refuse(Refused(500, message), receive)
+            await answer.refuse(Refused(500, SOMETHING_WRONG), receive)
         finally:
             self._front.busy -= 1
             answer.count()

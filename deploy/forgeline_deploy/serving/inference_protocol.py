@@ -67,7 +67,8 @@ def protocol_routes(front: Front) -> APIRouter:
 async def _infer(front: Front, name: str, request: Request, version: str | None) -> Response:
     _check_name(front, name)
     asked: Asked = request.scope["forgeline"]
-    choice, door = front.choose(asked, version)
+    chosen = front.choose(asked, version)
+    door = chosen.door
     request.scope["forgeline.version"] = door.version
     length = request.headers.get(HEADER_LENGTH)
     tensors = door.intake.tensors()
@@ -77,7 +78,7 @@ async def _infer(front: Front, name: str, request: Request, version: str | None)
         raise Refused(
             422, f"got {len(samples)} samples; allowed: 1 to {door.intake.most_samples}", field=tensors[0].name
         )
-    found = await front.predict(asked, choice, door, samples)
+    found = await front.predict(asked, chosen, samples)
     known = [column for column, _ in _outputs(door)]
     wanted = order.outputs if order.outputs is not None else known
     for output in wanted:
@@ -100,7 +101,7 @@ def _check_name(front: Front, name: str) -> None:
 
 def _door(front: Front, name: str, request: Request, version: str | None) -> Door:
     _check_name(front, name)
-    return front.choose(request.scope["forgeline"], version)[1]
+    return front.choose(request.scope["forgeline"], version).door
 
 
 def _described(tensor: Tensor) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import os
 import socket
 import threading
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Set
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Set
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,7 +182,7 @@ class Ingress:
         if bundle.task == "language_modelling":
             streaming = handle.options(stream=True, method_name="generate")
 
-            def stream(prompt: str, settings: Mapping[str, Any]) -> AsyncIterator[str]:
+            def stream(prompt: str, settings: Mapping[str, Any]) -> AsyncGenerator[str]:
                 return _streamed(streaming.remote(prompt, settings))
 
         async def call(batch: Batch) -> Answers:
@@ -217,6 +217,8 @@ class Ingress:
             # Requests that are on their way through the kernel are busy only when the server has read them.
             await self._ended.wait()
             await self._front.drain()
+            if self._front.steering is not None:
+                await self._front.steering.close()
         return True
 
 
@@ -258,8 +260,9 @@ async def _called(response: Any) -> Answers:
         raise ReplicaLost(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
 
 
-async def _streamed(pieces: Any) -> AsyncIterator[str]:
+async def _streamed(pieces: Any) -> AsyncGenerator[str]:
     from ray import exceptions
+    from ray.serve.exceptions import DeploymentUnavailableError
 
     try:
         async for piece in pieces:
@@ -269,8 +272,11 @@ async def _streamed(pieces: Any) -> AsyncIterator[str]:
         if isinstance(cause, ForgelineError):
             raise Refused(422, getattr(cause, "message", None) or str(cause), field="prompt") from error
         raise Refused(500, "the model failed on this prompt") from error
-    except exceptions.RayError as error:
+    except (exceptions.RayError, DeploymentUnavailableError) as error:
         raise Refused(503, "the replica that wrote the text is gone; ask again", retry_after_s=1) from error
+    finally:
+        # Nobody takes more: without being told, the replica would write on to the end.
+        pieces.cancel()
 
 
 def _loaded(order: LaneOrder) -> Any:

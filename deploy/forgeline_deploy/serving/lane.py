@@ -110,7 +110,27 @@ class Lane:
             Refused: 422, the samples are not what the model takes; 429, the queue is full; 503, no replica answers, or
                 the lane is closed; 500, the model failed.
         """
-        count = len(samples)
+        self.check_room(len(samples))
+        loop, now = asyncio.get_running_loop(), time.monotonic()
+        own = [_Waiting(piece, ticket, now, loop.create_future()) for piece in samples.pieces(self._max_batch)]
+        self._queue.extend(own)
+        self._waiting += len(samples)
+        self._pump()
+        try:
+            parts = [await piece.answer for piece in own]
+        except BaseException:
+            # Whoever asked is gone, or got its refusal: what still waits is not sent.
+            for piece in own:
+                piece.answer.cancel()
+            raise
+        return parts[0] if len(parts) == 1 else {name: sum((part[name] for part in parts), []) for name in parts[0]}
+
+    def check_room(self, count: int) -> None:
+        """See that so many samples can be taken now.
+
+        Raises:
+            Refused: 422, they never fit; 429, the queue is full; 503, the lane is closed.
+        """
         if self._closed:
             raise Refused(503, f"version {self.version} is not served any more", retry_after_s=1)
         if count > self._max_queue:
@@ -125,19 +145,6 @@ class Lane:
                 f"{self._waiting} samples wait already; allowed: {self._max_queue} (serve.max_queue): ask again later",
                 retry_after_s=self._retry_after_s(),
             )
-        loop, now = asyncio.get_running_loop(), time.monotonic()
-        own = [_Waiting(piece, ticket, now, loop.create_future()) for piece in samples.pieces(self._max_batch)]
-        self._queue.extend(own)
-        self._waiting += count
-        self._pump()
-        try:
-            parts = [await piece.answer for piece in own]
-        except BaseException:
-            # Whoever asked is gone, or got its refusal: what still waits is not sent.
-            for piece in own:
-                piece.answer.cancel()
-            raise
-        return parts[0] if len(parts) == 1 else {name: sum((part[name] for part in parts), []) for name in parts[0]}
 
     async def close(self) -> None:
         """Take nothing more, and return when all that waits is answered."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -90,7 +90,6 @@ class Stack:
         self._log = log
         self._stop = stop
         self._recorder = recorder
-        self.versions: dict[str, ServedVersion] = {}
         # A cluster's Serve may have applications of others.
         self._prefix = _prefix(deployment)
         self._ingress: Any = None
@@ -122,12 +121,17 @@ class Stack:
         serve.start(proxy_location="Disabled", logging_config=_QUIET)
         self._deploy_version(version)
 
-    def delete(self, version: str) -> None:
-        """Take a version's replicas down, by and by; its lane is closed."""
+    def keep(self, versions: Collection[str]) -> None:
+        """Take all other versions' replicas down, by and by; their lanes are closed.
+
+        An earlier driver's are among them: Serve and its replicas outlive a driver on a Ray that does.
+        """
         from ray import serve
 
-        serve.delete(self._prefix + self.versions[version].application, _blocking=False)
-        del self.versions[version]
+        kept = {application_name(self._deployment, version) for version in versions}
+        for name, application in self._applications().items():
+            if name not in kept and application.status != "DELETING":
+                serve.delete(name, _blocking=False)
 
     def open(
         self, traffic: Traffic, *, lanes: tuple[LaneOrder, ...] = (), steering: SteeringFactory | None = None
@@ -172,13 +176,10 @@ class Stack:
 
     def status(self) -> Mapping[str, Any]:
         """Serve application -> its state, a sentence if something is wrong, and running replicas."""
-        from ray import serve
         from ray.serve._private.common import ReplicaState
 
         told = {}
-        for name, application in serve.status().applications.items():
-            if not name.startswith(self._prefix):
-                continue
+        for name, application in self._applications().items():
             running = sum(one.replica_states.get(ReplicaState.RUNNING, 0) for one in application.deployments.values())
             wrong = [one.message for one in application.deployments.values() if one.message]
             told[name.removeprefix(self._prefix)] = {
@@ -202,9 +203,16 @@ class Stack:
                 ray.kill(self._ingress)
                 self._ingress = None
             # Each replica ends in good order: what it has recorded is given away.
-            for version in list(self.versions):
-                serve.delete(self._prefix + self.versions.pop(version).application)
+            self.keep(())
+            for name in self._applications():
+                serve.delete(name)
         return drained
+
+    def _applications(self) -> dict[str, Any]:
+        """The Serve applications of this deployment, by name; those of others are left alone."""
+        from ray import serve
+
+        return {name: one for name, one in serve.status().applications.items() if name.startswith(self._prefix)}
 
     def _lane(self, version: ServedVersion) -> LaneOrder:
         return LaneOrder(
@@ -243,7 +251,6 @@ class Stack:
             logging_config=_QUIET,
         )
         self._bring_up(deployment.bind(order), version.application)
-        self.versions[version.version] = version
 
     def _bring_up(self, application: Any, name: str) -> None:
         from ray import serve

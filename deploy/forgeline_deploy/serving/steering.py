@@ -46,6 +46,9 @@ class Steering(Protocol):
     def refused(self, version: str, arrival: float, status: int, field: str | None) -> None:
         """Told of every request to a model that was refused with 4xx, and the place in it that was wrong."""
 
+    async def close(self) -> None:
+        """Tell what is left to tell: all requests are answered, and the ingress is about to end."""
+
     async def page(self) -> dict[str, Any]:
         """What `/monitor.json` answers."""
 

@@ -120,9 +120,12 @@ def test_shadows_are_held_against_the_answers_in_any_order() -> None:
     traffic.answered(answered("shadow", "2", "", request="c", status=500))
     traffic.answered(answered("champion", "1", "x", request="c"))
     traffic.answered(answered("champion", "1", "", request="d", status=422))
+    traffic.answered(answered("shadow", "2", "", request="d", status=422))
+    traffic.answered(answered("shadow", "2", "", request="f", status=429))
+    traffic.answered(answered("champion", "1", "x", request="f"))
     traffic.answered(answered("named", "2", "x", request="e"))
     [found] = counts.evidence().cells.values()
-    assert (found.champion_requests, found.requests, found.errors) == (3, 3, 1)
+    assert (found.champion_requests, found.requests, found.errors) == (4, 4, 2)
     assert (found.shadowed, found.disagreements) == (2, 1)
 
 

@@ -1,7 +1,9 @@
-"""What an ingress tells the monitor of requests that are no valid input: which field was wrong, and how often."""
+"""What an ingress tells the controller: which field of an input was wrong, and what it has counted when it ends."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Set
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -9,7 +11,10 @@ import pytest
 
 from forgeline.bundle import Bundle
 from forgeline_deploy.control import steering
+from forgeline_deploy.control.orders import IngressReport, Orders
 from forgeline_deploy.control.steering import Steering, SteeringOrder
+from forgeline_deploy.monitor import Receipt
+from forgeline_deploy.serving import Answered
 from tests.deploy.serving.conftest import ROW, Local
 
 
@@ -26,3 +31,54 @@ def test_refused_requests_are_counted_by_field(bundle: Bundle, monkeypatch: pyte
     assert told._panes is not None
     [report] = told._panes.delivery().reports
     assert report.tally.refused == {"400 other fields": 1, "422 age": 2, "422 other fields": 1, "422 usage": 1}
+
+
+class Ingress:
+    """Has one version, and no other is asked for."""
+
+    incarnation = "i1"
+    versions: Set[str] = frozenset({"1"})
+    routed: Any = None
+
+    async def open(self, order: Any) -> None:
+        raise AssertionError(order)
+
+    async def close(self, version: str) -> None:
+        raise AssertionError(version)
+
+    def route(self, traffic: Any) -> None:
+        self.routed = traffic
+
+
+def test_the_last_errors_reach_the_controller_before_the_ingress_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    errors: dict[Any, int] = {}
+    away = True
+
+    def ask(deployment: str, method: str, report: IngressReport) -> Orders:
+        assert (deployment, method) == ("run", "exchange") and report.delivery is not None
+        if away:
+            raise TimeoutError("no answer")
+        told = {(one.stream, one.key): one for one in report.delivery.reports}
+        errors.update({place: one.tally.errors for place, one in told.items()})
+        receipt = Receipt(collector="c1", taken={place: one.sequence for place, one in told.items()}, closed={})
+        return Orders(champion="1", lanes=[], rollout=None, receipt=receipt)
+
+    monkeypatch.setattr(steering, "ask_controller", ask)
+    own = Steering(Ingress(), SteeringOrder(deployment="run", window_s=3600.0))
+
+    async def scene() -> None:
+        nonlocal away
+        own.answered(failed(1.0))
+        await own.close()  # nobody hears it, and what was told is told again, before what came later
+        away = False
+        own.answered(failed(2.0))
+        await own.close()
+
+    asyncio.run(scene())
+    assert list(errors.values()) == [2]
+
+
+def failed(arrival: float) -> Answered:
+    return Answered(
+        request_id="a", key="a", version="1", role="champion", arrival=arrival, seconds=0.1, status=500, samples=1
+    )

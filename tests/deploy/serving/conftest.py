@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -100,6 +100,7 @@ class Local:
         self.engine = Engine(order_of(bundle))
         self.front = Front("model", ServeConfig.model_validate(settings), OneVersion("1"))
         self.before: Callable[[Batch], Any] | None = None
+        self.pieces = 0
         intake = intake_of(bundle, most_samples=self.front.config.max_queue, most_pixels=10_000)
         streams = bundle.task == "language_modelling"
         self.front.open("1", intake, self.call, self.stream if streams else None)
@@ -110,9 +111,11 @@ class Local:
             await self.before(batch)
         return self.engine.answer(batch)[0]
 
-    async def stream(self, prompt: str, settings: Mapping[str, Any]) -> AsyncIterator[str]:
+    async def stream(self, prompt: str, settings: Mapping[str, Any]) -> AsyncGenerator[str]:
         for piece in self.engine.texts(prompt, settings):
+            self.pieces += 1
             yield piece
+            await asyncio.sleep(0)  # others have their turn, as they have while a replica writes
 
     def ask(self, method: str, path: str, **request: Any) -> httpx.Response:
         """One request."""

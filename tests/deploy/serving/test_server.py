@@ -211,3 +211,24 @@ def test_a_connection_that_was_idle_may_still_ask_while_the_port_closes(bundle: 
         assert answer.startswith(b"http/1.1 200") and b"connection: close" in answer
         while kept.recv(2**16):
             pass
+
+
+def test_a_text_whose_reader_leaves_is_written_no_further(texts: Local, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "LAST_REQUEST_S", 0.1)
+    lane = texts.front.doors["1"].text
+    assert lane is not None
+    texts.pieces = 0
+    with serving(texts) as (_, port):
+        for stream in (True, False):
+            body = json.dumps({"prompt": "abc", "max_tokens": 4096, "stream": stream}).encode()
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as own:
+                own.sendall(b"POST /generate HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+                if stream:
+                    assert own.recv(2**16).startswith(b"HTTP/1.1 200")
+                while not lane.writing:
+                    time.sleep(0.001)
+            while lane.writing:
+                time.sleep(0.01)
+    assert texts.pieces < 4096
+    metrics = texts.front.metrics.text().decode()
+    assert 'forgeline_requests_total{endpoint="/generate",status="499",version="1"} 1.0' in metrics

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -39,19 +40,17 @@ def stack(bundle: Bundle, recorded: Path, tmp_path_factory: pytest.TempPathFacto
         port = free.getsockname()[1]
     ray = LocalRay(cpus=2)
     ray.start(RESOURCES)
-    own = Stack(
-        deployment="a1b2c3",
-        model="customers",
-        config=ServeConfig.model_validate(SERVE | {"port": port}),
-        resources=RESOURCES,
-        log=str(tmp_path_factory.mktemp("log")),
-        recorder=folder_recorder(recorded),
-    )
+    own = stack_of("a1b2c3", port, log=str(tmp_path_factory.mktemp("log")), recorder=folder_recorder(recorded))
     try:
         own.start(version(bundle, "1"), OneVersion("1"))
         yield own
     finally:
         ray.stop()
+
+
+def stack_of(deployment: str, port: int = 8000, **more: Any) -> Stack:
+    config = ServeConfig.model_validate(SERVE | {"port": port})
+    return Stack(deployment=deployment, model="customers", config=config, resources=RESOURCES, **more)
 
 
 def version(bundle: Bundle, name: str) -> ServedVersion:
@@ -125,7 +124,12 @@ def test_the_end_answers_what_was_asked_and_gives_away_what_was_recorded(stack: 
         await load.until(stopping.done)
         return await stopping
 
+    # What is taken down is found by its name: that of another deployment is not, that of an earlier driver is.
+    stack_of("a1b2c4").keep(())
+    resumed = stack_of("a1b2c3")
+    assert set(resumed.status()) == {"model-1"}
     assert asyncio.run(scene())
+    assert not resumed.status()
     assert set(load.counted) == {"200 1", "not taken"}, load.counted
     # Every sample that was answered was recorded by one of the two replicas, of which one is gone for long.
     rows = [np.load(file) for file in recorded.glob("*.npy")]
