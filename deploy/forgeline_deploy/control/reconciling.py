@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from forgeline.errors import ForgelineError, RunFailed
 from forgeline.ledger.journal import Journal, Overtaken
-from forgeline_deploy.control.plan import DOWN, FAILED, ROLLOUT, UP, Plans
+from forgeline_deploy.control.plan import DOWN, FAILED, ROLLOUT, UP, Plan, Plans
 from forgeline_deploy.control.samples import recent_samples
 from forgeline_deploy.retraining.retraining import Retraining
 

@@ -61,7 +61,7 @@ class Lane:
         version: of the model.
         call: sends a batch to any replica; raises ReplicaLost when that one dies.
         max_batch: samples of a batch at most.
-        batch_wait_s: how long the first sample of a batch waits for others.
+        batch_wait_s: how long the first sample of a batch waits for others, where others came lately.
         max_queue: samples that may wait.
         patience_s: how long a batch is tried again while no replica is there.
         watch: told of batches.
@@ -92,6 +92,8 @@ class Lane:
         self._waiting = 0
         self._seconds_per_sample = 0.0
         self._closed = False
+        # Whether others came lately while one was there: without them a batch of one is not held for company.
+        self._company = True
 
     @property
     def waiting(self) -> int:
@@ -112,6 +114,7 @@ class Lane:
         """
         self.check_room(len(samples))
         loop, now = asyncio.get_running_loop(), time.monotonic()
+        self._company = self._company or bool(self._queue or self._in_flight)
         own = [_Waiting(piece, ticket, now, loop.create_future()) for piece in samples.pieces(self._max_batch)]
         self._queue.extend(own)
         self._waiting += len(samples)
@@ -161,12 +164,13 @@ class Lane:
         """Send batches for as long as a replica is free and a batch is due."""
         while self._queue and len(self._in_flight) < AHEAD * max(self.replicas, 1):
             due_in = self._queue[0].since + self._wait_s - time.monotonic()
-            if self._waiting < self._max_batch and due_in > 0 and not self._closed:
+            if self._waiting < self._max_batch and due_in > 0 and self._company and not self._closed:
                 if self._timer is None:
                     self._timer = asyncio.get_running_loop().call_later(due_in, self._timed)
                 return
             batch = self._next()
             if batch:
+                self._company = len(batch) > 1 or bool(self._in_flight)
                 task = asyncio.get_running_loop().create_task(self._send(batch))
                 self._in_flight.add(task)
                 task.add_done_callback(self._sent)

@@ -42,14 +42,14 @@ resources: {{cpus_per_worker: 0.5}}
 rollout:
   challenger: models:/customers@challenger
   mode: shadow -> 50% -> 100%
-  hold: 2s
+  hold: 1s
   requests: 20
   guard: {{errors: 10%}}
   compare: {{metric: error_rate, worse_by: 0.3, require: no_harm, min_labels: 20}}
 monitor:
-  window: 2s
+  window: 1s
   promise: {{false_alarms: 1 per 1h}}
-  minimum: 30
+  minimum: 10
   lateness: 0.5s
   silent: 2s
   labels: {{path: {labels}/*.parquet}}

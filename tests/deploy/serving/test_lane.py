@@ -157,3 +157,26 @@ def test_a_closed_lane_answers_what_it_has_and_takes_no_more() -> None:
             await own.ask(samples(1), TICKET)
 
     asyncio.run(scene())
+
+
+def test_whoever_was_alone_the_last_time_is_not_held_for_company() -> None:
+    async def scene() -> None:
+        watch = Watch()
+        own = lane(watch=watch)
+        await own.ask(samples(1), TICKET)
+
+        alone = asyncio.create_task(own.ask(samples(2), TICKET))
+        await asyncio.sleep(0)
+        assert (own.waiting, own.in_flight) == (0, 1)
+        others = [asyncio.create_task(own.ask(samples(n), TICKET)) for n in (3, 4)]
+        await asyncio.sleep(0)
+        assert own.waiting == 2  # somebody came while one was on its way: they are held, and go together
+        await asyncio.gather(alone, *others)
+
+        again = asyncio.create_task(own.ask(samples(5), TICKET))
+        await asyncio.sleep(0)
+        assert own.waiting == 1
+        assert await again == {"twice": [10]}
+        assert watch.batches == [1, 1, 2, 1]
+
+    asyncio.run(scene())
