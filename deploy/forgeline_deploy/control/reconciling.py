@@ -75,7 +75,8 @@ class Reconciler:
             if version not in plan.up and version not in self._failed:
                 self._coming = version, self._thread.submit(self._bring_up, pinned)
                 return
-        for version in plan.up.keys() - plan.wanted.keys() - self._open_lanes(plan):
+        unwanted = plan.up.keys() - plan.wanted.keys()
+        for version in unwanted - self._open_lanes(plan) if unwanted else ():
             # Said first: a version that is gone and said to be up would be given requests.
             write(self._journal, {"entry": DOWN, "version": version, "at": time.time()})
             self._tell(f"version {version} is taken down")
