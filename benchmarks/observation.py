@@ -14,7 +14,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -99,6 +99,10 @@ def measured(*, numeric: int) -> dict[str, Any]:
             "encode": lambda: preprocessing.encode(batch),
         }
     )
+    return _row(timed, numeric=numeric)
+
+
+def _row(timed: Mapping[str, Sequence[float]], *, numeric: int) -> dict[str, Any]:
     row: dict[str, Any] = {"metric": "ms a batch, p50", "rows": ROWS, "columns": COLUMNS, "numeric": numeric}
     row |= {f"{name}_ms_p50": round(statistics.median(took), 4) for name, took in timed.items()}
     row["hooks_ms_p50"] = round(row["forward_seen_ms_p50"] - row["forward_ms_p50"], 4)

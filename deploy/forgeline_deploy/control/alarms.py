@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from forgeline_deploy.alerts import Alert, Severity
 from forgeline_deploy.monitor import Finding, StoredWindow
+from forgeline_deploy.monitor.decision import QUIET_WINDOWS
 
 if TYPE_CHECKING:
     from forgeline_deploy.alerts.book import AlertBook
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
 
 ACTED = "control.acted"
 """`entry` of the journal: windows and files of labels up to these numbers were turned into alerts."""
-
-QUIET_WINDOWS = 6
-"""Windows in a row without a finding after which its alert is over: of drift those that were judged, else all."""
 
 QUIET_LABELS = 3
 """Files of labels in a row without a finding after which its alert is over."""

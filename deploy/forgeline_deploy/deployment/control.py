@@ -60,7 +60,7 @@ class Control:
             self._stack.start(pinned.served(), OneVersion(pinned.version, role=CHAMPION))
             return
         plan = plan_of(self._journal.entries)
-        # What an earlier driver had brought up ended with it.
+        # What an earlier driver had brought up ended with it, or goes now; a challenger is brought up again.
         gone = [] if plan is None else [{"entry": DOWN, "version": each, "at": time.time()} for each in plan.up]
         if gone:
             write(self._journal, *gone)

@@ -118,9 +118,9 @@ class DeploymentKind:
         control = Control(context, spec, stack, journal)
         try:
             control.start(pinned)
-        except RunFailed:
-            stack.keep(())
-            if context.cancel_requested():
+        except Exception as error:
+            self._take_down(context, stack)
+            if isinstance(error, RunFailed) and context.cancel_requested():
                 raise RunCancelled("stopped while it came up") from None
             raise
         write(journal, {"entry": SERVING, "url": stack.url, "version": pinned.version, "at": time.time()})
@@ -146,6 +146,14 @@ class DeploymentKind:
         pinned = pin(spec.model, role=CHAMPION, name=spec.name)
         journal.append(pinned.entry())
         return pinned
+
+    @staticmethod
+    def _take_down(context: RunContext, stack: Stack) -> None:
+        """Leave nothing of what did not come up; why it did not is told by whoever asks for this."""
+        try:
+            stack.keep(())
+        except Exception as error:
+            context.message(f"what came up is not taken down: {type(error).__name__}: {error}", level="warning")
 
     @staticmethod
     def _drain(context: RunContext, stack: Stack) -> bool:

@@ -11,8 +11,7 @@ from forgeline.registry.references import ModelReference, parse
 from forgeline.spec.envelope import Envelope
 from forgeline.spec.workers import WorkerRange, Workers
 from forgeline_deploy.alerts.spec import Destinations
-from forgeline_deploy.monitor.report_process import Reported
-from forgeline_deploy.monitor.spec import MonitorConfig
+from forgeline_deploy.monitor.spec import MonitorConfig, Reported
 from forgeline_deploy.retraining.spec import RetrainConfig
 from forgeline_deploy.rollout.spec import RolloutConfig
 from forgeline_deploy.serving.spec import ServeConfig

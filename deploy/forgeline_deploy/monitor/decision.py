@@ -9,6 +9,9 @@ from typing import Any, Literal
 Severity = Literal["page", "ticket"]
 About = Literal["drift", "errors", "estimate", "latency", "performance", "quality"]
 
+QUIET_WINDOWS = 6
+"""Windows in a row without a finding after which its alert is over: of drift those that were judged, else all."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:

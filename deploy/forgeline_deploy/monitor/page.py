@@ -13,6 +13,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from forgeline.spec.units import Share
 from forgeline_deploy.monitor import chart
 
 MOST_SHOWN = 8
@@ -59,7 +60,8 @@ def page_state(
 def render(state: Mapping[str, Any]) -> str:
     """The page of a state, as `page_state` makes one."""
     wrong = _wrong(state["findings"], state["alerts"])
-    bound = (state["policy"].get("bounds") or {}).get("accuracy")
+    allowed = state["policy"].get("bounds", {}).get("accuracy")
+    bound = None if allowed is None else Share.parse(allowed).value
     return _template().render(
         state=state,
         wrong={"shown": wrong[:MOST_SHOWN], "folded": wrong[MOST_SHOWN:]},

@@ -1,20 +1,25 @@
 """Reports for people on windows in which something was found: made by a process of its own, behind everything else.
 
-No window waits for a report. One that cannot be made is told, and not tried again.
+No window waits for a report. One that cannot be made is told, and not tried again; one that was cut, since its
+controller was killed, is. While a report is made it has a log, which its process holds the lock of.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING
+
+from forgeline_deploy.monitor.decision import QUIET_WINDOWS
 
 if TYPE_CHECKING:
     from forgeline_deploy.monitor import StoredWindow
+    from forgeline_deploy.monitor.spec import Reported
 
 FOLDER = "reports"
 """In the run's folder."""
@@ -22,10 +27,6 @@ MOST_WAITING = 5
 """Windows that wait for their reports; of more, the newest."""
 LONGEST_S = 300.0
 """A report takes seconds; what takes so long hangs."""
-_QUIET = 6
-"""Judged windows without a finding after which its alert ends, and it is news again."""
-
-Reported = Literal["alarms", "all", "none"]
 Command = Callable[[int, Path], Sequence[str]]
 
 
@@ -46,7 +47,7 @@ def report_arguments(run_id: str, number: int, output: Path) -> list[str]:
 def with_news(windows: Sequence[StoredWindow]) -> list[int]:
     """Numbers of the windows with a finding that none of the judged windows just before had."""
     found: list[int] = []
-    recent: deque[set[tuple[str, str, str]]] = deque(maxlen=_QUIET)
+    recent: deque[set[tuple[str, str, str]]] = deque(maxlen=QUIET_WINDOWS)
     for window in windows:
         subjects = {(one.stream, str(one.about), one.subject) for one in window.decision.findings}
         if subjects - set[tuple[str, str, str]]().union(*recent):
@@ -101,7 +102,7 @@ class Reports:
 
     def _wait_for(self, windows: Sequence[StoredWindow]) -> None:
         chosen = with_news(windows) if self._of == "alarms" else [one.number for one in windows if one.rows]
-        new = [number for number in chosen if number >= self._seen and not self._file(number).exists()]
+        new = [number for number in chosen if number >= self._seen and not self._settled(number)]
         self._waiting.extend(new)
         skipped = [self._waiting.popleft() for _ in range(len(self._waiting) - MOST_WAITING)]
         # What an earlier life of this process left out was told then.
@@ -113,7 +114,11 @@ class Reports:
         output = self._file(number)
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
-            with self._log(number).open("wb") as log:
+            with self._log(number).open("ab") as log:
+                if not _locked(log):  # by the process of an earlier controller, which goes on
+                    self._waiting.append(number)
+                    return
+                log.truncate(0)
                 process = subprocess.Popen(
                     ["nice", *self._command(number, output)],
                     env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
@@ -142,7 +147,8 @@ class Reports:
             self._log(number).unlink(missing_ok=True)
             return
         said = "it took too long" if code is None else self._last_line(number)
-        self._tell(f"the report on window {number} could not be made: {said}; see {self._log(number)}")
+        failed = self._log(number).replace(self._failed(number))
+        self._tell(f"the report on window {number} could not be made: {said}; see {failed}")
 
     def _last_line(self, number: int) -> str:
         try:
@@ -151,8 +157,24 @@ class Reports:
             lines = []
         return lines[-1][:500] if lines else "it said nothing"
 
+    def _settled(self, number: int) -> bool:
+        """Whether it was made and attached, or failed."""
+        return self._failed(number).exists() or (self._file(number).exists() and not self._log(number).exists())
+
     def _file(self, number: int) -> Path:
         return self._folder / f"window-{number:06d}.html"
 
     def _log(self, number: int) -> Path:
         return self._folder / f"window-{number:06d}.log"
+
+    def _failed(self, number: int) -> Path:
+        return self._folder / f"window-{number:06d}.failed.log"
+
+
+def _locked(file: IO[bytes]) -> bool:
+    """Take the lock of an open file, which those who inherit it hold on to; False where others hold it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -14,6 +14,9 @@ from forgeline.errors import UsageError
 from forgeline.spec.units import Share, TimeSpan
 from forgeline_deploy.detection.spec import Promise, ToleranceSpec
 
+Reported = Literal["alarms", "all", "none"]
+"""Windows that have a report for people made."""
+
 _DAY_S = 86_400
 
 

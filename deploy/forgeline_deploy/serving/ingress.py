@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import threading
@@ -40,6 +41,7 @@ LAME_DUCK_S = 0.5
 
 _LOOK_S = 1.0
 _STARTS_WITHIN_S = 30.0
+_LAST_WORD_S = 3.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -217,8 +219,11 @@ class Ingress:
             # Requests that are on their way through the kernel are busy only when the server has read them.
             await self._ended.wait()
             await self._front.drain()
-            if self._front.steering is not None:
-                await self._front.steering.close()
+        # Every request is answered, whether or not the controller can be told of the last ones.
+        if self._front.steering is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_WORD_S):
+                    await self._front.steering.close()
         return True
 
 

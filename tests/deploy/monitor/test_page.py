@@ -9,6 +9,7 @@ from typing import Any
 from forgeline.bundle.reference import Reference
 from forgeline.ledger.journal import Journal
 from forgeline_deploy.monitor.page import MOST_SHOWN, page_state, render
+from forgeline_deploy.monitor.spec import MonitorConfig
 from forgeline_deploy.monitor.standing import monitored
 from tests.deploy.monitor.test_monitor import CONFIG, Watching
 
@@ -42,11 +43,13 @@ class Page(HTMLParser):
         self.text += data
 
 
-def state_of(journal: Journal, folder: Path, reference: Reference, **more: Any) -> dict[str, Any]:
+def state_of(
+    journal: Journal, folder: Path, reference: Reference, *, config: MonitorConfig = CONFIG, **more: Any
+) -> dict[str, Any]:
     watching = Watching(journal, folder, reference)
     for number in range(4):
         watching.window(number, rows=40 if number == 1 else 200, shift=0.9 if number == 3 else 0.0)
-    found = monitored(watching.monitor.store.windows, [], policy=CONFIG.model_dump(mode="json"), timeline=100)
+    found = monitored(watching.monitor.store.windows, [], policy=config.model_dump(mode="json"), timeline=100)
     return page_state(found, deployment="digits", model="digits version 1", now=50.0, **more)
 
 
@@ -83,11 +86,11 @@ def test_what_is_wrong_is_told_once_and_pages_come_first(
 
 
 def test_accuracy_by_labels_is_drawn_over_the_bound(journal: Journal, tmp_path: Path, reference: Reference) -> None:
-    state = state_of(journal, tmp_path, reference)
+    bounded = MonitorConfig.model_validate(CONFIG.model_dump(mode="json") | {"bounds": {"accuracy": "90%"}})
+    state = state_of(journal, tmp_path, reference, config=bounded)
     assert "By window, from" not in Page(render(state)).text
     for number, correct in ((0, 95), (2, 91), (3, 62)):
         state["timeline"][number]["labelled"] = {"champion 1": {"rows": 100, "correct": correct, "error": None}}
-    state["policy"]["bounds"]["accuracy"] = 0.9
     page = Page(render(state))
     [line] = [
         attributes for tag, attributes in page.tags if tag == "polyline" and attributes.get("class") == "champion"

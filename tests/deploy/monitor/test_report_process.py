@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ from forgeline.bundle.reference import Reference
 from forgeline.ledger.journal import Journal
 from forgeline_deploy.monitor import report_process as reports
 from forgeline_deploy.monitor.report_process import Reports, with_news
+from forgeline_deploy.monitor.spec import Reported
 from tests.deploy.monitor.test_monitor import Watching
 
 
@@ -23,7 +25,7 @@ def command(number: int, output: Path) -> list[str]:
     return [sys.executable, "-I", "-c", code]
 
 
-def made(watched: Watching, folder: Path, told: list[str], *, of: reports.Reported = "alarms") -> list[str]:
+def made(watched: Watching, folder: Path, told: list[str], *, of: Reported = "alarms") -> list[str]:
     """Files of a life of the controller, once nothing is left to do."""
     life = Reports(of, folder=folder, command=command, tell=told.append)
     until = time.monotonic() + 30
@@ -51,9 +53,10 @@ def test_the_first_windows_of_an_alarm_are_reported_once(watched: Watching, tmp_
     assert not {1, 2, *range(4, 12)} & set(with_news(watched.monitor.store.windows))
     assert "window-000012.html" in made(watched, tmp_path, told)
     [line] = told
-    assert "the report on window 0 could not be made: no room" in line and "window-000000.log" in line
+    assert "the report on window 0 could not be made: no room" in line and "window-000000.failed.log" in line
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / reports.FOLDER).glob("*.html")}
     made(watched, tmp_path, told)
+    assert len(told) == 1  # what failed is not tried again by the next controller either
     assert before == {path.name: path.stat().st_mtime_ns for path in (tmp_path / reports.FOLDER).glob("*.html")}
 
 
@@ -70,3 +73,32 @@ def test_all_or_none_may_be_reported_and_few_wait(
     life.tick(windows, 0.0)
     life.close()
     assert told == ["10 reports are left out, the last of window 10: newer ones wait"]
+
+
+def test_a_report_that_outlives_its_controller_is_waited_for_and_one_that_was_cut_is_made_again(
+    watched: Watching, tmp_path: Path
+) -> None:
+    gate, folder = tmp_path / "gate", tmp_path / reports.FOLDER
+    os.mkfifo(gate)
+    begun = folder / "begun"
+
+    def slow(number: int, output: Path) -> list[str]:
+        code = f"open({str(begun)!r}, 'a').write('x'); open({str(gate)!r}).read()"
+        return [sys.executable, "-I", "-c", code]
+
+    windows = watched.monitor.store.windows[:1]
+    first = Reports("all", folder=tmp_path, command=slow, tell=print)
+    first.tick(windows, 0.0)
+    until = time.monotonic() + 30
+    while not begun.exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    second = Reports("all", folder=tmp_path, command=slow, tell=print)
+    for _ in range(3):
+        second.tick(windows, 0.0)
+    assert second.busy and begun.read_text() == "x"  # the lock is held by the process, not by who started it
+    first.close()
+    second.tick(windows, 0.0)
+    while begun.read_text() != "xx" and time.monotonic() < until:
+        time.sleep(0.01)
+    assert begun.read_text() == "xx"
+    second.close()
