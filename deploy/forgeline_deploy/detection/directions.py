@@ -2,7 +2,8 @@
 
 The reference is a sample of N rows that every window is compared with, so that its error does not average out. A
 direction therefore has an interval of means instead of one mean: the reference's own, widened by a confidence bound
-that is spent once and for all windows, and by the tolerance.
+that is spent once and for all windows, and by the tolerance. A reference of an hour is counted in the bins of another
+one, `bins_of`, with a bin for what lies outside at either end, and has other bounds.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forgeline.distributions import CategoricalReference, NumericReference
-from forgeline_deploy.detection import movement
+from forgeline_deploy.detection import confidence, movement
 
 if TYPE_CHECKING:
     from forgeline.bundle.reference import Distribution
@@ -53,19 +54,54 @@ class Direction:
 
 
 def bounds(distribution: Distribution) -> int:
-    """How many one-sided confidence bounds the directions of a feature need, at most."""
+    """How many one-sided confidence bounds the directions of a feature need, at most.
+
+    Of numbers: two of each score, but one of the share outside; and one of all cumulative shares.
+    """
     return 8 if isinstance(distribution, NumericReference) else 2 * len(distribution.counts) + 4
 
 
-def of(distribution: Distribution, tolerance: Tolerance, log_odds: float) -> list[Direction]:
+def of(
+    distribution: Distribution, tolerance: Tolerance, log_odds: float, *, bins_of: Distribution | None = None
+) -> list[Direction]:
     """The directions of a feature; none where the reference has no rows.
 
     Args:
         log_odds: ln(1 / d), where d is the probability that a single bound may fail with.
+        bins_of: the reference in whose bins this one was counted; None where they are its own.
     """
     if isinstance(distribution, CategoricalReference):
-        return list(_of_categories(distribution, tolerance, log_odds))
+        return list(_of_categories(distribution, tolerance, log_odds, own=bins_of is None))
+    if isinstance(bins_of, NumericReference):
+        return list(_of_numbers_in(bins_of, distribution, tolerance, log_odds))
     return list(_of_numbers(distribution, tolerance, log_odds))
+
+
+def _of_numbers_in(
+    bins_of: NumericReference, distribution: NumericReference, tolerance: Tolerance, log_odds: float
+) -> Iterator[Direction]:
+    # The outer cells are beyond the bins for what lies outside: no row is ever there.
+    counts_K = np.asarray([0, *distribution.counts, 0], dtype=np.float64)
+    rows = int(counts_K.sum())
+    if not rows:
+        return
+    yield from _missing(distribution.missing, rows, len(counts_K), tolerance, log_odds)
+    moves = movement.of(distribution, tolerance, bins_of=bins_of)
+    location = confidence.of_location(rows, log_odds)
+    for name, scores_K, weight, (down, up), (below, above) in (
+        ("location", moves.location_K, _LOCATION, moves.location, (location, location)),
+        ("spread", moves.spread_K, _SPREAD, moves.spread, confidence.of_spread(counts_K, log_odds)),
+    ):
+        mean, variance = _moments(scores_K, counts_K)
+        low, high = mean - below - down, mean + above + up
+        yield _of_known(
+            Direction(name=name, scores_K=scores_K, low=low, high=high, variance=variance, mean=mean, weight=weight)
+        )
+    outside_K = np.zeros(len(counts_K))
+    outside_K[[0, 1, -2, -1]] = 1.0
+    yield _of_known(
+        _direction("outside", outside_K, counts_K, _OUTSIDE, log_odds, down=np.inf, up=moves.outside),
+    )
 
 
 def _of_numbers(distribution: NumericReference, tolerance: Tolerance, log_odds: float) -> Iterator[Direction]:
@@ -89,7 +125,9 @@ def _of_numbers(distribution: NumericReference, tolerance: Tolerance, log_odds: 
         yield _of_known(_direction(name, scores_K, gaps_K, weight, log_odds, down=down, up=up))
 
 
-def _of_categories(distribution: CategoricalReference, tolerance: Tolerance, log_odds: float) -> Iterator[Direction]:
+def _of_categories(
+    distribution: CategoricalReference, tolerance: Tolerance, log_odds: float, *, own: bool
+) -> Iterator[Direction]:
     named_K = np.asarray(list(distribution.counts.values()), dtype=np.float64)
     known_K = np.append(named_K, distribution.other)
     rows = known_K.sum()
@@ -103,7 +141,10 @@ def _of_categories(distribution: CategoricalReference, tolerance: Tolerance, log
         yield _of_known(_direction(f"share of {name}", scores_K, known_K, each, log_odds, down=allowed, up=allowed))
     other_K = np.zeros(len(known_K))
     other_K[-1] = 1.0
-    if distribution.other:
+    if not own:
+        # Which ones are named was told before these rows were seen: the others are a cell as any is.
+        mean, variance = _moments(other_K, known_K)
+    elif distribution.other:
         # Named are those of which the reference happened to have most, so that other rows have fewer of them.
         mean = 1 - np.maximum(named_K - _CAUTIOUS_STD * np.sqrt(named_K), 0.0).sum() / rows
         variance = mean * (1 - mean)
@@ -112,8 +153,7 @@ def _of_categories(distribution: CategoricalReference, tolerance: Tolerance, log
         # the deviation of eq. 65: sqrt(n1 + 2 n2) rows.
         once, twice = float((named_K == 1).sum()), float((named_K == 2).sum())
         mean, variance = once / rows, (once + 2 * twice) / rows
-    high = mean + _width(1.0 - mean, variance, rows, log_odds) + allowed
-    high = mean + _width(1.0 - mean, variance, rows, log_odds) + allowed
+    high = mean + confidence.of_own_bins(1.0 - mean, variance, rows, log_odds) + allowed
     yield _of_known(
         Direction(
             name="other categories",
@@ -140,33 +180,18 @@ def _direction(
 ) -> Direction:
     """A direction with its interval, of which the reference has these counts."""
     rows = float(counts_K.sum())
-    mean = float(scores_K @ counts_K) / rows
-    variance = max(float((scores_K - mean) ** 2 @ counts_K) / rows, 0.0)
-    high = mean + _width(float(scores_K.max()) - mean, variance, rows, log_odds) + up
-    low = mean - _width(mean - float(scores_K.min()), variance, rows, log_odds) - down
+    mean, variance = _moments(scores_K, counts_K)
+    high = mean + confidence.of_own_bins(float(scores_K.max()) - mean, variance, rows, log_odds) + up
+    low = mean - confidence.of_own_bins(mean - float(scores_K.min()), variance, rows, log_odds) - down
     return Direction(name=name, scores_K=scores_K, low=low, high=high, variance=variance, mean=mean, weight=weight)
+
+
+def _moments(scores_K: Floats, counts_K: Floats) -> tuple[float, float]:
+    """Mean and variance of a score in the reference."""
+    mean = float(scores_K @ counts_K / counts_K.sum())
+    return mean, max(float((scores_K - mean) ** 2 @ counts_K / counts_K.sum()), 0.0)
 
 
 def _of_known(direction: Direction) -> Direction:
     """The same over all cells: a missing value, the first cell, has no say."""
     return replace(direction, scores_K=np.concatenate([[np.nan], direction.scores_K]))
-
-
-def _width(farthest: float, variance: float, rows: float, log_odds: float) -> float:
-    """How far the true mean score may lie above the reference's, but for a probability of exp(-log_odds).
-
-    Where bins end at values of the reference, what they truly hold is a Dirichlet variable of the counts, which is to
-    say shares of Gamma variables. Of these, Σ G_k (s_k - m) is sub-gamma with variance factor N (v + w^2) and scale b,
-    so that N w >= sqrt(2 N (v + w^2) L) + b L suffices (S. Boucheron, G. Lugosi, P. Massart: Concentration Inequalities
-    (2013), 2.4), a quadratic equation in w. For a share of categories it is weaker than Chernoff's bound of the
-    binomial, which has the same dual, and so holds as well.
-
-    Args:
-        farthest: b, from the mean score to the largest.
-        variance: v, of the score in the reference.
-        rows: N, of the reference.
-    """
-    scale, spread = max(farthest, 0.0) * log_odds / rows, 2 * log_odds / rows
-    if spread >= 1:
-        return np.inf
-    return float((scale + np.sqrt(spread * (scale**2 + (1 - spread) * variance))) / (1 - spread))

@@ -1,8 +1,9 @@
 """Windows against the reference of their own hour of the week, where days and weeks have a rhythm.
 
 Every hour has a reference of its own: counts of earlier rows of that hour, in the bins of the model's reference. It is
-a sample as the model's is, of rows that are never judged by it, and fixed from then on; the confidence bounds of all
-hours share one half of what a monitor spends on bounds. Which bets are placed in a window depends on its hour alone, so
+a sample of rows that are never judged by it, and fixed from then on. Its bins are another sample's, so that it has
+other confidence bounds than the model's reference (`confidence`); those of all hours share one half of what a monitor
+spends on bounds. Which bets are placed in a window depends on its hour alone, so
 that the evidence of all hours is one: M_t = (M_{t-1} + 1) L_t asks of L_t only that E[L_t | past] <= 1, by whichever
 reference. A bet that has no room in an hour stays as it is: M_t = M_{t-1} <= M_{t-1} + 1. Windows that are judged by
 the model's reference have a detector of their own with the same thresholds c: as each window adds at most one to the
@@ -97,6 +98,7 @@ class HourlyDetector:
                         self._tolerance.of(watch.feature),
                         self._detector.budget.log_odds,
                         both_sides=True,
+                        bins_of=watch.distribution,
                     )
                 )
         return made
@@ -105,7 +107,8 @@ class HourlyDetector:
 def distribution_of(held: Distribution, counts: Counts) -> Distribution:
     """Counts in the bins of a reference, as a reference: what lay outside is in a bin of its own at either end.
 
-    A deviation stays that of the model's reference, so that a tolerance means the same in every hour.
+    A deviation stays that of the model's reference, and so does whether tolerances go by it: they mean the same in
+    every hour.
 
     Raises:
         ValueError: the counts are not of this feature.

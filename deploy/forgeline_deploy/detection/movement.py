@@ -45,16 +45,23 @@ class Movement:
     cumulative: float
 
 
-def of(distribution: NumericReference, tolerance: Tolerance) -> Movement:
-    """Of a column that has values."""
+def of(distribution: NumericReference, tolerance: Tolerance, *, bins_of: NumericReference | None = None) -> Movement:
+    """Of a column that has values.
+
+    Args:
+        bins_of: the reference that says what a deviation is, whether it tells something, and what lies outside; None
+            where the distribution itself does.
+    """
+    known = distribution if bins_of is None else bins_of
     counts_K = np.asarray(distribution.counts, dtype=np.float64)
     until_K = np.cumsum(counts_K) / counts_K.sum()
     ranks_K = until_K - counts_K / counts_K.sum() / 2
     ranks_K = np.concatenate([ranks_K[:1], ranks_K, ranks_K[-1:]])
     spread_K = (ranks_K - 0.5) ** 2
-    if in_sigma(distribution, tolerance):
-        distance = tolerance.amount * distribution.deviation
-        return Movement(location_K=ranks_K, spread_K=spread_K, **_moved_by(distribution, distance))
+    if in_sigma(known, tolerance):
+        distance = tolerance.amount * known.deviation
+        moved = _moved_by(distribution, distance, inside=(known.minimum, known.maximum))
+        return Movement(location_K=ranks_K, spread_K=spread_K, **moved)
     share = tolerance.share
     reach = share * float(np.ptp(spread_K))
     return Movement(
@@ -85,8 +92,9 @@ def _edges(distribution: NumericReference) -> Floats:
     return np.asarray([distribution.minimum, *distribution.edges, distribution.maximum])
 
 
-def _moved_by(distribution: NumericReference, distance: float) -> dict[str, Any]:
+def _moved_by(distribution: NumericReference, distance: float, *, inside: tuple[float, float]) -> dict[str, Any]:
     """What rows that move by at most a distance do to the means, if values lie evenly in their bins."""
+    low, high = inside
     counts_K, edges = np.asarray(distribution.counts, dtype=np.float64), _edges(distribution)
     ranks = np.append(0.0, np.cumsum(counts_K) / counts_K.sum())
     inner = (np.arange(_POINTS) + 0.5) / _POINTS
@@ -95,6 +103,7 @@ def _moved_by(distribution: NumericReference, distance: float) -> dict[str, Any]
     here, below, above = (np.interp(points + step, edges, ranks) for step in (0.0, -distance, distance))
     around = (below <= 0.5) & (above >= 0.5)
     ends = (below - 0.5) ** 2, (above - 0.5) ** 2
+    within = (points >= low) & (points <= high)
     spread = float(weights @ (here - 0.5) ** 2)
     shifts = [np.abs(np.interp(edges + step, edges, ranks) - ranks).max() for step in (-distance, distance)]
     return {
@@ -103,6 +112,6 @@ def _moved_by(distribution: NumericReference, distance: float) -> dict[str, Any]
             spread - float(weights @ np.where(around, 0.0, np.minimum(*ends))),
             float(weights @ np.maximum(*ends)) - spread,
         ),
-        "outside": float(weights[(points - distance < edges[0]) | (points + distance > edges[-1])].sum()),
+        "outside": float(weights[within & ((points - distance < low) | (points + distance > high))].sum()),
         "cumulative": float(max(shifts)),
     }

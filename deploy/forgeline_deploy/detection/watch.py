@@ -50,18 +50,24 @@ class Watch:
         log_odds: float,
         *,
         both_sides: bool = False,
+        bins_of: Distribution | None = None,
     ) -> Watch:
-        """A feature, with confidence bounds that fail with a probability of exp(-log_odds) each."""
+        """A feature, with confidence bounds that fail with a probability of exp(-log_odds) each.
+
+        Args:
+            bins_of: the model's reference, where the distribution is another sample that was counted in its bins.
+        """
         reference_K = cells.of_reference(distribution)
         allowed = tolerance.share
         if isinstance(distribution, NumericReference) and any(distribution.counts):
-            allowed = movement.of(distribution, tolerance).cumulative
+            held = bins_of if isinstance(bins_of, NumericReference) else None
+            allowed = movement.of(distribution, tolerance, bins_of=held).cumulative
         return cls(
             feature=feature,
             role=role,
             distribution=distribution,
             reference_K=reference_K,
-            placed=bets.place(directions.of(distribution, tolerance, log_odds), both_sides=both_sides),
+            placed=bets.place(directions.of(distribution, tolerance, log_odds, bins_of=bins_of), both_sides=both_sides),
             allowed=allowed,
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from forgeline.errors import UsageError
 from forgeline_deploy.detection import Detector, DetectorState, FeatureVerdict, HourlyDetector, Verdict, ranking
 from forgeline_deploy.monitor.decision import Decision, Finding
 from forgeline_deploy.monitor.harm import HarmTests
@@ -121,6 +122,7 @@ class Judge:
         """What to store after a window."""
         return {
             "detectors": {version: found.state().model_dump(mode="json") for version, found in self._detectors.items()},
+            "reference": self._by,
             "hours": {version: found.state() for version, found in self.hours.items()},
             "carried": [
                 [stream.role, stream.version, [[key.start, key.generation] for key, _ in carried], hour]
@@ -129,15 +131,21 @@ class Judge:
             "below": [[stream.role, stream.version, count] for stream, count in sorted(self._below.items()) if count],
         }
 
-    def restore(self, state: Mapping[str, Any], window_at: Callable[[PaneKey], Window]) -> None:
+    def restore(self, state: Mapping[str, Any], window_at: Callable[[PaneKey], Window | None]) -> None:
         """Go on from a state.
 
         Args:
-            window_at: reads a stored window, of those that had too few rows to be judged by then.
+            window_at: reads a stored window, of those that had too few rows to be judged by then; of None nothing is
+                judged.
 
         Raises:
             UsageError: it belongs to another policy, or to other references.
         """
+        if (by := state.get("reference", "model")) != self._by:
+            raise UsageError(
+                f"the stored state of the monitor is of monitor.reference {by}, and asked is {self._by}; allowed: that "
+                "of the same settings: start a fresh monitor and replay the windows"
+            )
         for version, stored in state["detectors"].items():
             if version in self._detectors:
                 self._detectors[version].restore(DetectorState.model_validate(stored))
@@ -149,9 +157,15 @@ class Judge:
         for role, version, keys, *hour in state["carried"]:
             stream = Stream(role, version)
             places = [PaneKey(start, generation) for start, generation in keys]
+            windows = [(key, window_at(key)) for key in places]
             self._carried[stream, hour[0] if hour else None] = [
-                (key, window_at(key).parts[stream].tally) for key in places
+                (key, window.parts[stream].tally) for key, window in windows if window is not None
             ]
+
+    @property
+    def _by(self) -> Any:
+        """What windows are held against, as JSON: of hours that are learnt otherwise another evidence would come."""
+        return self.config.model_dump(mode="json")["reference"]
 
     def _judged(self, by: _Judged, key: PaneKey, tally: Tally) -> Observation | None:
         """The rows since the last verdict on this stream, by the same reference; None while these are too few."""

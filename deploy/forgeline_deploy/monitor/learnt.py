@@ -11,7 +11,7 @@ from typing import Any
 from forgeline_deploy.monitor import window_file
 from forgeline_deploy.monitor.judging import Judge
 from forgeline_deploy.monitor.pane import PaneKey, Stream
-from forgeline_deploy.monitor.store import StoredWindow, WindowStore
+from forgeline_deploy.monitor.store import WindowStore
 from forgeline_deploy.monitor.window import Part, Window
 from forgeline_deploy.monitor.window_file import SealedFile, WindowCorrupted
 
@@ -26,16 +26,19 @@ class LearntHours:
     def __init__(self, store: WindowStore, tell: Callable[[str], None]) -> None:
         self._store, self._tell = store, tell
         self._written = max((entry["number"] for entry in _entries(store.journal.entries)), default=0)
+        self._tried = 0
 
     def write(self, judge: Judge) -> None:
         """Write a sum where it is due, of a judge that has learnt from all stored windows and from no other.
 
         Raises:
-            OSError, LedgerError: it cannot be written now.
+            OSError, LedgerError: it cannot be written; it is due again with the next window.
         """
         number = len(self._store.windows)
-        if not judge.hours or number < self._written + EVERY:
+        if not judge.hours or number < self._written + EVERY or number == self._tried:
             return
+        # Ticks come far more often than windows, and a sum of many columns takes its time.
+        self._tried = number
         parts: dict[Stream, Part] = {}
         rest: dict[str, Any] = {}
         for version, hours in judge.hours.items():
@@ -47,13 +50,13 @@ class LearntHours:
         self._store.write({"entry": ENTRY, "number": number, "reference": _by(judge), "file": told})
         self._written = number
 
-    def read(self, judge: Judge, windows: Sequence[StoredWindow]) -> None:
-        """Have a judge learn what these windows, the first of the run, say."""
+    def read(self, judge: Judge) -> None:
+        """Have a judge learn what the stored windows say, all that can be read."""
         if not judge.hours:
             return
         known = 0
         for entry in reversed(_entries(self._store.journal.entries)):
-            if entry["number"] > len(windows) or entry["reference"] != _by(judge):
+            if entry["reference"] != _by(judge):
                 continue
             try:
                 content = window_file.sealed_bytes(self._store.folder.path, SealedFile(**entry["file"]))
@@ -66,7 +69,7 @@ class LearntHours:
                 judge.hours[version].take(mine, rest[version])
             known = entry["number"]
             break
-        for stored in windows[known:]:
+        for stored in self._store.windows[known:]:
             try:
                 judge.learn(self._store.folder.read(stored)[0])
             except WindowCorrupted as error:

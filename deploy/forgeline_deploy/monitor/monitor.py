@@ -174,13 +174,13 @@ class Monitor:
         return self._judge
 
     def _sum_up(self) -> None:
-        """A sum that cannot be written now is no loss: it is due again, and the windows say the same."""
+        """A sum that cannot be written now is no loss: the windows say the same."""
         try:
             self._learnt.write(self._judge)
         except Superseded:
             raise
-        except (OSError, LedgerError):
-            return
+        except (OSError, LedgerError) as error:
+            self._tell(f"what was learnt of the hours cannot be summed up: {error}; tried again with the next window")
 
     def _has_trouble(self, error: Exception) -> None:
         kept = f"{len(self._unsafe)} window{'s are' if len(self._unsafe) > 1 else ' is'} kept in memory and tried again"
@@ -194,22 +194,24 @@ class Monitor:
         self.collector.restore({window.key: window.included for window in stored})
         places = {window.key: window for window in stored}
 
-        def window_at(key: PaneKey) -> Window:
-            return self.store.folder.read(places[key])[0]
-
-        for number, newest in reversed(list(enumerate(stored))):
+        def window_at(key: PaneKey) -> Window | None:
             try:
-                _, state = self.store.folder.read(newest)
-                self._judge.restore(state, window_at)
-                self._learnt.read(self._judge, stored[: number + 1])
-                return
+                return self.store.folder.read(places[key])[0]
+            except WindowCorrupted as error:
+                self._tell(f"window {places[key].number}: {error}; its rows, too few by themselves, are not judged")
+                return None
+
+        for newest in reversed(stored):
+            try:
+                self._judge.restore(self.store.folder.read(newest)[1], window_at)
+                break
             except WindowCorrupted as error:
                 self._tell(f"window {newest.number}: {error}; the detector goes on from the window before it")
             except UsageError:
                 self._tell("the policy or a reference has changed: all stored windows are judged anew by it")
                 self._judge_again()
                 return
-        self._judge = Judge(self.config, self._references)
+        self._learnt.read(self._judge)
 
     def _judge_again(self) -> None:
         self._judge = Judge(self.config, self._references)
