@@ -6,7 +6,6 @@ Without the controller it goes on as it was told last. Started again, it answers
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 
 EXCHANGE_S = 1.0
 _SERVER_ERROR = 500
-_SAMPLE = re.compile(r"^instances\[\d+\]\.?")
-_MOST_FIELDS, _LONGEST_FIELD = 200, 80
 _INVALID = frozenset({400, 413, 415, 422})
 
 
@@ -61,7 +58,6 @@ class Steering:
             self._panes = PaneRecorder(
                 replica=f"ingress-{ingress.incarnation}", count=_uncounted, window_s=order.window_s, now=time.time
             )
-        self._fields: set[str] = set()
         self._done: tuple[Any, ...] | None = None
         self._unwanted: set[str] = set()
         self._exchanging = asyncio.Lock()
@@ -100,22 +96,11 @@ class Steering:
         if self._panes is not None and answer.status >= _SERVER_ERROR:
             self._panes.failed(Stream(answer.role, answer.version), [answer.arrival], [answer.seconds])
 
-    def refused(self, version: str, arrival: float, status: int, field: str | None) -> None:
+    def refused(self, version: str, arrival: float, status: int, place: str | None) -> None:
         """Count what was no valid input; a full queue or a missing token says nothing about the data."""
         if self._panes is not None and status in _INVALID:
             role = CHAMPION if version == self._champion else CHALLENGER
-            self._panes.refused(Stream(role, version), arrival, self._reason(status, field))
-
-    def _reason(self, status: int, field: str | None) -> str:
-        """What was wrong: the status, and the column or other place without the number of the sample."""
-        name = _SAMPLE.sub("", field or "")[:_LONGEST_FIELD]
-        if not name:
-            return str(status)
-        # A client may name whatever it likes: only so many are told apart.
-        if name not in self._fields and len(self._fields) >= _MOST_FIELDS:
-            return f"{status} other fields"
-        self._fields.add(name)
-        return f"{status} {name}"
+            self._panes.refused(Stream(role, version), arrival, str(status) if place is None else f"{status} {place}")
 
     async def page(self) -> dict[str, Any]:
         """What `/monitor.json` answers.

@@ -48,12 +48,14 @@ class Decision:
         findings: what is wrong.
         features: figures by feature, the most surprising first, for the page.
         measures: other figures, by stream and name.
+        refused: requests that were no valid input, by stream and by what was wrong with them, most of all first.
     """
 
     judged_rows: int = 0
     findings: tuple[Finding, ...] = ()
     features: tuple[Mapping[str, Any], ...] = ()
     measures: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    refused: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def severity(self) -> Severity | None:
@@ -68,6 +70,7 @@ class Decision:
             "findings": [finding.plain() for finding in self.findings],
             "features": [dict(feature) for feature in self.features],
             "measures": {stream: dict(measured) for stream, measured in self.measures.items()},
+            "refused": {stream: dict(reasons) for stream, reasons in self.refused.items()},
         }
 
     @classmethod
@@ -78,4 +81,6 @@ class Decision:
             findings=tuple(Finding(**finding) for finding in plain["findings"]),
             features=tuple(plain["features"]),
             measures=plain["measures"],
+            # Decisions of before it was kept have none.
+            refused=plain.get("refused", {}),
         )

@@ -30,10 +30,8 @@ HARM_PART = 0.1
 _MOST_BOUNDS = 5
 SUCCESSIVE = 3
 """Judged windows in a row whose estimate is below the bound before that is told: one interval of 95 % is no proof."""
-REFUSED_FOR = "refused for "
-"""What the measures are called that count requests by what was wrong with them."""
 _RANKED = 10
-"""Features that a decision names besides those that alarm; the window's file has the counts of all."""
+"""Features that a decision names besides those that alarm, and reasons of refusals; the window's file has all."""
 
 
 _Judged = tuple[Stream, int | None]
@@ -83,8 +81,11 @@ class Judge:
     def step(self, window: Window) -> Decision:
         """Judge the next window. Late data are shown and not judged."""
         measures = {str(stream): self._measures(stream, part.tally) for stream, part in window.parts.items()}
+        refused = {
+            str(stream): _most(part.tally.refused) for stream, part in window.parts.items() if part.tally.refused
+        }
         if window.is_late:
-            return Decision(measures=measures)
+            return Decision(measures=measures, refused=refused)
         rows, findings, features = 0, list[Finding](), list[Mapping[str, Any]]()
         for stream, part in window.parts.items():
             if stream.role != CHAMPION:
@@ -111,7 +112,13 @@ class Judge:
             features += _ranked(stream, verdict)
             measures[str(stream)] |= {"evidence": verdict.evidence, "threshold": verdict.threshold}
         self.learn(window)
-        return Decision(judged_rows=rows, findings=tuple(findings), features=tuple(features), measures=measures)
+        return Decision(
+            judged_rows=rows,
+            findings=tuple(findings),
+            features=tuple(features),
+            measures=measures,
+            refused=refused,
+        )
 
     def of_labels(self, labelled: Mapping[Stream, Labelled]) -> tuple[Finding, ...]:
         """Judge labels that came together."""
@@ -199,8 +206,6 @@ class Judge:
             "p50_s": tally.latency.quantile_s(0.5),
             "p99_s": tally.latency.quantile_s(0.99),
         }
-        most = sorted(tally.refused.items(), key=lambda item: (-item[1], item[0]))[:_RANKED]
-        measured |= {f"{REFUSED_FOR}{reason}": count for reason, count in most}
         estimator = self._estimators.get(stream.version)
         if estimator is not None and tally.observation is not None:
             estimated = estimator.estimate(tally.observation)
@@ -253,6 +258,10 @@ def _one(windows: list[Window], window_s: float) -> Window:
         parts=dict(sorted(parts.items())),
         included={},
     )
+
+
+def _most(refused: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(refused.items(), key=lambda item: (-item[1], item[0]))[:_RANKED])
 
 
 def _drifted(stream: Stream, verdict: Verdict, against: str | None) -> Iterator[Finding]:

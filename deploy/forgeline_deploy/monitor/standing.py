@@ -8,7 +8,6 @@ from typing import Any
 from forgeline_deploy.monitor.decision import Finding
 from forgeline_deploy.monitor.harm import wilson
 from forgeline_deploy.monitor.hours import by_hour
-from forgeline_deploy.monitor.judging import REFUSED_FOR
 from forgeline_deploy.monitor.labels import LabelFile, labelled_by_stream, labelled_by_window
 from forgeline_deploy.monitor.performance import Labelled
 from forgeline_deploy.monitor.recorded import Recorded
@@ -89,14 +88,9 @@ def _estimates(window: StoredWindow) -> dict[str, str]:
 
 def _refused(window: StoredWindow) -> dict[str, str]:
     """What was no valid input, by status and field, most of all first; of streams that had such."""
-    found = {
-        stream: [(name.removeprefix(REFUSED_FOR), count) for name, count in measured.items() if REFUSED_FOR in name]
-        for stream, measured in window.decision.measures.items()
-    }
     return {
-        stream: ", ".join(f"{reason} ({count or 0:,.0f})" for reason, count in reasons)
-        for stream, reasons in found.items()
-        if reasons
+        stream: ", ".join(f"{reason} ({count:,})" for reason, count in reasons.items())
+        for stream, reasons in window.decision.refused.items()
     }
 
 

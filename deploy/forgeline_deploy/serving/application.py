@@ -26,7 +26,7 @@ from forgeline_deploy.serving.generation import read_generation
 from forgeline_deploy.serving.inference_protocol import protocol_routes
 from forgeline_deploy.serving.intake import JSON
 from forgeline_deploy.serving.metrics import CONTENT_TYPE
-from forgeline_deploy.serving.refusal import Refused
+from forgeline_deploy.serving.refusal import UNKNOWN_KEY, Refused, UnknownKey
 
 _LARGE_BODY = 2**18
 """Bytes from which a body is read in a thread, so that small requests do not wait for it."""
@@ -183,7 +183,7 @@ def version_headers(model: str, version: str) -> dict[str, str]:
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
     asked: Asked = request.scope["forgeline"]
-    request.scope["forgeline.field"] = error.field
+    request.scope["forgeline.field"] = UNKNOWN_KEY if isinstance(error, UnknownKey) else error.field
     # `field` may be a key of the client's that is no valid Unicode: as ASCII it can be told in any case.
     told = json.dumps(error.content(asked.request_id))
     return Response(told, error.status, headers=dict(error.headers()), media_type=JSON)

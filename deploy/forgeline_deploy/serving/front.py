@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from forgeline_deploy.serving.intake import Intake
 from forgeline_deploy.serving.lane import Call, Lane
 from forgeline_deploy.serving.metrics import Metrics
+from forgeline_deploy.serving.places import place_of
 from forgeline_deploy.serving.refusal import Refused
 from forgeline_deploy.serving.samples import Samples, Ticket
 from forgeline_deploy.serving.spec import ServeConfig
@@ -122,6 +123,11 @@ class Front:
         self.draining = True
         while self.busy or self._background or any(d.lane.waiting or d.lane.in_flight for d in self.doors.values()):
             await asyncio.sleep(0.02)
+
+    def place_of(self, version: str, field: str | None) -> str | None:
+        """What a refusal by a version is counted by; None where no field was wrong, or the version is up no more."""
+        door = self.doors.get(version)
+        return None if door is None or field is None else place_of(field, {one.name for one in door.intake.tensors()})
 
     def choose(self, asked: Asked, version: str | None = None) -> Chosen:
         """Who answers.

@@ -178,8 +178,8 @@ class _Answer:
         version = self._scope.get("forgeline.version", "")
         self._front.metrics.answered(endpoint, self._status, version, time.time() - self.asked.arrival)
         if version and self._front.steering is not None and 400 <= self._status < 500:
-            field = self._scope.get("forgeline.field")
-            self._front.steering.refused(version, self.asked.arrival, self._status, field)
+            place = self._front.place_of(version, self._scope.get("forgeline.field"))
+            self._front.steering.refused(version, self.asked.arrival, self._status, place)
 
 
 async def _read_on(receive: Receive) -> None:

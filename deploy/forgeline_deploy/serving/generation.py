@@ -9,7 +9,7 @@ from typing import Any
 from forgeline.bundle.generation import check_sampling
 from forgeline.errors import UsageError
 from forgeline_deploy.serving.intake import check_text, kind_of, parse_json
-from forgeline_deploy.serving.refusal import Refused
+from forgeline_deploy.serving.refusal import Refused, UnknownKey
 
 MOST_TOKENS = 4096
 _NUMBERS: Mapping[str, tuple[type, Any, Any]] = {
@@ -20,6 +20,8 @@ _NUMBERS: Mapping[str, tuple[type, Any, Any]] = {
     "seed": (int, 0, 2**31 - 1),
 }
 """Setting -> type, default, largest value."""
+SETTINGS = ("prompt", "stream", *_NUMBERS)
+"""Keys of a body."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,10 +46,9 @@ def read_generation(body: bytes) -> GenerationOrder:
     data = parse_json(body)
     if not isinstance(data, dict):
         raise Refused(422, f"got {kind_of(data)}; allowed: an object with `prompt`", field="body")
-    known = ("prompt", "stream", *_NUMBERS)
     for key in data:
-        if key not in known:
-            raise Refused(422, f"unknown key; allowed: {', '.join(known)}", field=key[:80])
+        if key not in SETTINGS:
+            raise UnknownKey(key, SETTINGS)
     prompt = data.get("prompt")
     if not isinstance(prompt, str) or not prompt:
         raise Refused(422, f"got {kind_of(prompt)}; allowed: a text of at least one character", field="prompt")

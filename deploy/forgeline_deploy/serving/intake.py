@@ -17,7 +17,7 @@ import numpy as np
 
 from forgeline.errors import UsageError
 from forgeline.suggestions import did_you_mean
-from forgeline_deploy.serving.refusal import Refused
+from forgeline_deploy.serving.refusal import Refused, UnknownKey
 from forgeline_deploy.serving.samples import Samples
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Intake(ABC):
             raise Refused(422, f"got {kind_of(data)}; allowed: an object with `{INSTANCES}`", field="body")
         for key in data:
             if key != INSTANCES:
-                raise Refused(422, f"unknown key; allowed: {INSTANCES}", field=key[:80])
+                raise UnknownKey(key, [INSTANCES])
         if INSTANCES not in data:
             raise Refused(422, "is missing; allowed: a list of samples", field=INSTANCES)
         instances = data[INSTANCES]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from forgeline.errors import ForgelineError
+
+UNKNOWN_KEY = "unknown key"
+"""What such requests are counted by, since the name of the key is the client's own."""
 
 
 class Refused(ForgelineError):
@@ -36,3 +39,15 @@ class Refused(ForgelineError):
     def headers(self) -> Mapping[str, str]:
         found = {} if self.retry_after_s is None else {"Retry-After": str(math.ceil(self.retry_after_s))}
         return found | ({"WWW-Authenticate": "Bearer"} if self.status == 401 else {})
+
+
+class UnknownKey(Refused):
+    """A request has a key that nothing reads.
+
+    Args:
+        key: as the client has it.
+        allowed: those that are read.
+    """
+
+    def __init__(self, key: str, allowed: Iterable[str]) -> None:
+        super().__init__(422, f"{UNKNOWN_KEY}; allowed: {', '.join(allowed)}", field=key[:80])

@@ -43,8 +43,11 @@ class Steering(Protocol):
     def answered(self, answer: Answered) -> None:
         """Told of every answer after it was given, shadows' included."""
 
-    def refused(self, version: str, arrival: float, status: int, field: str | None) -> None:
-        """Told of every request to a model that was refused with 4xx, and the place in it that was wrong."""
+    def refused(self, version: str, arrival: float, status: int, place: str | None) -> None:
+        """Told of every request to a model that was refused with 4xx, and the place in it that was wrong.
+
+        The place is an input of the model or a fixed name, never one that a client chose; see `places`.
+        """
 
     async def close(self) -> None:
         """Tell what is left to tell: all requests are answered, and the ingress is about to end."""

@@ -18,8 +18,7 @@ from forgeline_deploy.serving import Answered
 from tests.deploy.serving.conftest import ROW, Local
 
 
-def test_refused_requests_are_counted_by_field(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steering, "_MOST_FIELDS", 2)
+def test_refused_requests_are_counted_by_fields_of_the_model_and_by_no_name_of_a_client(bundle: Bundle) -> None:
     table = Local(bundle, max_batch=8, max_queue=32, batch_wait="1ms")
     ingress: Any = SimpleNamespace(incarnation="i1")
     told = Steering(cast("Any", ingress), SteeringOrder(deployment="run", window_s=1e9))
@@ -28,9 +27,14 @@ def test_refused_requests_are_counted_by_field(bundle: Bundle, monkeypatch: pyte
     answers = [table.ask("POST", "/predict", json={"instances": [ROW, ROW | one]}).status_code for one in wrong]
     assert table.ask("POST", "/predict", content=b"{").status_code == 400
     assert answers == [422, 422, 422, 200, 422]
+    for name in ("\\ud800", "age\\n\\u001b[31m", *(f"invented {number}" for number in range(50))):
+        body = f'{{"{name}": 1}}'.encode()
+        assert table.ask("POST", "/predict", content=body).status_code == 422
     assert told._panes is not None
     [report] = told._panes.delivery().reports
-    assert report.tally.refused == {"400 other fields": 1, "422 age": 2, "422 other fields": 1, "422 usage": 1}
+    assert report.tally.refused == {
+        "400 body": 1, "422 age": 2, "422 income": 1, "422 usage": 1, "422 unknown key": 52,
+    }  # fmt: skip
 
 
 class Ingress:
