@@ -126,6 +126,8 @@ class Controller:
                 print(f"decides nothing more: {error}", flush=True)
                 self._over = str(error)
                 self._ended.set()
+                if self._desk is not None:
+                    self._desk.ask_no_more()
             except Exception:
                 traceback.print_exc()
 

@@ -177,6 +177,10 @@ class Desk:
         self._dispatcher.wait(_LAST_DELIVERIES_S)
         self._try("delivery", lambda: self._dispatcher.tick(now))
         self._dispatcher.close()
+        self.ask_no_more()
+
+    def ask_no_more(self) -> None:
+        """Begin no further question to the registry, which may move an alias."""
         if self._conductor is not None:
             self._conductor.close()
         if self._reports is not None:

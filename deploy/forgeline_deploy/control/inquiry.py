@@ -27,7 +27,7 @@ class Inquiry:
         self._thread = ThreadPoolExecutor(1, "inquiry")
         self._under_way: tuple[Hashable, Future[Any]] | None = None
         self._begun = float("-inf")
-        self._failure: BaseException | None = None
+        self._failure: tuple[Hashable, BaseException] | None = None
 
     def answer(self, about: Hashable, ask: Callable[[], T], now: float) -> T | None:
         """The answer to a question that was begun earlier; None where it is not there, or is begun now.
@@ -39,18 +39,19 @@ class Inquiry:
 
         Raises:
             TrackingError: there has been no answer for `PATIENCE_S`.
-            Exception: what `ask` raised last, until it gives an answer.
+            Exception: what `ask` raised last about this, until it gives an answer.
         """
         if self._under_way is not None and self._under_way[1].done():
             known, asked = self._under_way
-            self._under_way, self._failure = None, asked.exception()
-            if known == about and self._failure is None:
+            error = asked.exception()
+            self._under_way, self._failure = None, None if error is None else (known, error)
+            if known == about and error is None:
                 return cast(T, asked.result())
         if self._under_way is None and now >= self._begun + self._every_s:
             self._begun = now
             self._under_way = about, self._thread.submit(ask)
-        if self._failure is not None:
-            raise self._failure
+        if self._failure is not None and self._failure[0] == about:
+            raise self._failure[1]
         if self._under_way is not None and now - self._begun > PATIENCE_S:
             raise TrackingError(f"{self._whom} has not answered for {now - self._begun:.0f} s")
         return None

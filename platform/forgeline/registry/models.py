@@ -290,9 +290,8 @@ class Registry:
         A move that a process which died left half done is judged, and one that was made in MLflow is written down.
         """
         versions = read_versions(self._tracker, name)
-        if not versions and self.aliases.intended(name):
-            self._forget_intended(name)
         if not versions:
+            self._forget_intended(name)
             return self.aliases.moves(name, alias)  # the model is gone from MLflow, and its history stays as it is
         created = read_created(self._tracker, name)
         begun = self.aliases.intended(name, created=created)
@@ -371,11 +370,13 @@ class Registry:
             )
 
     def _forget_intended(self, name: str) -> None:
-        """Of a model that is gone from MLflow nobody can tell any more whether its alias was moved."""
-        with self.aliases.turn(name) as writer:
-            if not read_versions(self._tracker, name):
+        """Of a model that is gone nobody can tell whether its alias was moved; what names its creation stays."""
+        # It may be a move in another store, whose model of this name is there.
+        if any(not begun.model_created for begun in self.aliases.intended(name)):
+            with self.aliases.turn(name) as writer:
                 for begun in self.aliases.intended(name):
-                    writer.forget(begun)
+                    if not begun.model_created and not read_versions(self._tracker, name):
+                        writer.forget(begun)
 
     def bundle_of(self, version: ModelVersion) -> Path:
         """The local folder of a version's bundle, with what a gate saw of it looked at as well.

@@ -85,3 +85,17 @@ def test_the_answer_to_another_question_is_dropped(inquiry: Inquiry) -> None:
     assert inquiry.answer("rollout 1", ask, 0.0) is None
     assert done.wait(30)
     until(lambda: inquiry.answer("rollout 2", lambda: 2, 2.0) == 2)
+
+
+def test_a_failure_is_raised_for_its_own_question_alone(inquiry: Inquiry) -> None:
+    done = threading.Event()
+
+    def refuse() -> int:
+        done.set()
+        raise TrackingError("of rollout 1")
+
+    assert inquiry.answer("rollout 1", refuse, 0.0) is None
+    assert done.wait(30)
+    for now in (0.1, 0.2, 1.9):
+        assert inquiry.answer("rollout 2", lambda: 2, now) is None
+    until(lambda: inquiry.answer("rollout 2", lambda: 2, 2.0) == 2)

@@ -193,12 +193,15 @@ def test_an_altered_approval_is_found(registry: Registry, name: str, as_person: 
 def test_an_unfinished_move_of_a_model_that_is_gone_is_told_no_more(
     registry: Registry, name: str, tracker: Tracker, url: str
 ) -> None:
-    columns = "model, alias, from_version, to_version, who, moved, why, rollback"
-    execute(
-        url,
-        f"INSERT INTO alias_intents ({columns}) VALUES (:name, 'champion', NULL, 1, 'a', '2026-01-01', '', FALSE)",
-        name=name,
-    )
+    columns = "model, alias, from_version, to_version, who, moved, why, rollback, model_created"
+    for alias, created in (("champion", 0), ("of another store", 1_700_000_000_000)):
+        execute(
+            url,
+            f"INSERT INTO alias_intents ({columns}) VALUES (:n, :a, NULL, 1, 'a', '2026-01-01', '', FALSE, :created)",
+            n=name,
+            a=alias,
+            created=created,
+        )
     tracker.client.delete_registered_model(name)
     assert registry.history(name) == []
-    assert registry.aliases.intended(name) == []
+    assert [begun.alias for begun in registry.aliases.intended(name)] == ["of another store"]
