@@ -162,7 +162,7 @@ def test_a_closed_lane_answers_what_it_has_and_takes_no_more() -> None:
 def test_whoever_was_alone_the_last_time_is_not_held_for_company() -> None:
     async def scene() -> None:
         watch = Watch()
-        own = lane(watch=watch)
+        own = lane(watch=watch, batch_wait_s=0.25)
         await own.ask(samples(1), TICKET)
 
         alone = asyncio.create_task(own.ask(samples(2), TICKET))

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -225,10 +225,15 @@ def test_a_text_whose_reader_leaves_is_written_no_further(texts: Local, monkeypa
                 own.sendall(b"POST /generate HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
                 if stream:
                     assert own.recv(2**16).startswith(b"HTTP/1.1 200")
-                while not lane.writing:
-                    time.sleep(0.001)
-            while lane.writing:
-                time.sleep(0.01)
+                _wait(lambda: lane.writing > 0)
+            _wait(lambda: lane.writing == 0)
     assert texts.pieces < 4096
     metrics = texts.front.metrics.text().decode()
     assert 'forgeline_requests_total{endpoint="/generate",status="499",version="1"} 1.0' in metrics
+
+
+def _wait(true: Callable[[], bool]) -> None:
+    until = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < until, "waited for a minute"
+        time.sleep(0.001)
