@@ -105,7 +105,7 @@ class Collector:
         return closed
 
     def stored(self, key: PaneKey) -> None:
-        """A window is safe: its replicas are told, and may forget what is in it."""
+        """A window is safe, or lost for good: its replicas are told, and may forget what is in it."""
         self._stored[key] = self._closing.pop(key)
 
     @property

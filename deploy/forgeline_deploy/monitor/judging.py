@@ -81,9 +81,8 @@ class Judge:
     def step(self, window: Window) -> Decision:
         """Judge the next window. Late data are shown and not judged."""
         measures = {str(stream): self._measures(stream, part.tally) for stream, part in window.parts.items()}
-        refused = {
-            str(stream): _most(part.tally.refused) for stream, part in window.parts.items() if part.tally.refused
-        }
+        tallies = {str(stream): part.tally for stream, part in window.parts.items()}
+        refused = {stream: _most(tally.refused) for stream, tally in tallies.items() if tally.refused}
         if window.is_late:
             return Decision(measures=measures, refused=refused)
         rows, findings, features = 0, list[Finding](), list[Mapping[str, Any]]()

@@ -1,13 +1,15 @@
 """The monitor of a deployment: takes the replicas' deliveries, judges windows that are complete, and stores them.
 
 A window is judged, then stored with the decision on it and the state after it, and acted on only when it is safe. What
-cannot be stored, because the disk is full or the database is away, is kept in memory in order, and tried again.
+cannot be stored, because the disk is full or the database is away, is kept in memory in order, and tried again. A
+window that no file can hold is not judged: it is lost, and that is told in the next one.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from forgeline.errors import LedgerError, UsageError
@@ -22,7 +24,7 @@ from forgeline_deploy.monitor.policy import ReferenceBook
 from forgeline_deploy.monitor.spec import MonitorConfig
 from forgeline_deploy.monitor.store import StoredWindow, WindowStore
 from forgeline_deploy.monitor.window import Window
-from forgeline_deploy.monitor.window_file import WindowCorrupted
+from forgeline_deploy.monitor.window_file import WindowCorrupted, check_storable
 
 if TYPE_CHECKING:
     from forgeline.bundle.reference import Reference
@@ -77,6 +79,7 @@ class Monitor:
         self._learnt = LearntHours(store, tell)
         self._book.write(config, self._references)
         self._unsafe: deque[tuple[Window, Decision, dict[str, Any]]] = deque()
+        self._lost: list[str] = []
         self._looked = float("-inf")
         self.trouble: str | None = None
         self._recover()
@@ -118,7 +121,9 @@ class Monitor:
         Raises:
             Superseded: another process monitors this deployment; this one must stop.
         """
-        for window in self.collector.close(now, all=all):
+        for window in filter(self._is_storable, self.collector.close(now, all=all)):
+            window = replace(window, remarks=(*window.remarks, *self._lost))
+            self._lost.clear()
             decision = self._judge.step(window)
             self._unsafe.append((window, decision, self._judge.state()))
         safe = []
@@ -176,6 +181,21 @@ class Monitor:
     def judge(self) -> Judge:
         """The judge, as it stands after the last window."""
         return self._judge
+
+    def _is_storable(self, window: Window) -> bool:
+        """Whether a file can hold a window; one that none can would hold up all that come after it."""
+        try:
+            check_storable(window)
+        except ValueError as error:
+            lost = (
+                f"the window from {window.key.start:.0f} to {window.end:.0f} (unix seconds) cannot be written: {error}"
+            )
+            lost = f"{lost}; its {window.requests:,} requests and {window.rows:,} answered rows are lost"
+            self._tell(lost)
+            self._lost.append(lost)
+            self.collector.stored(window.key)
+            return False
+        return True
 
     def _sum_up(self) -> None:
         """A sum that cannot be written now is no loss: the windows say the same."""

@@ -128,8 +128,17 @@ def window_bytes(window: Window, state: Mapping[str, Any]) -> bytes:
         "remarks": list(window.remarks),
         "state": state,
     }
-    rows = [row for stream, part in window.parts.items() for row in _rows(stream, part)]
-    return written(rows, _SCHEMA, {_HEADER: json.dumps(header, sort_keys=True).encode()})
+    return written(_rows_of(window), _SCHEMA, {_HEADER: json.dumps(header, sort_keys=True).encode()})
+
+
+def check_storable(window: Window) -> None:
+    """Whether a file can hold what was counted; no later try would change that.
+
+    Raises:
+        ValueError: it cannot, such as text that is no valid Unicode.
+    """
+    pa.Table.from_pylist(_rows_of(window), schema=_SCHEMA)
+    pa.Table.from_pylist(_answer_rows(window), schema=_ANSWERS)
 
 
 def window_of(content: bytes) -> tuple[Window, dict[str, Any]]:
@@ -160,11 +169,7 @@ def window_of(content: bytes) -> tuple[Window, dict[str, Any]]:
 
 def answers_bytes(window: Window) -> bytes | None:
     """The answers of a window, or None where none are kept."""
-    rows = [
-        {**_named(stream), "request": answer.request, "prediction": answer.prediction, "confidence": answer.confidence}
-        for stream, part in window.parts.items()
-        for answer in part.answers
-    ]
+    rows = _answer_rows(window)
     return written(rows, _ANSWERS, {}) if rows else None
 
 
@@ -182,6 +187,18 @@ def written(rows: Sequence[Mapping[str, Any]], schema: pa.Schema, metadata: Mapp
     table = pa.Table.from_pylist(list(rows), schema=schema).replace_schema_metadata(dict(metadata))
     pq.write_table(table, out, compression="zstd")
     return out.getvalue()
+
+
+def _rows_of(window: Window) -> list[dict[str, Any]]:
+    return [row for stream, part in window.parts.items() for row in _rows(stream, part)]
+
+
+def _answer_rows(window: Window) -> list[dict[str, Any]]:
+    return [
+        {**_named(stream), "request": answer.request, "prediction": answer.prediction, "confidence": answer.confidence}
+        for stream, part in window.parts.items()
+        for answer in part.answers
+    ]
 
 
 def _rows(stream: Stream, part: Part) -> Iterator[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Set
 from types import SimpleNamespace
 from typing import Any, cast
@@ -18,22 +19,25 @@ from forgeline_deploy.serving import Answered
 from tests.deploy.serving.conftest import ROW, Local
 
 
-def test_refused_requests_are_counted_by_fields_of_the_model_and_by_no_name_of_a_client(bundle: Bundle) -> None:
+def test_refused_requests_are_counted_by_names_of_the_model_alone(bundle: Bundle) -> None:
     table = Local(bundle, max_batch=8, max_queue=32, batch_wait="1ms")
     ingress: Any = SimpleNamespace(incarnation="i1")
     told = Steering(cast("Any", ingress), SteeringOrder(deployment="run", window_s=1e9))
     table.front.steering = told
     wrong: list[Any] = [{"age": "old"}, {"usage": "much"}, {"age": [1]}, {"age": None}, {"income": "x"}]
     answers = [table.ask("POST", "/predict", json={"instances": [ROW, ROW | one]}).status_code for one in wrong]
-    assert table.ask("POST", "/predict", content=b"{").status_code == 400
     assert answers == [422, 422, 422, 200, 422]
-    for name in ("\\ud800", "age\\n\\u001b[31m", *(f"invented {number}" for number in range(50))):
-        body = f'{{"{name}": 1}}'.encode()
-        assert table.ask("POST", "/predict", content=body).status_code == 422
+    bodies = [b"{", b'{"instances": [3]}', b'{"\\ud800": 1}', b'{"a\\n\\u001b[31mb": 1}', json.dumps(ROW).encode()]
+    assert [table.ask("POST", "/predict", content=body).status_code for body in bodies] == [400, 422, 422, 422, 422]
+    tensors = [{"name": "\ud800"}, {"name": "age", "datatype": "\ud800"}]
+    for tensor in tensors:
+        asked = json.dumps({"inputs": [tensor]}).encode()
+        assert table.ask("POST", "/v2/models/model/infer", content=asked).status_code == 422
     assert told._panes is not None
     [report] = told._panes.delivery().reports
     assert report.tally.refused == {
-        "400 body": 1, "422 age": 2, "422 income": 1, "422 usage": 1, "422 unknown key": 52,
+        "400 body": 1, "422 age": 3, "422 income": 1, "422 inputs": 1, "422 instances": 1, "422 unknown key": 3,
+        "422 usage": 1,
     }  # fmt: skip
 
 

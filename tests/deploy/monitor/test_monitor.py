@@ -15,6 +15,7 @@ from forgeline.errors import LedgerError
 from forgeline.ledger.journal import Journal, Superseded
 from forgeline.ledger.ledger import Ledger
 from forgeline_deploy.monitor import Monitor, MonitorConfig, StoredWindow, WindowStore
+from forgeline_deploy.monitor.decision import Decision
 from forgeline_deploy.monitor.pane import PaneKey
 from forgeline_deploy.monitor.standing import window_row
 from forgeline_deploy.monitor.window_file import WindowCorrupted
@@ -90,6 +91,9 @@ def test_errors_and_slowness_are_paged_only_where_chance_is_no_explanation(
     }  # fmt: skip
     assert "60" not in found["quality"].text and "most of all for 422 age" in found["quality"].text
     assert window_row(window)["refused"] == {"champion 1": "422 age (40), 422 plan (10)"}
+    assert Decision.of(window.decision.plain()) == window.decision
+    before_it_was_kept = {name: told for name, told in window.decision.plain().items() if name != "refused"}
+    assert Decision.of(before_it_was_kept).refused == {}
     assert window.decision.severity == "page"
     assert window.decision.measures["champion 1"]["errors"] == 60 / 310
 
@@ -157,6 +161,23 @@ def test_a_window_that_cannot_be_written_is_kept_and_tried_again(
     assert [stored.key.start for stored in watching.window(3)] == [10.0, 20.0, 30.0]
     assert watching.monitor.trouble is None and watching.told[-1] == "windows can be stored again; none was lost"
     assert not [path for path in watching.folder.iterdir() if path.name.startswith(".")]
+
+
+def test_a_window_that_no_file_can_hold_is_told_and_holds_nothing_up(watching: Watching) -> None:
+    watching.replica.refused(CHAMPION, 5.0, "422 \ud800")
+    assert watching.window(0) == []
+    assert watching.monitor.unsafe_windows == 0 and watching.monitor.trouble is None
+    [told] = watching.told
+    assert "the window from 0 to 10 (unix seconds) cannot be written" in told
+    assert "its 201 requests and 200 answered rows are lost" in told
+    [stored] = watching.window(1)
+    assert stored.remarks[-1] == told and stored.rows == 200
+    [later] = watching.window(2)
+    assert told not in later.remarks
+    # Nothing that goes on rests on what was lost.
+    before = watching.monitor.judge.state()
+    watching.begin(60.0)
+    assert watching.monitor.judge.state() == before and len(watching.monitor.store.windows) == 2
 
 
 def test_a_ledger_that_is_away_holds_windows_and_acknowledges_none(watching: Watching, ledger: Ledger) -> None:

@@ -162,8 +162,8 @@ def test_a_closed_lane_answers_what_it_has_and_takes_no_more() -> None:
 def test_whoever_was_alone_the_last_time_is_not_held_for_company() -> None:
     async def scene() -> None:
         watch = Watch()
-        own = lane(watch=watch, batch_wait_s=0.25)
-        await own.ask(samples(1), TICKET)
+        own = lane(watch=watch, batch_wait_s=60.0)
+        await own.ask(samples(1, 2, 3, 4), TICKET)  # a whole batch, which is not held
 
         alone = asyncio.create_task(own.ask(samples(2), TICKET))
         await asyncio.sleep(0)
@@ -171,12 +171,14 @@ def test_whoever_was_alone_the_last_time_is_not_held_for_company() -> None:
         others = [asyncio.create_task(own.ask(samples(n), TICKET)) for n in (3, 4)]
         await asyncio.sleep(0)
         assert own.waiting == 2  # somebody came while one was on its way: they are held, and go together
+        others.append(asyncio.create_task(own.ask(samples(5, 6), TICKET)))  # which fills the batch
         await asyncio.gather(alone, *others)
 
-        again = asyncio.create_task(own.ask(samples(5), TICKET))
+        again = asyncio.create_task(own.ask(samples(7), TICKET))
         await asyncio.sleep(0)
         assert own.waiting == 1
-        assert await again == {"twice": [10]}
-        assert watch.batches == [1, 1, 2, 1]
+        await own.close()  # in place of the wait
+        assert await again == {"twice": [14]}
+        assert watch.batches == [4, 1, 4, 1]
 
     asyncio.run(scene())
