@@ -135,10 +135,6 @@ class Monitor:
             except (OSError, LedgerError) as error:
                 self._has_trouble(error)
                 return safe
-            except ValueError as error:
-                # What cannot be written now cannot be later, and must not hold back the windows behind it.
-                lost = self._unsafe[0][0]
-                self._tell(f"a window of {lost.rows:,} rows cannot be written, and is lost: {error}")
             window, _, _ = self._unsafe.popleft()
             self.collector.stored(window.key)
         self._sum_up()

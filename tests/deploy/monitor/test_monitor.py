@@ -98,18 +98,6 @@ def test_errors_and_slowness_are_paged_only_where_chance_is_no_explanation(
     assert window.decision.measures["champion 1"]["errors"] == 60 / 310
 
 
-def test_a_window_that_cannot_be_written_is_told_and_holds_back_no_other(watching: Watching) -> None:
-    watching.replica.refused(CHAMPION, 5.0, "422 \ud800")
-    assert watching.window(0) == []
-    [line] = watching.told
-    assert "a window of 200 rows cannot be written, and is lost" in line
-    [window] = watching.window(1)
-    assert (window.key.start, watching.monitor.unsafe_windows, watching.monitor.trouble) == (10.0, 0, None)
-    watching.begin(30.0)
-    assert [one.key.start for one in watching.monitor.store.windows] == [10.0]
-    assert watching.window(3)[0].decision.judged_rows == 200
-
-
 def test_windows_with_few_rows_are_judged_together(watching: Watching) -> None:
     judged = [watching.window(number, rows=40)[0].decision.judged_rows for number in range(5)]
     assert judged == [0, 0, 120, 0, 0]
@@ -174,10 +162,12 @@ def test_a_window_that_no_file_can_hold_is_told_and_holds_nothing_up(watching: W
     assert stored.remarks[-1] == told and stored.rows == 200
     [later] = watching.window(2)
     assert told not in later.remarks
-    # Nothing that goes on rests on what was lost.
+    # Nothing that goes on rests on what was lost, not even where it was too little to be judged by itself.
+    watching.replica.refused(CHAMPION, 35.0, "422 \ud800")
+    assert watching.window(3, rows=40) == [] and watching.window(4, rows=40)[0].decision.judged_rows == 0
     before = watching.monitor.judge.state()
     watching.begin(60.0)
-    assert watching.monitor.judge.state() == before and len(watching.monitor.store.windows) == 2
+    assert watching.monitor.judge.state() == before and len(watching.monitor.store.windows) == 3
 
 
 def test_a_ledger_that_is_away_holds_windows_and_acknowledges_none(watching: Watching, ledger: Ledger) -> None:

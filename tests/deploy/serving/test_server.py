@@ -238,10 +238,3 @@ def test_a_text_whose_reader_leaves_is_written_no_further(texts: Local, monkeypa
     assert texts.pieces < 4096
     metrics = texts.front.metrics.text().decode()
     assert 'forgeline_requests_total{endpoint="/generate",status="499",version="1"} 1.0' in metrics
-
-
-def _wait(true: Callable[[], bool]) -> None:
-    until = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < until, "waited for a minute"
-        time.sleep(0.001)
