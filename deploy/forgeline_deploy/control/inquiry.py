@@ -50,7 +50,9 @@ class Inquiry:
         if self._under_way is None and now >= self._begun + self._every_s:
             self._begun = now
             self._under_way = about, self._thread.submit(ask)
-        if self._failure is not None and self._failure[0] == about:
+        if self._failure is not None and self._failure[0] != about:
+            self._failure = None
+        if self._failure is not None:
             raise self._failure[1]
         if self._under_way is not None and now - self._begun > PATIENCE_S:
             raise TrackingError(f"{self._whom} has not answered for {now - self._begun:.0f} s")

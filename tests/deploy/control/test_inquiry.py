@@ -99,3 +99,4 @@ def test_a_failure_is_raised_for_its_own_question_alone(inquiry: Inquiry) -> Non
     for now in (0.1, 0.2, 1.9):
         assert inquiry.answer("rollout 2", lambda: 2, now) is None
     until(lambda: inquiry.answer("rollout 2", lambda: 2, 2.0) == 2)
+    assert inquiry.answer("rollout 1", lambda: 1, 2.0) is None  # what failed once is not held against it later
